@@ -1,0 +1,1 @@
+"""achar: pickle, in C."""

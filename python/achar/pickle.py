@@ -1,0 +1,1 @@
+"""The strict stand-in for the standard ``pickle``: same names, same bytes, same errors."""

@@ -1,0 +1,34 @@
+/*
+ * byvalue.h - functions, classes, modules and exceptions by value: what achar.dumps adds to pickle.
+ *
+ * The saver asks here, in superset mode, for every object that it does not write itself with an
+ * opcode of its own (where it would otherwise ask reducer_override). The answer is a reduce tuple
+ * of pickle's protocol whose callables are named in achar's versioned rebuild module, so that the
+ * loader needs to know nothing: any pickle.loads with achar installed reads the stream.
+ */
+#ifndef ACHAR_PYTHON_BYVALUE_H
+#define ACHAR_PYTHON_BYVALUE_H
+
+#include "state.h"
+
+/* What functions of one dump share (the globals dict of each module, for one). One thread. */
+typedef struct byvalue_session byvalue_session;
+
+byvalue_session *byvalue_session_new(module_state *st); /* NULL with an exception set */
+void byvalue_session_free(byvalue_session *session);
+
+/*
+ * byvalue_reduce() decides about 'obj'.
+ *  1  *reduced is a new reference to a reduce tuple of 2 to 6 items
+ *  0  the ordinary way is right (by name, or by its own __reduce_ex__)
+ * -1  an exception is set: it cannot be sent; the message says why and what to do
+ */
+int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced);
+
+/*
+ * byvalue_reusable() is 1 if everything that byvalue_reduce() saw in this session can be used for
+ * several calls without one seeing another's changes (saver_report.reusable).
+ */
+int byvalue_reusable(const byvalue_session *session);
+
+#endif

@@ -1,0 +1,153 @@
+/*
+ * pool.h - the client's side of the task path: worker processes, tasks, results. No Python.
+ *
+ * The picture:
+ *
+ *    client process                                    worker process (one of N)
+ *    submit ──► queue ──► ring (client writes) ──────► achar__worker_next()
+ *    args, function: client's region (memfd) ────────► mapped read-only, read in place
+ *    task state ◄── tender ◄── ring (worker writes) ◄─ achar__worker_finish()
+ *    result bytes, read in place ◄──────────────────── worker's region (memfd)
+ *
+ * Invariants:
+ *  - Every region has one writer. A process allocates only from its own region; the allocator's
+ *    books are in its private memory. A block of a worker's region is given back by a message.
+ *  - Rings are single-producer, single-consumer; what a worker has started is a word that it alone
+ *    writes and that the client can read after its death. So kill -9 at any instruction loses the
+ *    task that the worker was running and nothing else.
+ *  - The tender (a C thread of the client) and the monitor (pidfds) never call into Python.
+ *  - A task finishes exactly once; its result stays bytes until someone reads it.
+ *  - Every wait ends: by the result, the worker's death, the pool's end, or the caller's time limit.
+ *
+ * All functions may be called from any thread at once unless said otherwise; none needs or takes
+ * the GIL. After fork() the child's copies are inert: every call returns ACHAR_E_CLOSED, and
+ * releasing them frees nothing that is shared.
+ */
+#ifndef ACHAR_RUNTIME_POOL_H
+#define ACHAR_RUNTIME_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <achar/status.h>
+
+typedef struct achar__pool achar__pool;
+typedef struct achar__function achar__function; /* reference-counted */
+typedef struct achar__task achar__task;         /* reference-counted, private memory */
+
+enum achar__task_state {
+    ACHAR__TASK_QUEUED = 0, /* no worker has started it */
+    ACHAR__TASK_RUNNING,    /* a worker has started it */
+    /* from here on: finished */
+    ACHAR__TASK_RETURNED,  /* result bytes */
+    ACHAR__TASK_RAISED,    /* bytes of an exception */
+    ACHAR__TASK_LOST,      /* its worker died while it ran it; see achar__task_result.death */
+    ACHAR__TASK_CANCELLED, /* before it started */
+    ACHAR__TASK_ABANDONED, /* the pool ended, or cannot start workers; see death */
+};
+#define ACHAR__TASK_FINISHED(state) ((state) >= ACHAR__TASK_RETURNED)
+
+typedef struct achar__pool_options {
+    const char *const *worker_argv; /* NULL-terminated; [0] is the program's path */
+    const char *const *worker_envp; /* NULL-terminated; NULL: the client's */
+    unsigned worker_count;          /* 1 to 1024 */
+    const void *hello;              /* bytes every worker can read at start; copied */
+    size_t hello_nbytes;
+    size_t region_nbytes;           /* address space per region; 0: a default from the machine */
+    unsigned max_tasks_per_worker;  /* 0: no limit; then the worker is replaced */
+} achar__pool_options;
+
+/* How a process ended. */
+typedef struct achar__death {
+    int pid;        /* 0: there was none */
+    int exit_code;  /* -1 if a signal ended it */
+    int signal;     /* 0 if it exited */
+} achar__death;
+
+/*
+ * achar__pool_create() starts the pool's threads; workers start at once, in the background.
+ * ACHAR_E_INVALID, ACHAR_E_NOMEM, ACHAR_E_IO (errno is kept).
+ */
+int achar__pool_create(const achar__pool_options *options, achar__pool **out);
+
+/* A block of the client's region, being filled by the caller before it is submitted. */
+typedef struct achar__block {
+    void *data;
+    size_t capacity; /* in bytes, at least what was asked for */
+} achar__block;
+
+/* Reserved memory is really there (no SIGBUS later). ACHAR_E_NOMEM, ACHAR_E_LIMIT, ACHAR_E_CLOSED. */
+int achar__pool_block_reserve(achar__pool *pool, size_t nbytes, achar__block *out);
+/* Makes the block at least 'nbytes' large, keeping its first 'used' bytes; it may move. On error it is as it was. */
+int achar__pool_block_grow(achar__pool *pool, achar__block *block, size_t used, size_t nbytes);
+void achar__pool_block_free(achar__pool *pool, achar__block *block);
+
+/*
+ * achar__pool_function() is the handle for these bytes. The bytes are copied into the client's
+ * region when this content is new to the pool, and found by hash (then compared) when it is not, so
+ * that a worker reads and decodes the same function once. 'flags' is handed to the worker as it is
+ * and is part of the identity. The caller owns one reference.
+ */
+int achar__pool_function(achar__pool *pool, const void *bytes, size_t nbytes, uint32_t flags,
+                         achar__function **out);
+void achar__function_release(achar__function *function);
+
+/*
+ * achar__pool_submit() queues one task: 'function' applied to the first 'args_nbytes' of 'args',
+ * which the pool takes over on success ('args' is emptied). '*out' is a new reference. Does not
+ * block. ACHAR_E_CLOSED after achar__pool_close().
+ */
+int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
+                       size_t args_nbytes, achar__task **out);
+
+achar__task *achar__task_retain(achar__task *task);
+void achar__task_release(achar__task *task);
+
+/* The state now. Once finished it does not change. */
+enum achar__task_state achar__task_state_of(achar__task *task);
+
+/*
+ * achar__task_wait() returns ACHAR_OK once the task is finished; ACHAR_E_TIMEOUT after 'timeout_ns'
+ * (negative: no limit; CLOCK_MONOTONIC); ACHAR_E_INTERRUPTED when a signal handler ran, so that the
+ * caller can look and call again.
+ */
+int achar__task_wait(achar__task *task, int64_t timeout_ns);
+
+/* 1: it had not been started and is cancelled now (or already was); 0: too late. */
+int achar__task_cancel(achar__task *task);
+
+typedef struct achar__task_result {
+    enum achar__task_state state;
+    const void *bytes; /* NULL unless RETURNED or RAISED; valid while the caller holds the task */
+    size_t nbytes;
+    achar__death death;  /* LOST, and ABANDONED because workers cannot start */
+} achar__task_result;
+/* Only of a finished task. */
+void achar__task_result_of(achar__task *task, achar__task_result *out);
+
+/*
+ * Watching: a Python thread sleeps in achar__pool_next_watched() and runs callbacks.
+ * achar__task_watch() asks that the task be handed out there once it is finished, with 'user' as
+ * achar__task_user(). 1: it will be; 0: it is finished already and will not be. Once per task.
+ */
+int achar__task_watch(achar__task *task, void *user);
+void *achar__task_user(achar__task *task);
+/* ACHAR_OK and a new reference; ACHAR_E_TIMEOUT; ACHAR_E_INTERRUPTED; ACHAR_E_CLOSED once the pool
+ * is stopped and no watched task is left. */
+int achar__pool_next_watched(achar__pool *pool, int64_t timeout_ns, achar__task **out);
+
+/* No more submits; workers leave when nothing is queued. Does not block. Idempotent. */
+void achar__pool_close(achar__pool *pool);
+/* Cancels all that has not been started; returns how many. */
+size_t achar__pool_cancel_queued(achar__pool *pool);
+/* Kills the workers (SIGKILL); unfinished tasks become ABANDONED. Implies close. Does not block long. */
+void achar__pool_kill(achar__pool *pool);
+/* Waits until the pool is closed, all tasks are finished and all workers are gone (those that do not
+ * leave by themselves within a grace period are killed). ACHAR_OK, _E_TIMEOUT, _E_INTERRUPTED. */
+int achar__pool_join(achar__pool *pool, int64_t timeout_ns);
+/* Kills what is left and frees. Tasks that the caller still holds stay readable. */
+void achar__pool_release(achar__pool *pool);
+
+/* The living workers' pids; returns how many there are (may be more than 'capacity'). */
+size_t achar__pool_pids(achar__pool *pool, int *pids, size_t capacity);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * worker.h - the worker's side of the task path: attach, take a task, give back its result.
+ *
+ * The mirror of pool.h. A worker program calls achar__worker_attach() first of all (the pool has
+ * left it the numbers of its inherited descriptors in the environment variable ACHAR_WORKER),
+ * then loops over achar__worker_next() and achar__worker_finish(). All calls from one thread.
+ */
+#ifndef ACHAR_RUNTIME_WORKER_H
+#define ACHAR_RUNTIME_WORKER_H
+
+#include "runtime/pool/pool.h"
+
+typedef struct achar__worker achar__worker;
+
+/*
+ * achar__worker_attach() maps the regions, closes their descriptors, removes ACHAR_WORKER from the
+ * environment and arranges that the client's death ends this process. ACHAR_E_INVALID where this
+ * process was not started by a pool.
+ */
+int achar__worker_attach(achar__worker **out);
+
+/* The pool's hello bytes; valid for the life of the worker. */
+const void *achar__worker_hello(achar__worker *worker, size_t *nbytes);
+
+typedef struct achar__assignment {
+    uint64_t function_id;    /* equal ids mean equal bytes; never reused */
+    uint32_t function_flags; /* as given to achar__pool_function() */
+    const void *function;    /* valid until achar__worker_finish() */
+    size_t function_nbytes;
+    const void *args;        /* valid until achar__worker_finish() */
+    size_t args_nbytes;
+} achar__assignment;
+
+/*
+ * achar__worker_next() waits for a task. Its start is published before it returns. The first call
+ * also tells the pool that this worker is ready. ACHAR_E_CLOSED: leave; ACHAR_E_INTERRUPTED: a
+ * signal handler ran, look and call again; ACHAR_E_TIMEOUT ('timeout_ns' negative: no limit).
+ */
+int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignment *out);
+
+/* Blocks of this worker's own region, for the result; as in pool.h. */
+int achar__worker_block_reserve(achar__worker *worker, size_t nbytes, achar__block *out);
+int achar__worker_block_grow(achar__worker *worker, achar__block *block, size_t used, size_t nbytes);
+void achar__worker_block_free(achar__worker *worker, achar__block *block);
+
+/*
+ * achar__worker_finish() ends the current task as RETURNED or RAISED with the first 'nbytes' of
+ * 'block', which goes over to the pool.
+ */
+int achar__worker_finish(achar__worker *worker, enum achar__task_state state, achar__block *block,
+                         size_t nbytes);
+
+void achar__worker_detach(achar__worker *worker);
+
+#endif
