@@ -25,9 +25,9 @@ typedef struct saver_sink {
 } saver_sink;
 
 typedef struct saver_options {
-    int protocol;              /* 0..5; -1: highest; the caller has validated it */
-    int fix_imports;           /* only below protocol 3 */
-    int superset;              /* 0: achar.pickle; 1: by-value code, deep nesting, errors with paths */
+    int protocol;    /* 0..5; -1: highest; the caller has validated it */
+    int fix_imports; /* only below protocol 3 */
+    int superset;    /* 0: achar.pickle; 1: by-value code, deep nesting, errors with paths */
     PyObject *buffer_callback; /* borrowed; NULL: in band */
     /*
      * How the root is called in error paths ("obj" if NULL). If root_items is not NULL the root is a
@@ -52,8 +52,8 @@ typedef struct saver_report {
  * 0, or -1 with an exception set; then the sink's bytes past its old 'used' are undefined and
  * 'used' is as it was. Runs Python code.
  */
-int saver_dump_into(module_state *st, PyObject *obj, const saver_options *options,
-                    saver_sink *sink, saver_report *report);
+int saver_dump_into(module_state *st, PyObject *obj, const saver_options *options, saver_sink *sink,
+                    saver_report *report);
 
 /* saver_dumps() is the same into a new bytes object; NULL with an exception set. */
 PyObject *saver_dumps(module_state *st, PyObject *obj, const saver_options *options);

@@ -52,15 +52,15 @@ typedef struct achar__pool_options {
     unsigned worker_count;          /* 1 to 1024 */
     const void *hello;              /* bytes every worker can read at start; copied */
     size_t hello_nbytes;
-    size_t region_nbytes;           /* address space per region; 0: a default from the machine */
-    unsigned max_tasks_per_worker;  /* 0: no limit; then the worker is replaced */
+    size_t region_nbytes;          /* address space per region; 0: a default from the machine */
+    unsigned max_tasks_per_worker; /* 0: no limit; then the worker is replaced */
 } achar__pool_options;
 
 /* How a process ended. */
 typedef struct achar__death {
-    int pid;        /* 0: there was none */
-    int exit_code;  /* -1 if a signal ended it */
-    int signal;     /* 0 if it exited */
+    int pid;       /* 0: there was none */
+    int exit_code; /* -1 if a signal ended it */
+    int signal;    /* 0 if it exited */
 } achar__death;
 
 /*
@@ -119,7 +119,7 @@ typedef struct achar__task_result {
     enum achar__task_state state;
     const void *bytes; /* NULL unless RETURNED or RAISED; valid while the caller holds the task */
     size_t nbytes;
-    achar__death death;  /* LOST, and ABANDONED because workers cannot start */
+    achar__death death; /* LOST, and ABANDONED because workers cannot start */
 } achar__task_result;
 /* Only of a finished task. */
 void achar__task_result_of(achar__task *task, achar__task_result *out);

@@ -27,7 +27,7 @@ typedef struct achar__assignment {
     uint32_t function_flags; /* as given to achar__pool_function() */
     const void *function;    /* valid until achar__worker_finish() */
     size_t function_nbytes;
-    const void *args;        /* valid until achar__worker_finish() */
+    const void *args; /* valid until achar__worker_finish() */
     size_t args_nbytes;
 } achar__assignment;
 
@@ -40,7 +40,8 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
 
 /* Blocks of this worker's own region, for the result; as in pool.h. */
 int achar__worker_block_reserve(achar__worker *worker, size_t nbytes, achar__block *out);
-int achar__worker_block_grow(achar__worker *worker, achar__block *block, size_t used, size_t nbytes);
+int achar__worker_block_grow(achar__worker *worker, achar__block *block, size_t used,
+                             size_t nbytes);
 void achar__worker_block_free(achar__worker *worker, achar__block *block);
 
 /*
