@@ -1,0 +1,95 @@
+# The front door: `make demo` and `make test` install what is missing, build, and run.
+#
+#   make build      the library, build/achar, and achar for .venv/bin/python
+#   make demo       achar at work, in C and in Python
+#   make test       every test
+#   make lint       formatting, Python lint, include directions
+#   make clean      removes builds; `make distclean` also .venv
+#
+# Another interpreter beside the first: make PYTHON=python3.13 VENV=.venv-3.13 BUILD=build-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+BUILD ?= build
+
+venv := $(abspath $(VENV))
+export PATH := $(venv)/bin:$(PATH)
+unexport PYTHONPATH PYTHONHOME
+# ThreadSanitizer of GCC 12 cannot live with the address layouts of newer kernels.
+no_aslr = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+c_files = $(shell find src include tests examples -name '*.[ch]')
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: build demo test lint clean distclean system test-c test-sanitize test-python
+
+build: $(BUILD)/build.ninja
+	@echo "== building"
+	@ninja -C $(BUILD) --quiet
+	@meson install -C $(BUILD) --no-rebuild --only-changed --quiet
+
+test: lint test-c test-sanitize test-python
+
+test-c: build
+	@echo "== C tests"
+	@meson test -C $(BUILD) --print-errorlogs
+
+# Address and undefined behaviour on all C tests, data races on the runtime's.
+test-sanitize: build-asan/build.ninja build-tsan/build.ninja
+	@echo "== C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@meson test -C build-asan --print-errorlogs
+	@echo "== runtime tests under ThreadSanitizer"
+	@$(no_aslr) meson test -C build-tsan --suite runtime --print-errorlogs
+
+test-python: build $(VENV)/.has-demo $(VENV)/.has-test
+	@echo "== Python tests"
+	@python -m pytest
+
+lint: $(VENV)/.has-test
+	@echo "== clang-format"
+	@clang-format --dry-run --Werror $(c_files) && echo "$(words $(c_files)) files, none to reformat"
+	@echo "== ruff"
+	@ruff check --quiet . && echo "no findings"
+	@echo "== include directions"
+	@python tools/check_layers.py
+
+clean:
+	rm -rf build build-* dist
+
+distclean: clean
+	rm -rf .venv .venv-*
+
+# --- what is missing is installed: Debian packages, then Python packages into $(VENV)
+
+system:
+	@tools/install_system_packages.sh $(PYTHON)
+
+$(VENV)/.made: | system
+	@echo "== making $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.has-%: tools/requirements-%.txt $(VENV)/.made
+	@echo "== installing into $(VENV): $<"
+	@python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# --- build directories
+
+$(BUILD)/build.ninja: $(VENV)/.has-build
+	@echo "== configuring $(BUILD)"
+	@meson setup --reconfigure $(BUILD) --prefix=$(venv) -Dpython_exe=$(venv)/bin/python \
+	  -Dpython.install_env=venv >/dev/null
+	@touch $@
+
+build-asan/build.ninja: $(VENV)/.has-build
+	@echo "== configuring build-asan"
+	@meson setup --reconfigure build-asan -Dpython=disabled -Dtests=enabled -Dbuildtype=debug \
+	  -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all >/dev/null
+	@touch $@
+
+build-tsan/build.ninja: $(VENV)/.has-build
+	@echo "== configuring build-tsan"
+	@meson setup --reconfigure build-tsan -Dpython=disabled -Dtests=enabled -Dbuildtype=debug \
+	  -Db_sanitize=thread >/dev/null
+	@touch $@
