@@ -1,0 +1,196 @@
+/*
+ * compat.h - the one place that knows the insides of Python's objects, version by version.
+ *
+ * Each name says what it answers; beside each fast reading stands the public call that means the
+ * same, used where the fast one is not known to hold. Everything here is static inline. Each part
+ * of the extension keeps its own block.
+ */
+#ifndef ACHAR_PYTHON_COMPAT_H
+#define ACHAR_PYTHON_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+#if PY_VERSION_HEX < 0x030B0000
+#include <longintrepr.h>
+#endif
+
+/* ---- attributes ---- */
+
+/* 1: '*value' is a new reference; 0: there is no such attribute, '*value' is NULL; -1: error. */
+static inline int compat_find_attr(PyObject *obj, PyObject *name, PyObject **value)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyObject_GetOptionalAttr(obj, name, value);
+#else
+    *value = PyObject_GetAttr(obj, name);
+    if (*value)
+        return 1;
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+        return -1;
+    PyErr_Clear();
+    return 0;
+#endif
+}
+
+/* ---- the saver's block ---- */
+
+/*
+ * compat_is_unique() is 1 if the one reference to 'obj' is the caller's container: no other code
+ * can get at the object but through that container. 0 when in doubt.
+ */
+static inline int compat_is_unique(PyObject *obj)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    return PyUnstable_Object_IsUniquelyReferenced(obj);
+#elif defined(Py_GIL_DISABLED)
+    (void)obj;
+    return 0;
+#else
+    return Py_REFCNT(obj) == 1;
+#endif
+}
+
+/*
+ * compat_small_int() reads an exact int of one digit (30 bits and a sign); 0 if it has more.
+ */
+static inline int compat_small_int(PyObject *obj, long *value)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    if (!PyUnstable_Long_IsCompact((PyLongObject *)obj))
+        return 0;
+    *value = (long)PyUnstable_Long_CompactValue((PyLongObject *)obj);
+    return 1;
+#else
+    Py_ssize_t size = Py_SIZE(obj);
+    if (size < -1 || size > 1)
+        return 0;
+    *value = size == 0 ? 0 : size * (long)((PyLongObject *)obj)->ob_digit[0];
+    return 1;
+#endif
+}
+
+/* An upper bound of how many bytes an int needs in two's complement; -1 with an exception set. */
+static inline Py_ssize_t compat_int_nbytes(PyObject *obj)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_AsNativeBytes(obj, NULL, 0, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+#else
+    size_t bits = _PyLong_NumBits(obj);
+    if (bits == (size_t)-1 && PyErr_Occurred())
+        return -1;
+    return (Py_ssize_t)(bits / 8 + 1);
+#endif
+}
+
+/* Writes an int into 'nbytes' bytes (as many as compat_int_nbytes() said), little-endian. 0 or -1. */
+static inline int compat_int_bytes(PyObject *obj, unsigned char *bytes, Py_ssize_t nbytes)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_AsNativeBytes(obj, bytes, nbytes, Py_ASNATIVEBYTES_LITTLE_ENDIAN) < 0 ? -1 : 0;
+#else
+    return _PyLong_AsByteArray((PyLongObject *)obj, bytes, (size_t)nbytes, 1, 1);
+#endif
+}
+
+/* The UTF-8 that a str carries with it, without making it; NULL if it has none. */
+static inline const char *compat_str_utf8(PyObject *str, Py_ssize_t *nbytes)
+{
+    if (PyUnicode_IS_COMPACT_ASCII(str)) {
+        *nbytes = PyUnicode_GET_LENGTH(str);
+        return (const char *)PyUnicode_1BYTE_DATA(str);
+    }
+#ifndef Py_GIL_DISABLED
+    const PyCompactUnicodeObject *compact = (const PyCompactUnicodeObject *)str;
+    *nbytes = compact->utf8_length;
+    return compact->utf8;
+#else
+    return NULL;
+#endif
+}
+
+/* Makes sure that the str's characters can be read with PyUnicode_DATA(). 0 or -1. */
+static inline int compat_str_ready(PyObject *str)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    return PyUnicode_READY(str);
+#else
+    (void)str;
+    return 0;
+#endif
+}
+
+/*
+ * compat_set_next() walks a set or frozenset as PyDict_Next() walks a dict: 1 and a borrowed
+ * '*item', or 0 at the end. '*position' starts at 0. The set may have changed between calls.
+ */
+static inline int compat_set_next(PyObject *set, Py_ssize_t *position, PyObject **item)
+{
+    const PySetObject *so = (const PySetObject *)set;
+    for (Py_ssize_t i = *position; i <= so->mask; i++) {
+        const setentry *entry = &so->table[i];
+        if (entry->key && entry->hash != -1) { /* -1 marks an entry that was removed */
+            *item = entry->key;
+            *position = i + 1;
+            return 1;
+        }
+    }
+    *position = so->mask + 1;
+    return 0;
+}
+
+/*
+ * The recursion budget, counted as _pickle's C recursion is. compat_enter_recursion() takes one
+ * unit: 0, or -1 with RecursionError set and nothing taken. 'state' is this thread's.
+ */
+#if PY_VERSION_HEX >= 0x030E0000
+/* The interpreter measures its C stack there, which an explicit stack does not use: the budget is
+ * about the depth at which _pickle gives up with 8 MiB of stack. */
+enum { COMPAT_RECURSION_BUDGET = 30000 };
+#endif
+
+static inline int compat_enter_recursion(PyThreadState *state, Py_ssize_t *used)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    (void)state;
+    if (*used >= COMPAT_RECURSION_BUDGET) {
+        PyErr_SetString(PyExc_RecursionError,
+                        "maximum recursion depth exceeded while pickling an object");
+        return -1;
+    }
+#elif PY_VERSION_HEX >= 0x030C0000
+    if (state->c_recursion_remaining > 1)
+        state->c_recursion_remaining--;
+    else if (Py_EnterRecursiveCall(" while pickling an object"))
+        return -1;
+#elif PY_VERSION_HEX >= 0x030B0000
+    if (state->recursion_remaining > 1)
+        state->recursion_remaining--;
+    else if (Py_EnterRecursiveCall(" while pickling an object"))
+        return -1;
+#else
+    (void)state;
+    if (Py_EnterRecursiveCall(" while pickling an object"))
+        return -1;
+#endif
+    ++*used;
+    return 0;
+}
+
+static inline void compat_leave_recursion(PyThreadState *state, Py_ssize_t *used)
+{
+    --*used;
+#if PY_VERSION_HEX >= 0x030E0000
+    (void)state;
+#elif PY_VERSION_HEX >= 0x030C0000
+    state->c_recursion_remaining++;
+#elif PY_VERSION_HEX >= 0x030B0000
+    state->recursion_remaining++;
+#else
+    (void)state;
+    Py_LeaveRecursiveCall();
+#endif
+}
+
+#endif
