@@ -56,15 +56,19 @@ typedef struct achar__pool_options {
     unsigned max_tasks_per_worker; /* 0: no limit; then the worker is replaced */
 } achar__pool_options;
 
-/* How a process ended. */
+/* How a process ended. exit_code -1 and signal 0: unknown, because someone else collected it. */
 typedef struct achar__death {
     int pid;       /* 0: there was none */
     int exit_code; /* -1 if a signal ended it */
     int signal;    /* 0 if it exited */
+    int error;     /* errno where the program could not be started; else 0 */
 } achar__death;
 
 /*
- * achar__pool_create() starts the pool's threads; workers start at once, in the background.
+ * achar__pool_create() starts the pool's threads; workers start at once, in the background. Each is
+ * the leader of a process group of its own (so Ctrl-C at the terminal does not reach it, and what it
+ * leaves behind is killed with its group), has /dev/null as stdin, the client's stdout and stderr,
+ * no other descriptors of the client, no blocked and no ignored signals.
  * ACHAR_E_INVALID, ACHAR_E_NOMEM, ACHAR_E_IO (errno is kept).
  */
 int achar__pool_create(const achar__pool_options *options, achar__pool **out);
@@ -93,8 +97,9 @@ void achar__function_release(achar__function *function);
 
 /*
  * achar__pool_submit() queues one task: 'function' applied to the first 'args_nbytes' of 'args',
- * which the pool takes over on success ('args' is emptied). '*out' is a new reference. Does not
- * block. ACHAR_E_CLOSED after achar__pool_close().
+ * which the pool takes over on success ('args' is emptied; NULL where there are none). '*out' is a
+ * new reference. Does not block. The bytes may be moved (64-byte alignment is kept).
+ * ACHAR_E_CLOSED after achar__pool_close().
  */
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
                        size_t args_nbytes, achar__task **out);

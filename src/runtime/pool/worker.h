@@ -46,7 +46,8 @@ void achar__worker_block_free(achar__worker *worker, achar__block *block);
 
 /*
  * achar__worker_finish() ends the current task as RETURNED or RAISED with the first 'nbytes' of
- * 'block', which goes over to the pool.
+ * 'block', which goes over to the pool. 'block' may be NULL where 'nbytes' is 0: so a worker that
+ * cannot reserve even a small block can still end its task (the client then sees no bytes).
  */
 int achar__worker_finish(achar__worker *worker, enum achar__task_state state, achar__block *block,
                          size_t nbytes);
