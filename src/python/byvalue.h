@@ -26,9 +26,26 @@ void byvalue_session_free(byvalue_session *session);
 int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced);
 
 /*
- * byvalue_reusable() is 1 if everything that byvalue_reduce() saw in this session can be used for
- * several calls without one seeing another's changes (saver_report.reusable).
+ * byvalue_reusable() is 1 if every function that byvalue_reduce() wrote in this session can be used
+ * for several calls without one seeing another's changes. What functions capture (globals, cells,
+ * defaults), containers included, has been judged here, conservatively: a dict that belongs to a
+ * function's own state does not count against it. So a dump is reusable if this says so and its
+ * root is a function (saver_report.reusable).
  */
 int byvalue_reusable(const byvalue_session *session);
+
+/*
+ * byvalue_refuse() raises PicklingError "<type> cannot be sent\n  why: <why>\n  do:  <remedy>". The
+ * saver puts "<path>: " in front. Always -1.
+ */
+int byvalue_refuse(module_state *st, PyObject *obj, const char *why, const char *remedy);
+
+/*
+ * byvalue_attach_traceback() makes the text of a traceback from another process visible when
+ * 'exception' is printed: as achar.RemoteTraceback, which becomes the cause of the exception, or,
+ * if it has a cause of its own, of the last exception in that chain of causes. 0, or -1 with an
+ * exception set. Also _achar.attach_traceback(exception, text).
+ */
+int byvalue_attach_traceback(module_state *st, PyObject *exception, PyObject *text);
 
 #endif
