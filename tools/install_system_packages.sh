@@ -55,7 +55,7 @@ missing="$missing $parts"
 set -- $missing
 [ $# -gt 0 ] || exit 0
 
-echo "== installing Debian packages: $*"
+echo "== Debian packages to install: $*"
 command -v apt-get >/dev/null 2>&1 ||
     die "There is no apt-get here. Install what these Debian packages hold, then try again: $*"
 if [ "$(id -u)" = 0 ]; then
@@ -67,7 +67,12 @@ else
         "    apt-get update && apt-get install --no-install-recommends $*" \
         "then try again."
 fi
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -qq || die "apt-get update failed: is there a network?"
-$as_root apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+{
+    $as_root apt-get update -qq &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+} >"$log" 2>&1 || {
+    cat "$log" >&2
     die "apt-get could not install: $*"
+}

@@ -71,6 +71,19 @@ def test_c_only_build_installs_library_and_headers(c_only):
     assert not list(c_only.rglob("*.py"))
 
 
+def test_a_c_program_finds_the_library_by_pkg_config(c_only, tmp_path):
+    program = tmp_path / "program.c"
+    program.write_text(
+        "#include <stdio.h>\n"
+        "#include <achar/achar.h>\n"
+        "int main(void) { puts(achar_status_name(ACHAR_E_LIMIT)); return 0; }\n"
+    )
+    env = {"PKG_CONFIG_PATH": str(c_only / "lib/pkgconfig")}
+    flags = run("pkg-config", "--cflags", "--libs", "--static", "achar", env=env).stdout.split()
+    run("cc", "-Werror", "-o", tmp_path / "program", program, *flags)
+    assert run(tmp_path / "program").stdout == "E_LIMIT\n"
+
+
 def test_every_global_symbol_has_the_prefix(c_only):
     symbols = run("nm", "--defined-only", "--extern-only", c_only / "lib/libachar.a").stdout
     names = [line.split()[-1] for line in symbols.splitlines() if len(line.split()) == 3]
