@@ -1,7 +1,6 @@
-# The front door: `make demo` and `make test` install what is missing, build, and run.
+# The front door: `make build` and `make test` install what is missing, build, and run.
 #
 #   make build      the library, build/achar, and achar for .venv/bin/python
-#   make demo       achar at work, in C and in Python
 #   make test       every test
 #   make lint       formatting, Python lint, include directions
 #   make clean      removes builds; `make distclean` also .venv
@@ -21,21 +20,21 @@ c_files = $(shell find src include tests examples -name '*.[ch]')
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint clean distclean system test-c test-sanitize test-python
+.PHONY: build test lint clean distclean system test-c sanitize test-python
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
 	@ninja -C $(BUILD) --quiet
 	@meson install -C $(BUILD) --no-rebuild --only-changed --quiet
 
-test: lint test-c test-sanitize test-python
+test: lint test-c sanitize test-python
 
 test-c: build
 	@echo "== C tests"
 	@meson test -C $(BUILD) --print-errorlogs
 
 # Address and undefined behaviour on all C tests, data races on the runtime's.
-test-sanitize: build-asan/build.ninja build-tsan/build.ninja
+sanitize: build-asan/build.ninja build-tsan/build.ninja
 	@echo "== C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@meson test -C build-asan --print-errorlogs
 	@echo "== runtime tests under ThreadSanitizer"
