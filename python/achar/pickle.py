@@ -1,1 +1,32 @@
-"""The strict stand-in for the standard ``pickle``: same names, same bytes, same errors."""
+"""The strict stand-in for the standard ``pickle``: same names, same bytes, same errors.
+
+``load``, ``loads`` and ``Unpickler`` are achar's; the opcode names and the other constants are the
+interpreter's own, and so are the exception classes, so that ``except pickle.UnpicklingError``
+catches what achar raises. What else the standard module has (``_Pickler``, ``whichmodule``, …) is
+handed through.
+"""
+
+import pickle as _standard
+from pickle import *  # noqa: F403  the opcode names
+from pickle import (
+    DEFAULT_PROTOCOL,
+    HIGHEST_PROTOCOL,
+    PickleBuffer,
+    PickleError,
+    PicklingError,
+    UnpicklingError,
+    compatible_formats,
+    format_version,
+)
+
+from achar._achar import strict as _strict
+
+__all__ = list(_standard.__all__)
+
+Unpickler = _strict.Unpickler
+load = _strict.load
+loads = _strict.loads
+
+
+def __getattr__(name):
+    return getattr(_standard, name)

@@ -113,9 +113,9 @@ static inline bool decode_decimal(const uint8_t *at, size_t nbytes, int64_t *val
         return false;
     int64_t sum = 0; /* built up below zero, where there is room for INT64_MIN */
     for (; i < nbytes; i++) {
-        unsigned digit = (unsigned)at[i] - '0';
-        if (digit > 9 || __builtin_mul_overflow(sum, 10, &sum) ||
-            __builtin_sub_overflow(sum, (int64_t)digit, &sum))
+        unsigned place = (unsigned)at[i] - '0';
+        if (place > 9 || __builtin_mul_overflow(sum, 10, &sum) ||
+            __builtin_sub_overflow(sum, (int64_t)place, &sum))
             return false;
     }
     if (!negative && sum == INT64_MIN)

@@ -24,13 +24,7 @@ static inline int compat_find_attr(PyObject *obj, PyObject *name, PyObject **val
 #if PY_VERSION_HEX >= 0x030D0000
     return PyObject_GetOptionalAttr(obj, name, value);
 #else
-    *value = PyObject_GetAttr(obj, name);
-    if (*value)
-        return 1;
-    if (!PyErr_ExceptionMatches(PyExc_AttributeError))
-        return -1;
-    PyErr_Clear();
-    return 0;
+    return _PyObject_LookupAttr(obj, name, value); /* makes no exception only to drop it */
 #endif
 }
 
@@ -190,6 +184,100 @@ static inline void compat_leave_recursion(PyThreadState *state, Py_ssize_t *used
 #else
     (void)state;
     Py_LeaveRecursiveCall();
+#endif
+}
+
+/* ---- the loader's block ---- */
+
+/*
+ * COMPAT_INSIDES is 1 for the versions whose lists we have read (3.10 to 3.13, with the GIL).
+ * -DCOMPAT_INSIDES=0 builds the public way.
+ */
+#ifndef COMPAT_INSIDES
+#if PY_VERSION_HEX >= 0x030A0000 && PY_VERSION_HEX < 0x030E0000 && !defined(Py_GIL_DISABLED)
+#define COMPAT_INSIDES 1
+#else
+#define COMPAT_INSIDES 0
+#endif
+#endif
+
+/* Messages that differ between versions. */
+#if PY_VERSION_HEX >= 0x030C0000
+#define COMPAT_LINE_BREAK " "
+#else
+#define COMPAT_LINE_BREAK "\n"
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+#define COMPAT_LOCAL_ATTRIBUTE "Can't get local attribute %R on %R"
+#else
+#define COMPAT_LOCAL_ATTRIBUTE "Can't pickle local attribute %R on %R"
+#endif
+
+/* int.from_bytes(bytes, "little", signed=True) */
+static inline PyObject *compat_long_from_bytes(const uint8_t *bytes, size_t nbytes)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_FromNativeBytes(bytes, nbytes, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+#else
+    return _PyLong_FromByteArray(bytes, nbytes, 1, 1);
+#endif
+}
+
+/*
+ * Extends an exact list by 'count' objects whose references it takes over; they are dropped on
+ * error. 0, or -1 with an exception set.
+ *
+ * Fast way: the list's array is a PyMem block of 'allocated' entries; we grow it as list.extend
+ * does and copy the entries in one go.
+ */
+static inline int compat_list_extend(PyObject *list, PyObject *const *items, size_t count)
+{
+#if COMPAT_INSIDES
+    PyListObject *self = (PyListObject *)list;
+    size_t size = (size_t)Py_SIZE(self), needed = size + count;
+    if (needed > (size_t)self->allocated) {
+        size_t allocated = size == 0 ? needed : (needed + (needed >> 3) + 6) & ~(size_t)3;
+        PyObject **grown = allocated > PY_SSIZE_T_MAX / sizeof(PyObject *)
+                               ? NULL
+                               : PyMem_Realloc(self->ob_item, allocated * sizeof(PyObject *));
+        if (!grown) {
+            for (size_t i = 0; i < count; i++)
+                Py_DECREF(items[i]);
+            PyErr_NoMemory();
+            return -1;
+        }
+        self->ob_item = grown;
+        self->allocated = (Py_ssize_t)allocated;
+    }
+    memcpy(self->ob_item + size, items, count * sizeof(PyObject *));
+    Py_SET_SIZE(self, (Py_ssize_t)needed);
+    return 0;
+#else
+    int status = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (status == 0)
+            status = PyList_Append(list, items[i]);
+        Py_DECREF(items[i]);
+    }
+    return status;
+#endif
+}
+
+/* A view's own flag, which no public function sets: what READONLY_BUFFER asks for. */
+static inline void compat_memoryview_set_readonly(PyObject *view)
+{
+    PyMemoryView_GET_BUFFER(view)->readonly = 1;
+}
+
+/* Adds a line to what the traceback shows of 'exception', where the interpreter can (3.11 on). */
+static inline int compat_add_note(PyObject *exception, PyObject *note)
+{
+#if PY_VERSION_HEX >= 0x030B0000
+    PyObject *done = PyObject_CallMethod(exception, "add_note", "O", note);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+#else
+    return 0;
 #endif
 }
 

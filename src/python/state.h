@@ -10,10 +10,21 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdbool.h>
+
+enum { STATE_SMALL_INTS = 256 };
+
 typedef struct module_state {
 #define STATE(name) PyObject *name;
 #include "state.def"
 #undef STATE
+    /* loader: pauses of the cyclic collector, and whether it was on before the first */
+    unsigned gc_pauses;
+    int gc_was_enabled;
+    /* loader: what this interpreter's own unpickler refuses */
+    bool enforces_frames;
+    bool decimal_only;
+    PyObject *small_ints[STATE_SMALL_INTS]; /* 0 to 255, borrowed from the interpreter */
 } module_state;
 
 extern struct PyModuleDef achar_module_def;
@@ -34,7 +45,9 @@ module_state *state_of_type(PyTypeObject *type);
  * They add types and functions to 'module' (the extension) or st->strict_module (the stand-in for
  * _pickle) and fill their lines of state.def. 0, or -1 with an exception set.
  */
-#define STATE_PARTS(X)
+#define STATE_PARTS(X)                                                                             \
+    X(loader)                                                                                      \
+    X(unpickler)
 
 #define DECLARE_PART(part) int part##_exec(PyObject *module, module_state *st);
 STATE_PARTS(DECLARE_PART)
