@@ -1,0 +1,396 @@
+/*
+ * pool.c - the pool from create to release.
+ *
+ *    open ──close──► closed ──all tasks finished──► workers leave ──all gone──► stopped
+ *      └────────────── kill: unfinished tasks are abandoned, workers get SIGKILL ─────┘
+ *
+ * The tender and the monitor end when the pool is stopped. The struct itself lives on, mutex and
+ * all, until the last task and function handle is released.
+ */
+#include "runtime/pool/pool_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define WORKERS_MAX         1024
+#define REGION_MIN_NBYTES   ((size_t)1 << 20)
+#define WARM_MIN_NBYTES     ((size_t)32 << 20)
+#define WARM_MAX_NBYTES     ((size_t)1 << 30)
+#define WARM_MEMORY_SHARE   8 /* of the machine's memory, for all regions together */
+#define RELEASE_PATIENCE_NS INT64_C(10000000000)
+
+/* ---- create ---- */
+
+static void free_strings(char **strings)
+{
+    for (char **at = strings; strings && *at; at++) {
+        free(*at);
+    }
+    free(strings);
+}
+
+static char **copy_strings(const char *const *strings)
+{
+    size_t count = 0;
+    while (strings[count]) {
+        count++;
+    }
+    char **copy = calloc(count + 1, sizeof *copy);
+    for (size_t i = 0; copy && i < count; i++) {
+        copy[i] = strdup(strings[i]);
+        if (!copy[i]) {
+            free_strings(copy);
+            return NULL;
+        }
+    }
+    return copy;
+}
+
+static size_t warm_limit(unsigned region_count)
+{
+    size_t memory_nbytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    size_t share = memory_nbytes / WARM_MEMORY_SHARE / region_count;
+    if (share < WARM_MIN_NBYTES) {
+        return WARM_MIN_NBYTES;
+    }
+    return share < WARM_MAX_NBYTES ? share : WARM_MAX_NBYTES;
+}
+
+/* Maps the client's region; where the default does not fit into the address space, a smaller one. */
+static int create_client_region(achar__pool *pool, size_t region_nbytes)
+{
+    pool->region_nbytes = region_nbytes ? (region_nbytes + ACHAR__HEAP_SPAN_NBYTES - 1) &
+                                              ~(ACHAR__HEAP_SPAN_NBYTES - 1)
+                                        : achar__region_default_nbytes(pool->slot_count + 1);
+    for (;;) {
+        int fd = -1;
+        int status =
+            achar__region_create("achar-client", pool->region_nbytes, ACHAR__HEAP_SPAN_NBYTES, &fd);
+        if (status == ACHAR_OK) {
+            status = achar__region_map(fd, true, &pool->client);
+        }
+        if (status == ACHAR_OK) {
+            status = achar__region_reopen_readonly(fd, &pool->client_fd);
+        }
+        int error = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        errno = error;
+        if (status != ACHAR_E_NOMEM || region_nbytes || pool->region_nbytes <= REGION_MIN_NBYTES) {
+            return status;
+        }
+        achar__region_unmap(&pool->client);
+        pool->region_nbytes /= 2;
+    }
+}
+
+static int create_memory(achar__pool *pool, const achar__pool_options *options)
+{
+    size_t capacity;
+    int status = create_client_region(pool, options->region_nbytes);
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    pool->warm_limit_nbytes = warm_limit(pool->slot_count + 1);
+    status = achar__heap_create(&pool->client, sizeof *pool->shared, pool->warm_limit_nbytes,
+                                &pool->heap);
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    status = achar__region_create("achar-bells", ACHAR__HEAP_SPAN_NBYTES, ACHAR__HEAP_SPAN_NBYTES,
+                                  &pool->bell_fd);
+    if (status == ACHAR_OK) {
+        status = achar__region_map(pool->bell_fd, true, &pool->bells_region);
+    }
+    if (status == ACHAR_OK) {
+        status = achar__heap_alloc(pool->heap, options->hello_nbytes, &pool->hello, &capacity);
+    }
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    pool->shared = (achar__wire_client *)pool->client.base;
+    pool->bells = (achar__wire_bells *)pool->bells_region.base;
+    pool->hello_nbytes = options->hello_nbytes;
+    if (options->hello_nbytes) {
+        memcpy(pool->hello, options->hello, options->hello_nbytes);
+    }
+    return ACHAR_OK;
+}
+
+/* Threads of the pool leave all signals to the others. */
+static int start_threads(achar__pool *pool)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_fetch_add(&pool->ref_count, 2);
+    int error = pthread_create(&pool->monitor, NULL, achar__monitor_main, pool);
+    if (error) {
+        atomic_fetch_sub(&pool->ref_count, 2);
+    } else {
+        error = pthread_create(&pool->tender, NULL, achar__tender_main, pool);
+        if (error) {
+            atomic_fetch_sub(&pool->ref_count, 1);
+            atomic_store(&pool->stopped, 1);
+            eventfd_write(pool->monitor_fd, 1);
+            pthread_join(pool->monitor, NULL);
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return error ? ACHAR_E_IO : ACHAR_OK;
+}
+
+static int create_monitor_fds(achar__pool *pool)
+{
+    struct epoll_event stop = {.events = EPOLLIN, .data.ptr = NULL};
+    pool->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    pool->monitor_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (pool->epoll_fd < 0 || pool->monitor_fd < 0 ||
+        epoll_ctl(pool->epoll_fd, EPOLL_CTL_ADD, pool->monitor_fd, &stop) != 0) {
+        return ACHAR_E_IO;
+    }
+    return ACHAR_OK;
+}
+
+/* What the pool shares and holds open; not the struct. */
+static void free_resources(achar__pool *pool)
+{
+    int fds[] = {pool->client_fd, pool->bell_fd, pool->epoll_fd, pool->monitor_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    pool->client_fd = pool->bell_fd = pool->epoll_fd = pool->monitor_fd = -1;
+    achar__heap_destroy(pool->heap);
+    pool->heap = NULL;
+    achar__region_unmap(&pool->client);
+    achar__region_unmap(&pool->bells_region);
+    free_strings(pool->argv);
+    free_strings(pool->envp);
+    pool->argv = pool->envp = NULL;
+    free(pool->slots);
+    pool->slots = NULL;
+    pool->slot_count = 0;
+}
+
+void achar__pool_unref(achar__pool *pool)
+{
+    if (atomic_fetch_sub(&pool->ref_count, 1) == 1) {
+        pthread_mutex_destroy(&pool->lock);
+        achar__fork_guard_clear(&pool->guard);
+        free(pool);
+    }
+}
+
+int achar__pool_create(const achar__pool_options *options, achar__pool **out)
+{
+    if (!options->worker_argv || !options->worker_argv[0] || options->worker_count < 1 ||
+        options->worker_count > WORKERS_MAX ||
+        (options->region_nbytes && options->region_nbytes < REGION_MIN_NBYTES)) {
+        return ACHAR_E_INVALID;
+    }
+    achar__pool *pool = calloc(1, sizeof *pool);
+    if (!pool) {
+        return ACHAR_E_NOMEM;
+    }
+    pthread_mutex_init(&pool->lock, NULL);
+    atomic_init(&pool->ref_count, 1);
+    pool->client_fd = pool->bell_fd = pool->epoll_fd = pool->monitor_fd = -1;
+    pool->client = pool->bells_region = ACHAR__REGION_CLOSED;
+    pool->bells_in_use = 1;
+    pool->may_have_room = true;
+    pool->slot_count = options->worker_count;
+    pool->max_tasks_per_worker = options->max_tasks_per_worker;
+    if (getrandom(&pool->hash_seed, sizeof pool->hash_seed, GRND_NONBLOCK) < 0) {
+        pool->hash_seed = (uint64_t)achar__now_ns() ^ (uint64_t)(uintptr_t)pool;
+    }
+    int status = ACHAR_E_NOMEM;
+    pool->argv = copy_strings(options->worker_argv);
+    pool->envp =
+        copy_strings(options->worker_envp ? options->worker_envp : (const char *const *)environ);
+    pool->slots = calloc(pool->slot_count, sizeof *pool->slots);
+    if (!pool->argv || !pool->envp || !pool->slots) {
+        goto fail;
+    }
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        pool->slots[i].pool = pool;
+        pool->slots[i].pidfd = -1;
+    }
+    if ((status = achar__fork_guard_init(&pool->guard)) ||
+        (status = create_memory(pool, options)) || (status = create_monitor_fds(pool)) ||
+        (status = start_threads(pool))) {
+        goto fail;
+    }
+    *out = pool;
+    return ACHAR_OK;
+fail:;
+    int error = errno;
+    free_resources(pool);
+    achar__pool_unref(pool);
+    errno = error;
+    return status;
+}
+
+/* ---- winding down ---- */
+
+void achar__pool_kick_locked(achar__pool *pool)
+{
+    pool->tender_kicked = true;
+    achar__futex_ring(&pool->bells->tender, true);
+}
+
+void achar__pool_wind_down_locked(achar__pool *pool)
+{
+    if (!pool->closed || pool->unfinished_count || pool->stopped) {
+        return;
+    }
+    bool gone = true;
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        achar__slot *slot = &pool->slots[i];
+        if (slot->state == ACHAR__SLOT_READY) {
+            achar__slot_leave_locked(slot);
+        } else if (slot->state == ACHAR__SLOT_STARTING && !slot->killed) {
+            achar__slot_kill_locked(slot); /* it has nothing to finish */
+        }
+        gone = gone && slot->state == ACHAR__SLOT_EMPTY;
+    }
+    if (gone) {
+        atomic_store(&pool->stopped, 1);
+        achar__futex_wake(&pool->stopped, false, INT32_MAX);
+        eventfd_write(pool->monitor_fd, 1);
+        achar__pool_kick_locked(pool);
+    }
+}
+
+static void close_locked(achar__pool *pool)
+{
+    if (!pool->closed) {
+        pool->closed = true;
+        /* Those who sleep in next_watched look whether anything can still come. */
+        achar__futex_ring(&pool->watched_word, false);
+    }
+}
+
+void achar__pool_close(achar__pool *pool)
+{
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    close_locked(pool);
+    achar__pool_wind_down_locked(pool);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void achar__pool_kill(achar__pool *pool)
+{
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    close_locked(pool);
+    if (!pool->killed && !pool->stopped) {
+        pool->killed = true;
+        for (unsigned i = 0; i < pool->slot_count; i++) {
+            if (pool->slots[i].up) {
+                achar__drain_locked(pool, &pool->slots[i]);
+            }
+            achar__slot_kill_locked(&pool->slots[i]);
+        }
+        for (unsigned i = 0; i < pool->slot_count; i++) {
+            achar__slot_abandon_locked(&pool->slots[i]);
+        }
+        while (pool->queue.head) {
+            achar__task *task = pool->queue.head;
+            achar__list_remove(&pool->queue, task);
+            task->at.death = (achar__death){0};
+            achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
+        }
+        achar__pool_wind_down_locked(pool);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+int achar__pool_join(achar__pool *pool, int64_t timeout_ns)
+{
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    int64_t deadline_ns = achar__deadline_in(timeout_ns);
+    while (!atomic_load(&pool->stopped)) {
+        int status = achar__futex_wait(&pool->stopped, 0, false, deadline_ns);
+        if (status != ACHAR_OK && !atomic_load(&pool->stopped)) {
+            return status;
+        }
+    }
+    return ACHAR_OK;
+}
+
+void achar__pool_release(achar__pool *pool)
+{
+    if (!pool || !achar__fork_guard_holds(&pool->guard)) {
+        return;
+    }
+    achar__pool_kill(pool);
+    int64_t deadline_ns = achar__now_ns() + RELEASE_PATIENCE_NS;
+    int status = ACHAR_OK;
+    while (status != ACHAR_E_TIMEOUT && !atomic_load(&pool->stopped)) {
+        status = achar__futex_wait(&pool->stopped, 0, false, deadline_ns);
+    }
+    if (!atomic_load(&pool->stopped)) {
+        /* A worker that not even SIGKILL ends (it sleeps in the kernel): its memory stays, and the
+         * threads end when it does. */
+        pthread_detach(pool->tender);
+        pthread_detach(pool->monitor);
+        achar__pool_unref(pool);
+        return;
+    }
+    pthread_join(pool->tender, NULL);
+    pthread_join(pool->monitor, NULL);
+    for (;;) {
+        pthread_mutex_lock(&pool->lock);
+        achar__task *task = pool->watched.head;
+        if (task) {
+            achar__list_remove(&pool->watched, task);
+        }
+        pthread_mutex_unlock(&pool->lock);
+        if (!task) {
+            break;
+        }
+        achar__task_release(task);
+    }
+    pthread_mutex_lock(&pool->lock);
+    achar__functions_destroy(pool);
+    pool->released = true;
+    pthread_mutex_unlock(&pool->lock);
+    free_resources(pool);
+    achar__pool_unref(pool);
+}
+
+size_t achar__pool_pids(achar__pool *pool, int *pids, size_t capacity)
+{
+    size_t count = 0;
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return 0;
+    }
+    pthread_mutex_lock(&pool->lock);
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        if (pool->slots[i].pid) {
+            if (count < capacity) {
+                pids[count] = pool->slots[i].pid;
+            }
+            count++;
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return count;
+}

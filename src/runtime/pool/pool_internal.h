@@ -1,0 +1,266 @@
+/*
+ * pool_internal.h - the client's private books, shared by the files of this folder.
+ *
+ * One mutex (pool->lock) guards everything here except what is marked atomic. Functions named
+ * *_locked are called with it held and keep it. Who runs what:
+ *
+ *    any client thread   submits, dispatches, cancels, takes completions while it waits
+ *    the tender          takes completions nobody waits for, starts workers, watches the clock
+ *    the monitor         sleeps on the workers' pidfds, collects the dead
+ */
+#ifndef ACHAR_RUNTIME_POOL_INTERNAL_H
+#define ACHAR_RUNTIME_POOL_INTERNAL_H
+
+#include "runtime/pool/pool.h"
+#include "runtime/pool/wire.h"
+#include "runtime/shm/heap.h"
+#include "runtime/sync/fork_guard.h"
+#include "runtime/sync/futex.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* A worker's region as the client sees it: lives until the worker is gone and no task points in. */
+typedef struct achar__mapping {
+    achar__region region;
+    unsigned ref_count;       /* the worker, and each task with a result there */
+    struct achar__slot *slot; /* the worker that takes released blocks back; NULL: it is gone */
+} achar__mapping;
+
+enum achar__task_place { ACHAR__PLACE_NONE = 0, ACHAR__PLACE_QUEUE, ACHAR__PLACE_RING };
+
+struct achar__task {
+    _Atomic uint32_t ref_count;
+    _Atomic uint32_t state;         /* enum achar__task_state, and the futex of those who wait */
+    _Atomic uint32_t sleeper_count; /* on 'state' */
+    uint8_t place;
+    uint8_t bell; /* number of the waiter whom the worker rings; 0: none */
+    bool watched; /* to be handed out by next_watched */
+    achar__pool *pool;
+    achar__function *function; /* until finished */
+    achar__task *prev, *next;  /* in the queue, the watched list or a slot's releases */
+    void *args;                /* until finished */
+    size_t args_nbytes;
+    achar__mapping *mapping; /* of the result; NULL: no bytes */
+    const void *result;
+    size_t result_nbytes;
+    union {
+        achar__death death; /* LOST, ABANDONED */
+        struct {
+            struct achar__slot *slot; /* in a ring */
+            uint64_t position;
+        } ring;
+    } at;
+    void *user;
+};
+
+typedef struct achar__task_list {
+    achar__task *head, *tail;
+    size_t count;
+} achar__task_list;
+
+struct achar__function {
+    achar__pool *pool;
+    uint64_t id;
+    uint64_t hash;
+    size_t ref_count; /* handles and unfinished tasks */
+    void *bytes;      /* in the client's region */
+    size_t nbytes;
+    uint32_t flags;
+    uint64_t duration_ns;         /* of its tasks, an average that rises fast; 0: unknown */
+    achar__function *chain_next;  /* in its bucket */
+    achar__function *prev, *next; /* among the unreferenced, least recently used first */
+};
+
+enum achar__slot_state {
+    ACHAR__SLOT_EMPTY = 0,
+    ACHAR__SLOT_SPAWNING, /* the tender is starting a process */
+    ACHAR__SLOT_STARTING, /* it runs and has not asked for a task */
+    ACHAR__SLOT_READY,
+    ACHAR__SLOT_LEAVING, /* it was told to leave */
+};
+
+/* A place for one worker process, and the process in it. */
+typedef struct achar__slot {
+    enum achar__slot_state state;
+    bool stuck;      /* its current task takes longer than was thought: send no more */
+    bool dirty;      /* tasks were put into its ring and not published */
+    bool killed;     /* SIGKILL was sent */
+    bool distrusted; /* what it writes is not believed any more */
+    int pid;         /* 0: none */
+    int pidfd;
+    achar__pool *pool;
+    achar__mapping *mapping;
+    const achar__wire_up *up;
+    achar__wire_down *down;
+    uint64_t tail;      /* tasks put into its ring, less those recalled */
+    uint64_t completed; /* completions taken from it */
+    uint64_t load_ns;   /* estimated, of the tasks in its ring */
+    uint64_t assigned;  /* tasks in its life; for max_tasks_per_worker */
+    uint64_t releases_sent;
+    achar__task_list releases; /* released tasks whose blocks found no room in the ring */
+    int64_t ready_ns;
+    int64_t leave_deadline_ns;
+    uint64_t tick_claimed; /* 'claimed' as the tender saw it at tick_ns */
+    int64_t tick_ns, tick_interval_ns;
+    achar__task *inflight[ACHAR__RING_SLOTS];
+    uint64_t estimates_ns[ACHAR__RING_SLOTS];
+    struct achar__slot *dirty_next;
+} achar__slot;
+
+struct achar__pool {
+    _Atomic uint32_t ref_count; /* the user, the tasks, the functions */
+    achar__fork_guard guard;
+    pthread_mutex_t lock;
+
+    char **argv, **envp; /* copies */
+    size_t region_nbytes, warm_limit_nbytes;
+    unsigned max_tasks_per_worker;
+
+    int client_fd, bell_fd; /* what workers inherit */
+    achar__region client, bells_region;
+    achar__heap *heap;
+    achar__wire_client *shared;
+    achar__wire_bells *bells;
+    void *hello;
+    size_t hello_nbytes;
+
+    unsigned slot_count;
+    achar__slot *slots;
+    unsigned next_slot; /* where dispatch looks first */
+    bool may_have_room; /* false: every worker is known to be full */
+    unsigned ready_count;
+
+    achar__task_list queue;
+    size_t unfinished_count;
+    uint64_t bells_in_use; /* bit n: waiter n's; bit 0 is always set */
+    uint8_t own_bell;      /* of the thread that has the lock and takes completions; 0: none */
+
+    achar__task_list watched;      /* finished, to be handed out */
+    _Atomic uint32_t watched_word; /* futex: the list, or whether more can come, changed */
+    _Atomic uint32_t watched_sleeper_count;
+
+    achar__function **buckets;
+    size_t bucket_count, function_count;
+    achar__function *unused_head, *unused_tail; /* unreferenced functions */
+    size_t unused_nbytes, unused_count;
+    uint64_t next_function_id, hash_seed;
+
+    _Atomic bool closed;
+    bool killed, broken, released;
+    bool tender_kicked;
+    int64_t tender_deadline_ns;
+    achar__death broken_death, last_start_death;
+    unsigned start_failures; /* in a row, with no task taken in between */
+    int64_t next_spawn_ns;
+    _Atomic uint32_t stopped; /* futex: 1 when closed, all finished, all workers gone */
+
+    pthread_t tender, monitor;
+    int epoll_fd, monitor_fd; /* monitor_fd: an eventfd that ends the monitor */
+};
+
+/* ---- lists of tasks ---- */
+
+static inline void achar__list_append(achar__task_list *list, achar__task *task)
+{
+    task->prev = list->tail;
+    task->next = NULL;
+    if (list->tail) {
+        list->tail->next = task;
+    } else {
+        list->head = task;
+    }
+    list->tail = task;
+    list->count++;
+}
+
+static inline void achar__list_prepend(achar__task_list *list, achar__task *task)
+{
+    task->prev = NULL;
+    task->next = list->head;
+    if (list->head) {
+        list->head->prev = task;
+    } else {
+        list->tail = task;
+    }
+    list->head = task;
+    list->count++;
+}
+
+static inline void achar__list_remove(achar__task_list *list, achar__task *task)
+{
+    if (task->prev) {
+        task->prev->next = task->next;
+    } else {
+        list->head = task->next;
+    }
+    if (task->next) {
+        task->next->prev = task->prev;
+    } else {
+        list->tail = task->prev;
+    }
+    task->prev = task->next = NULL;
+    list->count--;
+}
+
+/* ---- pool.c ---- */
+
+void achar__pool_unref(achar__pool *pool);
+/* Makes a tender that sleeps look at everything again. */
+void achar__pool_kick_locked(achar__pool *pool);
+/* Once closed and without unfinished tasks: tells workers to leave; once they are gone: stopped. */
+void achar__pool_wind_down_locked(achar__pool *pool);
+
+/* ---- function.c ---- */
+
+void achar__function_retain_locked(achar__function *function);
+void achar__function_unref_locked(achar__function *function);
+void achar__functions_destroy(achar__pool *pool);
+
+/* ---- task.c ---- */
+
+/* Ends 'task', which is in no list and no ring any more, and drops the pool's reference to it. */
+void achar__task_finish_locked(achar__task *task, enum achar__task_state state);
+/* Sends what could not be sent before. */
+void achar__releases_flush_locked(achar__slot *slot);
+/* The worker of 'slot' is gone: its released results go with its region. */
+void achar__releases_drop_locked(achar__slot *slot);
+void achar__mapping_unref_locked(achar__mapping *mapping);
+
+/* ---- schedule.c ---- */
+
+/* Gives queued tasks to workers that have room for them. */
+void achar__dispatch_locked(achar__pool *pool);
+/* Takes the completions of one worker. */
+void achar__drain_locked(achar__pool *pool, achar__slot *slot);
+/* Takes back the tasks from 'position' on that the worker has not started; they become the first of
+ * the queue, in order. */
+void achar__recall_locked(achar__pool *pool, achar__slot *slot, uint64_t position);
+void achar__recall_all_locked(achar__pool *pool);
+/* Recalls what waits behind a task that takes too long. Returns when to look again. */
+int64_t achar__unstick_locked(achar__pool *pool, int64_t now_ns);
+/* How many of the tasks in the ring the worker has started (as a position). */
+uint64_t achar__slot_claimed(const achar__slot *slot);
+
+/* ---- slot.c ---- */
+
+/* Starts a process in an empty slot. Gives the lock up in between. */
+void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot);
+/* The process is dead and collected. */
+void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death death);
+void achar__slot_kill_locked(achar__slot *slot);
+void achar__slot_leave_locked(achar__slot *slot);
+/* Its unfinished tasks become ABANDONED, whatever it still does. */
+void achar__slot_abandon_locked(achar__slot *slot);
+/* Whether a process should be started here. */
+bool achar__slot_is_wanted_locked(const achar__pool *pool, const achar__slot *slot);
+
+/* ---- tender.c, monitor.c ---- */
+
+void *achar__tender_main(void *pool);
+void *achar__monitor_main(void *pool);
+/* ACHAR_OK, or ACHAR_E_IO with errno. */
+int achar__monitor_add(achar__pool *pool, achar__slot *slot);
+
+#endif

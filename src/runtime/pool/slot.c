@@ -1,0 +1,328 @@
+/*
+ * slot.c - the life of one worker process: spawned, told to leave or killed, collected.
+ *
+ * Processes are started by posix_spawn from the tender's thread: their parent-death signal follows
+ * that thread, which lives as long as the pool. Everything that a start needs (region, mapping, down
+ * block) is had before the process exists, so a start that fails leaves nothing behind.
+ */
+#include "runtime/pool/pool_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FAILURES_TO_GIVE_UP 5 /* starts in a row, with no worker left that may be well */
+#define BACKOFF_NS          INT64_C(5000000)
+#define BACKOFF_DOUBLINGS   8
+#define LEAVE_GRACE_NS      INT64_C(5000000000)
+#define EARLY_DEATH_NS      INT64_C(5000000000)
+
+/* ---- starting ---- */
+
+/* All that belongs to one process, before and after it exists. */
+typedef struct launch {
+    int region_fd;
+    achar__mapping *mapping;
+    achar__wire_down *down;
+    int pid, pidfd;
+} launch;
+
+static void launch_undo(achar__pool *pool, launch *it)
+{
+    if (it->region_fd >= 0) {
+        close(it->region_fd);
+    }
+    if (it->mapping) {
+        achar__region_unmap(&it->mapping->region);
+        free(it->mapping);
+    }
+    achar__heap_free(pool->heap, it->down);
+}
+
+/* ACHAR_OK or a status with errno. */
+static int launch_prepare(achar__pool *pool, launch *it)
+{
+    void *down = NULL;
+    size_t capacity;
+    int status = achar__region_create("achar-worker", pool->region_nbytes, ACHAR__HEAP_SPAN_NBYTES,
+                                      &it->region_fd);
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    errno = ENOMEM;
+    it->mapping = calloc(1, sizeof *it->mapping);
+    if (!it->mapping) {
+        return ACHAR_E_NOMEM;
+    }
+    it->mapping->region = ACHAR__REGION_CLOSED;
+    status = achar__region_map(it->region_fd, false, &it->mapping->region);
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    errno = ENOMEM;
+    status = achar__heap_alloc(pool->heap, sizeof *it->down, &down, &capacity);
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    it->down = memset(down, 0, sizeof *it->down);
+    return ACHAR_OK;
+}
+
+/* The pool's environment and ACHAR_WORKER, in one array whose strings are not copied. */
+static char **environment_with(achar__pool *pool, char *variable)
+{
+    size_t count = 0;
+    while (pool->envp[count]) {
+        count++;
+    }
+    char **envp = calloc(count + 2, sizeof *envp);
+    if (envp) {
+        memcpy(envp, pool->envp, count * sizeof *envp);
+        envp[count] = variable;
+    }
+    return envp;
+}
+
+static int set_actions(achar__pool *pool, const launch *it, posix_spawn_file_actions_t *actions)
+{
+    int error;
+    (void)((error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", 0, 0)) ||
+           (error = posix_spawn_file_actions_adddup2(actions, pool->client_fd,
+                                                     ACHAR__WIRE_CLIENT_FD)) ||
+           (error =
+                posix_spawn_file_actions_adddup2(actions, it->region_fd, ACHAR__WIRE_WORKER_FD)) ||
+           (error =
+                posix_spawn_file_actions_adddup2(actions, pool->bell_fd, ACHAR__WIRE_BELL_FD)) ||
+           (error = posix_spawn_file_actions_addclosefrom_np(actions, ACHAR__WIRE_END_FD)));
+    return error;
+}
+
+static int set_attributes(posix_spawnattr_t *attributes)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int error = posix_spawnattr_setsigmask(attributes, &none);
+    (void)(error || (error = posix_spawnattr_setsigdefault(attributes, &all)) ||
+           (error = posix_spawnattr_setpgroup(attributes, 0)) ||
+           (error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK |
+                                                             POSIX_SPAWN_SETSIGDEF |
+                                                             POSIX_SPAWN_SETPGROUP)));
+    return error;
+}
+
+/* 0 or an errno. */
+static int launch_spawn(achar__pool *pool, launch *it)
+{
+    char variable[256];
+    snprintf(variable, sizeof variable, ACHAR__WIRE_VARIABLE "=" ACHAR__WIRE_FORMAT,
+             ACHAR__WIRE_VERSION, (int)getpid(), ACHAR__WIRE_CLIENT_FD, ACHAR__WIRE_WORKER_FD,
+             ACHAR__WIRE_BELL_FD, (size_t)((unsigned char *)it->down - pool->client.base),
+             (size_t)((unsigned char *)pool->hello - pool->client.base), pool->hello_nbytes,
+             pool->warm_limit_nbytes);
+    char **envp = environment_with(pool, variable);
+    if (!envp) {
+        return ENOMEM;
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error) {
+        goto no_actions;
+    }
+    error = posix_spawnattr_init(&attributes);
+    if (error) {
+        goto no_attributes;
+    }
+    (void)((error = set_actions(pool, it, &actions)) || (error = set_attributes(&attributes)) ||
+           (error = posix_spawn(&it->pid, pool->argv[0], &actions, &attributes, pool->argv, envp)));
+    posix_spawnattr_destroy(&attributes);
+no_attributes:
+    posix_spawn_file_actions_destroy(&actions);
+no_actions:
+    free(envp);
+    if (error) {
+        return error;
+    }
+    it->pidfd = pidfd_open(it->pid, 0);
+    if (it->pidfd < 0) { /* no descriptor left: a process that cannot be watched must not be */
+        error = errno;
+        kill(it->pid, SIGKILL);
+        waitpid(it->pid, NULL, 0);
+    }
+    return error;
+}
+
+static void give_up_locked(achar__pool *pool, achar__death death)
+{
+    pool->broken = true;
+    pool->broken_death = death;
+    while (pool->queue.head) {
+        achar__task *task = pool->queue.head;
+        achar__list_remove(&pool->queue, task);
+        task->at.death = death;
+        achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
+    }
+}
+
+/* A worker could not start, or died before it took a task. */
+static void start_failed_locked(achar__pool *pool, achar__death death)
+{
+    pool->start_failures++;
+    if (pool->start_failures > 1) {
+        unsigned doublings = pool->start_failures - 2;
+        doublings = doublings < BACKOFF_DOUBLINGS ? doublings : BACKOFF_DOUBLINGS;
+        pool->next_spawn_ns = achar__now_ns() + (BACKOFF_NS << doublings);
+    }
+    pool->last_start_death = death;
+}
+
+static void give_up_if_hopeless_locked(achar__pool *pool)
+{
+    if (pool->broken || pool->start_failures < FAILURES_TO_GIVE_UP) {
+        return;
+    }
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        if (pool->slots[i].state != ACHAR__SLOT_EMPTY) {
+            return;
+        }
+    }
+    give_up_locked(pool, pool->last_start_death);
+}
+
+bool achar__slot_is_wanted_locked(const achar__pool *pool, const achar__slot *slot)
+{
+    return slot->state == ACHAR__SLOT_EMPTY && !pool->killed && !pool->broken &&
+           (!pool->closed || pool->queue.count > 0) &&
+           (pool->start_failures < FAILURES_TO_GIVE_UP || pool->ready_count > 0);
+}
+
+void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
+{
+    launch it = {.region_fd = -1, .pidfd = -1};
+    *slot = (achar__slot){.state = ACHAR__SLOT_SPAWNING, .pidfd = -1, .pool = pool};
+    pthread_mutex_unlock(&pool->lock);
+    int error = 0;
+    if (launch_prepare(pool, &it) != ACHAR_OK) {
+        error = errno;
+    } else {
+        error = launch_spawn(pool, &it);
+    }
+    if (error) {
+        launch_undo(pool, &it);
+    } else {
+        close(it.region_fd);
+    }
+    pthread_mutex_lock(&pool->lock);
+    if (error) {
+        slot->state = ACHAR__SLOT_EMPTY;
+        start_failed_locked(pool, (achar__death){.exit_code = -1, .error = error});
+        give_up_if_hopeless_locked(pool);
+        achar__pool_wind_down_locked(pool);
+        return;
+    }
+    slot->state = ACHAR__SLOT_STARTING;
+    slot->pid = it.pid;
+    slot->pidfd = it.pidfd;
+    slot->mapping = it.mapping;
+    slot->mapping->slot = slot;
+    slot->mapping->ref_count = 1;
+    slot->down = it.down;
+    slot->up = (const achar__wire_up *)it.mapping->region.base;
+    if (achar__monitor_add(pool, slot) != ACHAR_OK) {
+        /* As with the pidfd: who cannot be watched must not be. */
+        achar__death death = {.pid = it.pid, .exit_code = -1, .error = errno};
+        achar__slot_kill_locked(slot);
+        waitpid(it.pid, NULL, 0);
+        achar__slot_died_locked(pool, slot, death);
+        return;
+    }
+    if (pool->killed) {
+        achar__slot_kill_locked(slot);
+    }
+    achar__pool_wind_down_locked(pool);
+}
+
+/* ---- ending ---- */
+
+void achar__slot_kill_locked(achar__slot *slot)
+{
+    if (slot->pidfd >= 0) {
+        slot->killed = true;
+        pidfd_send_signal(slot->pidfd, SIGKILL, NULL, 0);
+    }
+}
+
+void achar__slot_leave_locked(achar__slot *slot)
+{
+    if (slot->state != ACHAR__SLOT_READY) {
+        return;
+    }
+    slot->state = ACHAR__SLOT_LEAVING;
+    slot->pool->ready_count--;
+    slot->leave_deadline_ns = achar__now_ns() + LEAVE_GRACE_NS;
+    atomic_store(&slot->down->leave, 1);
+    achar__futex_ring(&slot->down->doorbell, true);
+    achar__pool_kick_locked(slot->pool);
+}
+
+void achar__slot_abandon_locked(achar__slot *slot)
+{
+    slot->distrusted = true; /* whatever it still writes comes too late */
+    while (slot->completed < slot->tail) {
+        size_t index = slot->completed++ % ACHAR__RING_SLOTS;
+        achar__task *task = slot->inflight[index];
+        slot->inflight[index] = NULL;
+        task->at.death = (achar__death){0};
+        achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
+    }
+}
+
+/* The task that it had started is lost; those that it had not go back to the head of the queue. */
+static void settle_tasks_locked(achar__pool *pool, achar__slot *slot, achar__death death)
+{
+    uint64_t claimed = achar__slot_claimed(slot);
+    achar__recall_locked(pool, slot, claimed);
+    while (slot->completed < slot->tail) {
+        size_t index = slot->completed++ % ACHAR__RING_SLOTS;
+        achar__task *task = slot->inflight[index];
+        slot->inflight[index] = NULL;
+        task->at.death = death;
+        achar__task_finish_locked(task, ACHAR__TASK_LOST);
+        pool->start_failures = 0;
+    }
+}
+
+void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death death)
+{
+    enum achar__slot_state state = slot->state;
+    achar__drain_locked(pool, slot);
+    bool useful = achar__slot_claimed(slot) > 0;
+    if (state == ACHAR__SLOT_READY) {
+        pool->ready_count--;
+    }
+    if (state == ACHAR__SLOT_STARTING || (state == ACHAR__SLOT_READY && !useful &&
+                                          achar__now_ns() - slot->ready_ns < EARLY_DEATH_NS)) {
+        start_failed_locked(pool, death);
+    }
+    slot->state = ACHAR__SLOT_EMPTY;
+    settle_tasks_locked(pool, slot, death);
+
+    achar__releases_drop_locked(slot);
+    slot->mapping->slot = NULL;
+    achar__mapping_unref_locked(slot->mapping);
+    achar__heap_free(pool->heap, slot->down);
+    close(slot->pidfd);
+    *slot = (achar__slot){.state = ACHAR__SLOT_EMPTY, .pidfd = -1, .pool = pool};
+
+    give_up_if_hopeless_locked(pool);
+    achar__dispatch_locked(pool);
+    achar__pool_wind_down_locked(pool);
+    achar__pool_kick_locked(pool);
+}

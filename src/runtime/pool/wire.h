@@ -1,0 +1,95 @@
+/*
+ * wire.h - what the client and a worker can both see: the layout of the shared memory.
+ *
+ *    client's region   achar__wire_client | blocks: hello, functions, arguments, one
+ *    (client writes,                        achar__wire_down per worker process
+ *     workers read)
+ *    worker's region   achar__wire_up     | blocks: results
+ *    (one worker writes, client reads)
+ *    bell page         achar__wire_bells    counters that only wake; anyone writes
+ *
+ * Every word has one writer, named beside it. Positions in a ring count from 0 and never wrap; a
+ * position's slot is position % ACHAR__RING_SLOTS. docs/crash-protocol.md says what each word means
+ * to the one who survives.
+ */
+#ifndef ACHAR_RUNTIME_WIRE_H
+#define ACHAR_RUNTIME_WIRE_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define ACHAR__RING_SLOTS        128  /* tasks and completions; more than may be in flight */
+#define ACHAR__RELEASE_SLOTS     1024 /* result blocks on their way back */
+#define ACHAR__BELL_WAITER_COUNT 63
+#define ACHAR__CACHE_LINE        64
+
+/* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
+#define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
+#define ACHAR__WIRE_VERSION  1
+/* version, client's pid, descriptors of client's region, worker's region and bells, offsets of the
+ * down block and the hello in the client's region, size of the hello, limit of warm memory */
+#define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu"
+
+/* Where a spawned worker finds its descriptors. */
+enum { ACHAR__WIRE_CLIENT_FD = 3, ACHAR__WIRE_WORKER_FD, ACHAR__WIRE_BELL_FD, ACHAR__WIRE_END_FD };
+
+/* A task for a worker; offsets are into the client's region. */
+typedef struct achar__wire_task {
+    uint64_t function_id;
+    uint64_t function_offset;
+    uint64_t function_nbytes;
+    uint64_t args_offset;
+    uint64_t args_nbytes;
+    uint32_t function_flags;
+    uint32_t unused[5];
+} achar__wire_task;
+_Static_assert(sizeof(achar__wire_task) == 64, "one cache line");
+
+/* How the task at the same position ended; the offset is into the worker's region. */
+typedef struct achar__wire_completion {
+    uint64_t result_offset; /* 0: no bytes */
+    uint64_t result_nbytes;
+    uint64_t duration_ns;
+    uint32_t state; /* ACHAR__TASK_RETURNED or _RAISED */
+    uint32_t unused[9];
+} achar__wire_completion;
+_Static_assert(sizeof(achar__wire_completion) == 64, "one cache line");
+
+/* At the start of the client's region. */
+typedef struct achar__wire_client {
+    _Atomic uint32_t tender_sleeping; /* 1: a completion must ring the tender's bell */
+} achar__wire_client;
+
+/* Client to one worker; the client writes. */
+typedef struct achar__wire_down {
+    alignas(ACHAR__CACHE_LINE) _Atomic uint64_t limit; /* positions below it may be claimed */
+    _Atomic uint32_t recalls_begun;                    /* while they differ, 'limit' may be about */
+    _Atomic uint32_t recalls_done; /* to be raised again: wait for the verdict */
+    _Atomic uint32_t leave;        /* 1: no more tasks will come */
+    alignas(ACHAR__CACHE_LINE) _Atomic uint32_t doorbell;
+    alignas(ACHAR__CACHE_LINE) _Atomic uint64_t releases_sent;
+    alignas(ACHAR__CACHE_LINE) _Atomic uint32_t waiters[ACHAR__RING_SLOTS];
+    achar__wire_task tasks[ACHAR__RING_SLOTS];
+    uint64_t releases[ACHAR__RELEASE_SLOTS]; /* offsets of result blocks */
+} achar__wire_down;
+
+/* One worker to the client; at the start of the worker's region; the worker writes. */
+typedef struct achar__wire_up {
+    alignas(ACHAR__CACHE_LINE) _Atomic uint64_t claimed; /* tasks below it have been started */
+    alignas(ACHAR__CACHE_LINE) _Atomic uint64_t completed;
+    alignas(ACHAR__CACHE_LINE) _Atomic uint64_t releases_taken;
+    alignas(ACHAR__CACHE_LINE) _Atomic uint32_t sleeping; /* 1: a new task must ring the doorbell */
+    _Atomic uint32_t ready;                               /* 1: it has asked for its first task */
+    achar__wire_completion completions[ACHAR__RING_SLOTS];
+} achar__wire_up;
+
+/* Counters to sleep on. They carry no state: whatever stands in them, nobody does more than look. */
+typedef struct achar__wire_bells {
+    _Atomic uint32_t tender;
+    /* A thread of the client that waits for one task is rung by the worker itself: down.waiters
+     * holds its number, from 1; 0: ring the tender. */
+    _Atomic uint32_t waiters[ACHAR__BELL_WAITER_COUNT + 1];
+} achar__wire_bells;
+
+#endif

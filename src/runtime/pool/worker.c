@@ -1,0 +1,338 @@
+/*
+ * worker.c - the worker's side of the task path.
+ *
+ * The worker alone moves 'claimed' and 'completed'. It claims a position by writing claimed and then
+ * looking at the limit again: the client recalls tasks by lowering the limit and then looking at
+ * claimed. Both writes are sequentially consistent, so at least one of the two sees the other; if it
+ * is the worker, it waits for the client's verdict (recalls_done) before it runs or steps back.
+ */
+#include "runtime/pool/worker.h"
+#include "runtime/pool/wire.h"
+#include "runtime/shm/heap.h"
+#include "runtime/sync/fork_guard.h"
+#include "runtime/sync/futex.h"
+#include "runtime/test_points.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OOM_SCORE_MORE 300 /* of 1000: the kernel picks a worker before the client */
+#define OOM_SCORE_MAX  1000
+
+struct achar__worker {
+    achar__fork_guard guard;
+    int client_pid;
+    achar__region client, own, bells_region;
+    const achar__wire_client *shared;
+    achar__wire_down *down; /* mapped read-only */
+    achar__wire_up *up;
+    achar__wire_bells *bells;
+    achar__heap *heap;
+    const void *hello;
+    size_t hello_nbytes;
+    uint64_t position; /* of the current or next task */
+    int64_t started_ns;
+    bool busy; /* between next and finish */
+};
+
+/* ---- attach ---- */
+
+static void raise_oom_score(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    char text[16] = {0};
+    if (read(fd, text, sizeof text - 1) > 0) {
+        long score = strtol(text, NULL, 10) + OOM_SCORE_MORE;
+        int length =
+            snprintf(text, sizeof text, "%ld", score > OOM_SCORE_MAX ? (long)OOM_SCORE_MAX : score);
+        /* Advice to the kernel: where it is refused, the worker is as likely as the client. */
+        ssize_t written = pwrite(fd, text, (size_t)length, 0);
+        (void)written;
+    }
+    close(fd);
+}
+
+/* The client's death kills this process, also when it has happened already. */
+static bool follow_client(int client_pid)
+{
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == client_pid;
+}
+
+static bool range_is_inside(const achar__region *region, uint64_t offset, uint64_t nbytes)
+{
+    return offset <= region->nbytes && nbytes <= region->nbytes - offset;
+}
+
+int achar__worker_attach(achar__worker **out)
+{
+    int status = ACHAR_E_INVALID;
+    int version, client_pid, client_fd, worker_fd, bell_fd;
+    size_t down_offset, hello_offset, hello_nbytes, warm_limit_nbytes;
+    achar__worker *worker = NULL;
+
+    const char *text = getenv(ACHAR__WIRE_VARIABLE);
+    if (!text ||
+        sscanf(text, ACHAR__WIRE_FORMAT, &version, &client_pid, &client_fd, &worker_fd, &bell_fd,
+               &down_offset, &hello_offset, &hello_nbytes, &warm_limit_nbytes) != 9 ||
+        version != ACHAR__WIRE_VERSION) {
+        return ACHAR_E_INVALID;
+    }
+    if (!follow_client(client_pid)) {
+        return ACHAR_E_CLOSED;
+    }
+    worker = calloc(1, sizeof *worker);
+    if (!worker) {
+        return ACHAR_E_NOMEM;
+    }
+    worker->client = worker->own = worker->bells_region = ACHAR__REGION_CLOSED;
+    worker->client_pid = client_pid;
+    status = achar__fork_guard_init(&worker->guard);
+    if (status != ACHAR_OK || (status = achar__region_map(client_fd, false, &worker->client)) ||
+        (status = achar__region_map(worker_fd, true, &worker->own)) ||
+        (status = achar__region_map(bell_fd, true, &worker->bells_region))) {
+        goto fail;
+    }
+    status = ACHAR_E_INVALID;
+    if (!range_is_inside(&worker->client, down_offset, sizeof(achar__wire_down)) ||
+        !range_is_inside(&worker->client, hello_offset, hello_nbytes) ||
+        worker->own.nbytes < sizeof(achar__wire_up) ||
+        worker->bells_region.nbytes < sizeof(achar__wire_bells)) {
+        goto fail;
+    }
+    worker->shared = (const achar__wire_client *)worker->client.base;
+    worker->down = (achar__wire_down *)(worker->client.base + down_offset);
+    worker->hello = worker->client.base + hello_offset;
+    worker->hello_nbytes = hello_nbytes;
+    worker->up = (achar__wire_up *)worker->own.base;
+    worker->bells = (achar__wire_bells *)worker->bells_region.base;
+    status =
+        achar__heap_create(&worker->own, sizeof(achar__wire_up), warm_limit_nbytes, &worker->heap);
+    if (status != ACHAR_OK) {
+        goto fail;
+    }
+    close(client_fd);
+    close(worker_fd);
+    close(bell_fd);
+    unsetenv(ACHAR__WIRE_VARIABLE);
+    raise_oom_score();
+    *out = worker;
+    return ACHAR_OK;
+fail:
+    achar__worker_detach(worker);
+    return status;
+}
+
+void achar__worker_detach(achar__worker *worker)
+{
+    if (!worker) {
+        return;
+    }
+    achar__heap_destroy(worker->heap);
+    achar__region_unmap(&worker->client);
+    achar__region_unmap(&worker->own);
+    achar__region_unmap(&worker->bells_region);
+    achar__fork_guard_clear(&worker->guard);
+    free(worker);
+}
+
+const void *achar__worker_hello(achar__worker *worker, size_t *nbytes)
+{
+    *nbytes = worker->hello_nbytes;
+    return worker->hello;
+}
+
+/* ---- taking tasks ---- */
+
+/* Result blocks that the client needs no longer. */
+static void take_releases(achar__worker *worker)
+{
+    uint64_t taken = atomic_load_explicit(&worker->up->releases_taken, memory_order_relaxed);
+    uint64_t sent = atomic_load_explicit(&worker->down->releases_sent, memory_order_acquire);
+    if (taken == sent) {
+        return;
+    }
+    for (; taken < sent; taken++) {
+        uint64_t offset = worker->down->releases[taken % ACHAR__RELEASE_SLOTS];
+        achar__heap_free(worker->heap, worker->own.base + offset);
+    }
+    atomic_store_explicit(&worker->up->releases_taken, taken, memory_order_release);
+}
+
+static void ring_client(achar__worker *worker, uint32_t waiter)
+{
+    if (waiter > 0 && waiter <= ACHAR__BELL_WAITER_COUNT) {
+        achar__futex_ring(&worker->bells->waiters[waiter], true);
+    } else if (atomic_load(&worker->shared->tender_sleeping)) {
+        achar__futex_ring(&worker->bells->tender, true);
+    }
+}
+
+static bool has_task(const achar__worker *worker)
+{
+    return atomic_load(&worker->down->limit) > worker->position;
+}
+
+/* Waits until no recall is under way that began before this call. */
+static void await_verdict(achar__worker *worker)
+{
+    uint32_t begun = atomic_load(&worker->down->recalls_begun);
+    for (;;) {
+        uint32_t done = atomic_load(&worker->down->recalls_done);
+        if ((int32_t)(done - begun) >= 0) {
+            return;
+        }
+        achar__futex_wait(&worker->down->recalls_done, done, true, ACHAR__NO_DEADLINE);
+    }
+}
+
+/* True: the task at 'position' is this worker's, and the client can see that. */
+static bool claim(achar__worker *worker)
+{
+    if (!has_task(worker)) {
+        return false;
+    }
+    ACHAR__CRASH_POINT("before-claim");
+    atomic_store(&worker->up->claimed, worker->position + 1);
+    ACHAR__CRASH_POINT("after-claim");
+    if (has_task(worker)) {
+        return true;
+    }
+    ACHAR__CRASH_POINT("recalled");
+    await_verdict(worker);
+    if (has_task(worker)) {
+        return true;
+    }
+    atomic_store(&worker->up->claimed, worker->position);
+    return false;
+}
+
+/* PR_SET_PDEATHSIG is forgotten when a task changes credentials; then it is asked for again. */
+static bool client_is_followed(const achar__worker *worker)
+{
+    int signal_number = 0;
+    return prctl(PR_GET_PDEATHSIG, &signal_number) == 0 && signal_number == SIGKILL
+               ? true
+               : follow_client(worker->client_pid);
+}
+
+static int sleep_until_rung(achar__worker *worker, int64_t deadline_ns)
+{
+    int status = ACHAR_OK;
+    uint32_t seen = atomic_load(&worker->down->doorbell);
+    atomic_store(&worker->up->sleeping, 1);
+    if (!has_task(worker) && !atomic_load(&worker->down->leave)) {
+        status = achar__futex_wait(&worker->down->doorbell, seen, true, deadline_ns);
+    }
+    atomic_store(&worker->up->sleeping, 0);
+    return status;
+}
+
+int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignment *out)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    if (worker->busy) {
+        return ACHAR_E_INVALID;
+    }
+    int64_t deadline_ns = achar__deadline_in(timeout_ns);
+    if (!atomic_load_explicit(&worker->up->ready, memory_order_relaxed)) {
+        atomic_store(&worker->up->ready, 1);
+        ring_client(worker, 0);
+    }
+    take_releases(worker);
+    while (!claim(worker)) {
+        if (!client_is_followed(worker) ||
+            (atomic_load(&worker->down->leave) && !has_task(worker))) {
+            return ACHAR_E_CLOSED;
+        }
+        int status = sleep_until_rung(worker, deadline_ns);
+        if (status != ACHAR_OK && !has_task(worker)) {
+            return status;
+        }
+        take_releases(worker);
+    }
+    const achar__wire_task *task = &worker->down->tasks[worker->position % ACHAR__RING_SLOTS];
+    out->function_id = task->function_id;
+    out->function_flags = task->function_flags;
+    out->function = worker->client.base + task->function_offset;
+    out->function_nbytes = task->function_nbytes;
+    out->args = worker->client.base + task->args_offset;
+    out->args_nbytes = task->args_nbytes;
+    worker->busy = true;
+    worker->started_ns = achar__now_ns();
+    return ACHAR_OK;
+}
+
+/* ---- giving results back ---- */
+
+int achar__worker_block_reserve(achar__worker *worker, size_t nbytes, achar__block *out)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    take_releases(worker);
+    return achar__heap_alloc(worker->heap, nbytes, &out->data, &out->capacity);
+}
+
+int achar__worker_block_grow(achar__worker *worker, achar__block *block, size_t used, size_t nbytes)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    take_releases(worker);
+    return achar__heap_grow(worker->heap, &block->data, &block->capacity, used, nbytes);
+}
+
+void achar__worker_block_free(achar__worker *worker, achar__block *block)
+{
+    if (achar__fork_guard_holds(&worker->guard)) {
+        achar__heap_free(worker->heap, block->data);
+    }
+    *block = (achar__block){0};
+}
+
+int achar__worker_finish(achar__worker *worker, enum achar__task_state state, achar__block *block,
+                         size_t nbytes)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    if (!worker->busy || (state != ACHAR__TASK_RETURNED && state != ACHAR__TASK_RAISED) ||
+        nbytes > (block ? block->capacity : 0)) {
+        return ACHAR_E_INVALID;
+    }
+    size_t slot = worker->position % ACHAR__RING_SLOTS;
+    achar__wire_completion *completion = &worker->up->completions[slot];
+    *completion = (achar__wire_completion){
+        .state = state, .duration_ns = (uint64_t)(achar__now_ns() - worker->started_ns)};
+    ACHAR__CRASH_POINT("mid-result");
+    if (block && block->data) {
+        if (nbytes == 0) {
+            achar__heap_free(worker->heap, block->data);
+        } else {
+            achar__heap_trim(worker->heap, &block->data, &block->capacity, nbytes);
+            completion->result_offset = (uint64_t)((unsigned char *)block->data - worker->own.base);
+            completion->result_nbytes = nbytes;
+        }
+        *block = (achar__block){0};
+    }
+    worker->busy = false;
+    worker->position++;
+    ACHAR__CRASH_POINT("before-publish");
+    atomic_store(&worker->up->completed, worker->position);
+    ACHAR__CRASH_POINT("after-publish");
+    ring_client(worker, atomic_load(&worker->down->waiters[slot]));
+    return ACHAR_OK;
+}

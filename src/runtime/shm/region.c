@@ -1,0 +1,163 @@
+/* region.c - memfd, mmap and the ways to commit pages. */
+#include "runtime/shm/region.h"
+#include "runtime/test_points.h"
+
+#include <achar/status.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MIB                 ((size_t)1 << 20)
+#define LOWEST_FD           16
+#define ADDRESS_SPACE_SHARE ((size_t)1 << 45) /* of the 47 bits that a process has */
+
+size_t achar__region_default_nbytes(unsigned region_count)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    size_t memory_nbytes =
+        pages > 0 ? (size_t)pages * (size_t)sysconf(_SC_PAGESIZE) : (size_t)4096 * MIB;
+    size_t nbytes = (size_t)1024 * MIB;
+    while (nbytes < 2 * memory_nbytes) {
+        nbytes *= 2;
+    }
+    size_t share = ADDRESS_SPACE_SHARE;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        share = limit.rlim_cur / 2;
+    }
+    while (nbytes > MIB && nbytes > share / region_count) {
+        nbytes /= 2;
+    }
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        while (nbytes > MIB && nbytes > limit.rlim_cur) {
+            nbytes /= 2;
+        }
+    }
+    return nbytes;
+}
+
+int achar__region_create(const char *name, size_t nbytes, size_t committed_nbytes, int *out)
+{
+    int fd = -1;
+    struct rlimit limit;
+
+    /* Past RLIMIT_FSIZE ftruncate would send SIGXFSZ. */
+    if (nbytes > INT64_MAX || (getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+                               limit.rlim_cur != RLIM_INFINITY && nbytes > limit.rlim_cur)) {
+        errno = EFBIG;
+        return ACHAR_E_IO;
+    }
+    int first = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (first < 0) {
+        goto fail;
+    }
+    fd = fcntl(first, F_DUPFD_CLOEXEC, LOWEST_FD);
+    int error = errno;
+    close(first);
+    errno = error;
+    if (fd < 0 || ftruncate(fd, (off_t)nbytes) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0 ||
+        fallocate(fd, 0, 0, (off_t)committed_nbytes) != 0) {
+        goto fail;
+    }
+    *out = fd;
+    return ACHAR_OK;
+fail:
+    error = errno;
+    if (fd >= 0) {
+        close(fd);
+    }
+    errno = error;
+    return error == ENOMEM ? ACHAR_E_NOMEM : ACHAR_E_IO;
+}
+
+int achar__region_reopen_readonly(int fd, int *readonly_fd)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int again = open(path, O_RDONLY | O_CLOEXEC);
+    if (again < 0) { /* no /proc here */
+        again = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
+    } else if (again < LOWEST_FD) {
+        int low = again;
+        again = fcntl(low, F_DUPFD_CLOEXEC, LOWEST_FD);
+        int error = errno;
+        close(low);
+        errno = error;
+    }
+    if (again < 0) {
+        return ACHAR_E_IO;
+    }
+    *readonly_fd = again;
+    return ACHAR_OK;
+}
+
+/* Linux 5.14 and later can commit pages of a mapping without its descriptor. */
+static bool can_populate(unsigned char *base)
+{
+    return madvise(base, (size_t)sysconf(_SC_PAGESIZE), MADV_POPULATE_WRITE) == 0 ||
+           errno != EINVAL;
+}
+
+int achar__region_map(int fd, bool writable, achar__region *out)
+{
+    *out = ACHAR__REGION_CLOSED;
+    struct stat about;
+    if (fstat(fd, &about) != 0) {
+        return ACHAR_E_IO;
+    }
+    if (about.st_size <= 0) {
+        errno = EINVAL;
+        return ACHAR_E_IO;
+    }
+    size_t nbytes = (size_t)about.st_size;
+    void *base = mmap(NULL, nbytes, writable ? PROT_READ | PROT_WRITE : PROT_READ,
+                      MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED) {
+        return errno == ENOMEM ? ACHAR_E_NOMEM : ACHAR_E_IO;
+    }
+    out->base = base;
+    out->nbytes = nbytes;
+    if (writable && !can_populate(base)) {
+        out->fd = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
+        if (out->fd < 0) {
+            achar__region_unmap(out);
+            return ACHAR_E_IO;
+        }
+    }
+    return ACHAR_OK;
+}
+
+void achar__region_unmap(achar__region *region)
+{
+    if (region->base) {
+        munmap(region->base, region->nbytes);
+    }
+    if (region->fd >= 0) {
+        close(region->fd);
+    }
+    *region = ACHAR__REGION_CLOSED;
+}
+
+int achar__region_commit(achar__region *region, size_t offset, size_t nbytes)
+{
+    int result;
+    if (!ACHAR__MAY_COMMIT(nbytes)) {
+        return ACHAR_E_NOMEM;
+    }
+    do {
+        result = region->fd >= 0 ? fallocate(region->fd, 0, (off_t)offset, (off_t)nbytes)
+                                 : madvise(region->base + offset, nbytes, MADV_POPULATE_WRITE);
+    } while (result != 0 && (errno == EINTR || errno == EAGAIN));
+    return result == 0 ? ACHAR_OK : ACHAR_E_NOMEM;
+}
+
+bool achar__region_punch(achar__region *region, size_t offset, size_t nbytes)
+{
+    return madvise(region->base + offset, nbytes, MADV_REMOVE) == 0;
+}
