@@ -2,4 +2,14 @@
 
 from achar._achar import Unpickler, load, loads
 
-__all__ = ["Unpickler", "load", "loads"]
+from achar import _v1  # what streams of achar.dumps name; imported so that it is found by name
+from achar._achar import RemoteTraceback, register_by_value, unregister_by_value
+
+__all__ = [
+    "RemoteTraceback",
+    "Unpickler",
+    "load",
+    "loads",
+    "register_by_value",
+    "unregister_by_value",
+]

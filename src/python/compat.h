@@ -281,4 +281,16 @@ static inline int compat_add_note(PyObject *exception, PyObject *note)
 #endif
 }
 
+/* ---- the block of what travels by value ---- */
+
+/* The type's own dict, a new reference; never NULL for a type that is ready. */
+static inline PyObject *compat_type_dict(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyType_GetDict(type);
+#else
+    return Py_NewRef(type->tp_dict);
+#endif
+}
+
 #endif

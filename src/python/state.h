@@ -47,7 +47,8 @@ module_state *state_of_type(PyTypeObject *type);
  */
 #define STATE_PARTS(X)                                                                             \
     X(loader)                                                                                      \
-    X(unpickler)
+    X(unpickler)                                                                                   \
+    X(byvalue)
 
 #define DECLARE_PART(part) int part##_exec(PyObject *module, module_state *st);
 STATE_PARTS(DECLARE_PART)

@@ -1,0 +1,218 @@
+/*
+ * byvalue.c - the door: sessions, the question about one object, and the rebuild module.
+ *
+ * The streams name the rebuild module as achar._v1; python/achar/_v1.py has what is put together
+ * here. A version of the format that cannot be read by these functions gets a module of its own,
+ * beside this one, which stays.
+ */
+#include "byvalue_internal.h"
+
+byvalue_session *byvalue_session_new(module_state *st)
+{
+    byvalue_session *session = PyMem_Calloc(1, sizeof(*session));
+    if (!session) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    session->st = st;
+    return session;
+}
+
+void byvalue_session_free(byvalue_session *session)
+{
+    if (!session)
+        return;
+    byvalue_map_clear(&session->globals);
+    byvalue_map_clear(&session->cells);
+    byvalue_code_free_loose(session);
+    PyMem_Free(session);
+}
+
+int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced)
+{
+    *reduced = NULL;
+    byvalue_reducer reducer = byvalue_reducer_of_type(session->st, Py_TYPE(obj));
+    return reducer ? reducer(session, obj, reduced) : 0;
+}
+
+/*
+ * Attributes are state of the functions themselves, so code that assigns to attributes (of anything:
+ * bytecode does not say of what) or looks inside functions may change them.
+ */
+int byvalue_reusable(const byvalue_session *session)
+{
+    unsigned captures = session->captures;
+    if (captures & (CAPTURES_MUTABLE | CODE_STORES_GLOBAL | CODE_STORES_FREE | CODE_REACHES_INSIDE))
+        return 0;
+    return !(captures & CAPTURES_FUNCTION && captures & CODE_STORES_ATTRIBUTE);
+}
+
+static int is_constant(byvalue_session *session, PyObject *obj, int depth)
+{
+    if (byvalue_is_atom(obj))
+        return 1;
+    if (PyTuple_CheckExact(obj)) {
+        int constant = depth < 32;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(obj) && constant == 1; i++)
+            constant = is_constant(session, PyTuple_GET_ITEM(obj, i), depth + 1);
+        return constant;
+    }
+    if (PyFrozenSet_CheckExact(obj)) {
+        PyObject *item;
+        Py_ssize_t position = 0;
+        int constant = depth < 32;
+        while (constant == 1 && compat_set_next(obj, &position, &item)) {
+            Py_INCREF(item);
+            constant = is_constant(session, item, depth + 1);
+            Py_DECREF(item);
+        }
+        return constant;
+    }
+    if (PyFunction_Check(obj)) {
+        /* By name it is its module's; by value byvalue_reduce() will judge it when it comes. */
+        session->captures |= CAPTURES_FUNCTION;
+        return 1;
+    }
+    if (PyModule_CheckExact(obj)) {
+        PyObject *name = PyModule_GetNameObject(obj);
+        int registered = name ? byvalue_is_registered(session->st, name) : -1;
+        PyObject *imported = registered == 0 ? PyImport_GetModule(name) : NULL;
+        int constant = registered < 0 || PyErr_Occurred() ? -1 : imported == obj;
+        Py_XDECREF(name);
+        Py_XDECREF(imported);
+        return constant;
+    }
+    if (PyCFunction_CheckExact(obj)) {
+        PyObject *self = PyCFunction_GET_SELF(obj);
+        return !self || PyModule_CheckExact(self) || PyType_Check(self) || byvalue_is_atom(self);
+    }
+    if (PyType_Check(obj))
+        return byvalue_has_name(session->st, obj);
+    return PyCode_Check(obj);
+}
+
+int byvalue_is_constant(byvalue_session *session, PyObject *obj)
+{
+    return is_constant(session, obj, 0);
+}
+
+int byvalue_make_reduce(PyObject *callable, PyObject *args, PyObject *state, PyObject *state_setter,
+                        PyObject **reduced)
+{
+    if (!args)
+        *reduced = NULL;
+    else if (!state)
+        *reduced = PyTuple_Pack(2, callable, args);
+    else if (!state_setter)
+        *reduced = PyTuple_Pack(3, callable, args, state);
+    else
+        *reduced = PyTuple_Pack(6, callable, args, state, Py_None, Py_None, state_setter);
+    Py_XDECREF(args);
+    Py_XDECREF(state);
+    return *reduced ? 1 : -1;
+}
+
+PyObject *byvalue_import(const char *module_name, const char *attribute)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    if (!module)
+        return NULL;
+    PyObject *found = PyObject_GetAttrString(module, attribute);
+    Py_DECREF(module);
+    return found;
+}
+
+int byvalue_bad_stream(module_state *st, const char *function, const char *what)
+{
+    PyErr_Format(st->UnpicklingError, "achar._v1.%s: %s", function, what);
+    return -1;
+}
+
+/* ---- a session from Python, for the tests ---- */
+
+static void free_session(PyObject *capsule)
+{
+    byvalue_session_free(PyCapsule_GetPointer(capsule, "byvalue_session"));
+}
+
+static PyObject *test_session(PyObject *self, PyObject *unused)
+{
+    byvalue_session *session = byvalue_session_new(state_of_module(self));
+    return session ? PyCapsule_New(session, "byvalue_session", free_session) : NULL;
+}
+
+static PyObject *test_reduce(PyObject *self, PyObject *args)
+{
+    PyObject *capsule, *obj, *reduced;
+    if (!PyArg_ParseTuple(args, "OO", &capsule, &obj))
+        return NULL;
+    int status = byvalue_reduce(PyCapsule_GetPointer(capsule, "byvalue_session"), obj, &reduced);
+    return status < 0 ? NULL : status ? reduced : Py_NewRef(Py_NotImplemented);
+}
+
+static PyObject *test_reusable(PyObject *self, PyObject *capsule)
+{
+    return PyLong_FromLong(byvalue_reusable(PyCapsule_GetPointer(capsule, "byvalue_session")));
+}
+
+static PyMethodDef test_functions[] = {
+    {"_byvalue_session", test_session, METH_NOARGS, NULL},
+    {"_byvalue_reduce", test_reduce, METH_VARARGS, NULL},
+    {"_byvalue_reusable", test_reusable, METH_O, NULL},
+    {NULL},
+};
+
+/* ---- setting up ---- */
+
+static void free_tables(PyObject *capsule)
+{
+    PyMem_Free(PyCapsule_GetPointer(capsule, NULL));
+}
+
+static int add_v1_functions(PyObject *module, module_state *st)
+{
+    PyMethodDef *const tables[] = {byvalue_v1_code, byvalue_v1_function,  byvalue_v1_class,
+                                   byvalue_v1_enum, byvalue_v1_exception, byvalue_v1_small};
+    st->byvalue_v1 = PyModule_New("achar._v1");
+    if (!st->byvalue_v1)
+        return -1;
+    for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+        for (PyMethodDef *def = tables[i]; def->ml_name; def++) {
+            if (state_add_function(module, st->byvalue_v1, def, "achar._v1") < 0)
+                return -1;
+        }
+    }
+    return PyModule_AddObjectRef(module, "v1", st->byvalue_v1);
+}
+
+int byvalue_exec(PyObject *module, module_state *st)
+{
+    byvalue_tables *tables = PyMem_Calloc(1, sizeof(*tables));
+    if (!tables) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    st->byvalue_tables = PyCapsule_New(tables, NULL, free_tables);
+    if (!st->byvalue_tables) {
+        PyMem_Free(tables);
+        return -1;
+    }
+#define INTERN(name)                                                                               \
+    st->byvalue_str_##name = PyUnicode_InternFromString(#name);                                    \
+    if (!st->byvalue_str_##name)                                                                   \
+        return -1;
+    BYVALUE_STRINGS(INTERN)
+#undef INTERN
+    if (add_v1_functions(module, st) < 0 || PyModule_AddFunctions(module, test_functions) < 0)
+        return -1;
+#define FIND(name)                                                                                 \
+    st->v1_##name = PyObject_GetAttrString(st->byvalue_v1, #name);                                 \
+    if (!st->v1_##name)                                                                            \
+        return -1;
+    BYVALUE_V1(FIND)
+#undef FIND
+    if (byvalue_code_exec(st) < 0 || byvalue_identity_exec(st) < 0 ||
+        byvalue_names_exec(module, st) < 0 || byvalue_exception_exec(module, st) < 0)
+        return -1;
+    return 0;
+}
