@@ -232,8 +232,11 @@ static inline PyObject *compat_long_from_bytes(const uint8_t *bytes, size_t nbyt
  */
 static inline int compat_list_extend(PyObject *list, PyObject *const *items, size_t count)
 {
+    int status = 0;
 #if COMPAT_INSIDES
     PyListObject *self = (PyListObject *)list;
+    if (self->allocated < 0) /* it is being sorted */
+        goto one_by_one;
     size_t size = (size_t)Py_SIZE(self), needed = size + count;
     if (needed > (size_t)self->allocated) {
         size_t allocated = size == 0 ? needed : (needed + (needed >> 3) + 6) & ~(size_t)3;
@@ -252,14 +255,28 @@ static inline int compat_list_extend(PyObject *list, PyObject *const *items, siz
     memcpy(self->ob_item + size, items, count * sizeof(PyObject *));
     Py_SET_SIZE(self, (Py_ssize_t)needed);
     return 0;
-#else
-    int status = 0;
+one_by_one:
+#endif
     for (size_t i = 0; i < count; i++) {
         if (status == 0)
             status = PyList_Append(list, items[i]);
         Py_DECREF(items[i]);
     }
     return status;
+}
+
+/*
+ * Objects of 'type' keep their attributes in themselves until someone asks for __dict__, so that
+ * setting them one by one is cheaper than through a dict. 0 for all is always right.
+ */
+static inline int compat_has_inline_attributes(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030D0000 && COMPAT_INSIDES
+    return (type->tp_flags & Py_TPFLAGS_INLINE_VALUES) != 0;
+#elif PY_VERSION_HEX >= 0x030B0000 && COMPAT_INSIDES
+    return (type->tp_flags & Py_TPFLAGS_MANAGED_DICT) != 0;
+#else
+    return 0;
 #endif
 }
 

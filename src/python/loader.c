@@ -34,7 +34,8 @@ void loader_init(loader *ld, module_state *st)
     ld->find_class_overridden = false;
     ld->running = false;
     ld->pausing = false;
-    ld->own_error = false;
+    ld->fault = LOADER_FAULT_NONE;
+    ld->keys_cached = 0;
     ld->opcode_at = NULL;
     ld->opcode_offset = 0;
 }
@@ -50,9 +51,15 @@ int loader_set_buffers(loader *ld, PyObject *buffers)
     return 0;
 }
 
-/* Empties the stack, and gives back what it and the marks have taken from the heap. */
-static void clear_stack(loader *ld)
+/* Empties what only a running load needs, and gives back what that has taken from the heap. */
+static void clear_working(loader *ld)
 {
+    for (unsigned i = 0; ld->keys_cached; i++, ld->keys_cached >>= 1) {
+        if (ld->keys_cached & 1) {
+            Py_DECREF(ld->key_cache[i].key);
+            Py_DECREF(ld->key_cache[i].interned);
+        }
+    }
     while (ld->top > ld->stack)
         Py_DECREF(*--ld->top);
     if (ld->stack != ld->inline_stack)
@@ -68,7 +75,7 @@ static void clear_stack(loader *ld)
 
 void loader_clear(loader *ld)
 {
-    clear_stack(ld);
+    clear_working(ld);
     loader_memo_clear(&ld->memo);
     loader_input_clear(&ld->in);
     Py_CLEAR(ld->persistent_load);
@@ -650,7 +657,7 @@ text_too_large:
 bad_protocol:
     SAVE();
     PyErr_Format(PyExc_ValueError, "unsupported pickle protocol: %d", (int)*next);
-    ld->own_error = true;
+    ld->fault = LOADER_FAULT_DAMAGED;
     goto fail;
 fail_here:
     SAVE();
@@ -665,7 +672,7 @@ PyObject *loader_run(loader *ld)
     PyObject *object = NULL;
     ld->running = true;
     ld->protocol = 0;
-    ld->own_error = false;
+    ld->fault = LOADER_FAULT_NONE;
     if (ld->in.read || ld->in.end - ld->in.next >= LOADER_PAUSE_NBYTES) {
         loader_gc_pause(ld->st);
         ld->pausing = true;
@@ -676,7 +683,7 @@ PyObject *loader_run(loader *ld)
         ld->pausing = false;
         loader_gc_resume(ld->st);
     }
-    clear_stack(ld);
+    clear_working(ld);
     ld->running = false;
     return object;
 }

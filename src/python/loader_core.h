@@ -39,7 +39,24 @@ enum {
     LOADER_PREFETCH_NBYTES = 128 * 1024,
     /* Hashing a tuple recurses in C: 10,000 levels need about 2 MB of the 8 MB stack. */
     LOADER_KEY_DEPTH = 10000,
+    LOADER_KEY_CACHE = 32, /* entries; at most the bits of an unsigned */
 };
+
+/* What the exception that is set says of the input, and with it what to do. */
+enum loader_fault {
+    LOADER_FAULT_NONE, /* it came from elsewhere */
+    LOADER_FAULT_END,
+    LOADER_FAULT_TRUNCATED,
+    LOADER_FAULT_DAMAGED,
+    LOADER_FAULT_PERSISTENT,
+    LOADER_FAULT_BUFFERS,
+};
+
+/* A str from the stream and the interned one equal to it; both owned. */
+typedef struct loader_key {
+    PyObject *key;
+    PyObject *interned;
+} loader_key;
 
 /*
  * Where the bytes come from: memory (read == NULL) or a file's methods.
@@ -89,8 +106,11 @@ typedef struct loader {
     bool superset;
     bool find_class_overridden;
     bool running;
-    bool pausing;   /* this load holds a pause of the collector */
-    bool own_error; /* the exception that is set is the loader's own judgement of the input */
+    bool pausing; /* this load holds a pause of the collector */
+
+    enum loader_fault fault;
+    unsigned keys_cached; /* bit i: key_cache[i] is in use; only while a load runs */
+    loader_key key_cache[LOADER_KEY_CACHE];
 
     /* Where the current opcode began: a pointer while it is in the chunk, else its offset. */
     const uint8_t *opcode_at;

@@ -14,13 +14,15 @@ int loader_fail(loader *ld, const char *format, ...)
     va_start(arguments, format);
     PyErr_FormatV(ld->st->UnpicklingError, format, arguments);
     va_end(arguments);
-    ld->own_error = true;
+    ld->fault = LOADER_FAULT_DAMAGED;
     return -1;
 }
 
 int loader_fail_truncated(loader *ld)
 {
-    return loader_fail(ld, "pickle data was truncated");
+    loader_fail(ld, "pickle data was truncated");
+    ld->fault = LOADER_FAULT_TRUNCATED;
+    return -1;
 }
 
 int loader_fail_underflow(loader *ld)
@@ -40,7 +42,7 @@ int loader_fail_too_large(loader *ld, const char *opcode_name)
 {
     PyErr_Format(PyExc_OverflowError, "%s exceeds system's maximum size of %zd bytes", opcode_name,
                  PY_SSIZE_T_MAX);
-    ld->own_error = true;
+    ld->fault = LOADER_FAULT_DAMAGED;
     return -1;
 }
 
@@ -62,25 +64,25 @@ static int extend_message(PyObject *exception, PyObject *addition)
     return status;
 }
 
-static const char *advice(loader *ld, uint64_t offset, PyObject *type)
+static const char *advice(loader *ld, uint64_t offset)
 {
-    bool from_file = ld->in.read != NULL;
-    bool at_end = !from_file && ld->in.next == ld->in.chunk_end;
-    if (PyErr_GivenExceptionMatches(type, PyExc_EOFError))
+    switch (ld->fault) {
+    case LOADER_FAULT_END:
         return offset == 0
-                   ? "there is nothing to load: check that the writer has written, and that "
-                     "the file is at the pickle's beginning"
-                   : "the pickle has no end: it was cut off, or its writer has not finished; "
-                     "send it again, whole";
-    if (!PyErr_GivenExceptionMatches(type, ld->st->UnpicklingError))
-        return "the data is damaged; send it again";
-    if (offset == 0)
-        return "these bytes do not begin like a pickle: check what wrote them, and whether they "
-               "are "
-               "compressed or encoded";
-    return at_end ? "it was cut off, or is damaged; send it again, whole"
-                  : "the data is damaged or was not written by a pickler; `achar dis` shows it up "
-                    "to here";
+                   ? "there is nothing to load; check that the writer has written, and that "
+                     "the file stands at the pickle's beginning"
+                   : "the pickle has no end; it was cut off, or its writer has not finished";
+    case LOADER_FAULT_TRUNCATED:
+        return "the data ends within this opcode; it was cut off, or is damaged";
+    case LOADER_FAULT_PERSISTENT:
+        return "load it with an Unpickler that has a persistent_load method for these ids";
+    case LOADER_FAULT_BUFFERS:
+        return "pass as buffers, in order, all that the pickler's buffer_callback was given";
+    default:
+        return offset == 0 ? "these bytes do not begin like a pickle; check what wrote them, and "
+                             "whether they are compressed or encoded"
+                           : "the data is damaged, or was not written by a pickler";
+    }
 }
 
 /* Runs 'say' with the exception taken out of the way; whatever fails in there is dropped. */
@@ -106,10 +108,10 @@ typedef struct place {
 static void say_place(PyObject *type, PyObject *exception, void *context)
 {
     place *at = context;
-    if (at->ld->own_error) {
+    if (at->ld->fault != LOADER_FAULT_NONE) {
         PyObject *addition =
             PyUnicode_FromFormat(" (at byte %llu, %s): %s", (unsigned long long)at->offset,
-                                 at->opcode_name, advice(at->ld, at->offset, type));
+                                 at->opcode_name, advice(at->ld, at->offset));
         if (addition)
             extend_message(exception, addition);
         Py_XDECREF(addition);
@@ -128,8 +130,10 @@ void loader_explain(loader *ld, uint8_t code)
     place at = {ld, ld->opcode_offset, achar__opcodes[code].name};
     if (ld->opcode_at)
         at.offset = ld->in.start_offset + (uint64_t)(ld->opcode_at - ld->in.start);
-    if (!at.opcode_name)
-        at.opcode_name = "no opcode";
+    if (ld->fault == LOADER_FAULT_END)
+        at.opcode_name = "the end";
+    else if (!at.opcode_name)
+        at.opcode_name = "not an opcode";
     with_exception(say_place, &at);
 }
 

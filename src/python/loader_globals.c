@@ -219,8 +219,10 @@ int loader_op_extension(loader *ld, int64_t code)
 
 static int no_persistent_load(loader *ld)
 {
-    return loader_fail(ld, "A load persistent id instruction was encountered," COMPAT_LINE_BREAK
-                           "but no persistent_load function was specified.");
+    loader_fail(ld, "A load persistent id instruction was encountered," COMPAT_LINE_BREAK
+                    "but no persistent_load function was specified.");
+    ld->fault = LOADER_FAULT_PERSISTENT;
+    return -1;
 }
 
 /* Steals 'pid'. */

@@ -224,7 +224,7 @@ int loader_enter_frame(loader *ld, uint64_t nbytes)
     if (nbytes > PY_SSIZE_T_MAX) {
         PyErr_Format(PyExc_OverflowError, "FRAME length exceeds system's maximum of %zd bytes",
                      PY_SSIZE_T_MAX);
-        ld->own_error = true;
+        ld->fault = LOADER_FAULT_DAMAGED;
         return -1;
     }
     if (in->in_frame) {
@@ -295,7 +295,7 @@ int loader_need_opcode(loader *ld)
         return 0;
     if (PyErr_ExceptionMatches(ld->st->UnpicklingError)) {
         PyErr_SetString(PyExc_EOFError, "Ran out of input");
-        ld->own_error = true;
+        ld->fault = LOADER_FAULT_END;
     }
     return -1;
 }

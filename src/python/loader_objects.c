@@ -169,14 +169,70 @@ static bool runs_no_python(PyObject *object, PyObject *name)
     return !found || Py_IS_TYPE(found, &PyGetSetDescr_Type);
 }
 
+/*
+ * The interned string equal to 'key', borrowed: attribute names are interned. Most states have the
+ * keys of the state before, as the same objects: a small cache finds those by address.
+ */
+static PyObject *intern_key(loader *ld, PyObject *key)
+{
+    if (PyUnicode_CHECK_INTERNED(key))
+        return key;
+    unsigned slot = (unsigned)((uintptr_t)key >> 5) % LOADER_KEY_CACHE;
+    loader_key *cached = &ld->key_cache[slot];
+    if (ld->keys_cached & 1u << slot) {
+        if (cached->key == key)
+            return cached->interned;
+        Py_DECREF(cached->key);
+        Py_DECREF(cached->interned);
+    }
+    cached->key = cached->interned = key;
+    Py_INCREF(cached->key);
+    Py_INCREF(cached->interned);
+    ld->keys_cached |= 1u << slot;
+    PyUnicode_InternInPlace(&cached->interned);
+    return cached->interned;
+}
+
+/*
+ * object.__dict__.update(state) for an object whose attributes need no dict (3.11 on keeps them in
+ * the object), without making one. 1: done; 0: not such an object, or one of the names is a data
+ * descriptor's, which setattr would find but the dict would not: nothing is done; -1: exception.
+ */
+static int build_attributes(loader *ld, PyObject *object, PyObject *state)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    if (!compat_has_inline_attributes(type) || type->tp_setattro != PyObject_GenericSetAttr ||
+        !PyDict_CheckExact(state))
+        return 0;
+    Py_ssize_t position = 0;
+    PyObject *key, *value;
+    while (PyDict_Next(state, &position, &key, &value)) {
+        if (!PyUnicode_CheckExact(key))
+            return 0;
+        PyObject *found = _PyType_Lookup(type, intern_key(ld, key)); /* borrowed */
+        if (found && Py_TYPE(found)->tp_descr_set)
+            return 0;
+    }
+    position = 0;
+    while (PyDict_Next(state, &position, &key, &value))
+        if (PyObject_GenericSetAttr(object, intern_key(ld, key), value) < 0)
+            return -1;
+    return 1;
+}
+
 /* object.__dict__.update(state), with the keys interned as attribute names are. */
 static int build_dict(loader *ld, PyObject *object, PyObject *state)
 {
     if (!PyDict_Check(state))
         return loader_fail(ld, "state is not a dictionary");
     bool plain = runs_no_python(object, ld->st->str_dict);
-    if (!plain)
+    if (plain) {
+        int built = build_attributes(ld, object, state);
+        if (built)
+            return built < 0 ? -1 : 0;
+    } else {
         loader_call_begin(ld);
+    }
     PyObject *dict = PyObject_GetAttr(object, ld->st->str_dict);
     if (!plain)
         loader_call_end(ld);
@@ -187,15 +243,14 @@ static int build_dict(loader *ld, PyObject *object, PyObject *state)
     Py_ssize_t position = 0;
     PyObject *key, *value;
     while (status == 0 && PyDict_Next(state, &position, &key, &value)) {
+        if (PyUnicode_CheckExact(key))
+            key = intern_key(ld, key);
         Py_INCREF(key);
         Py_INCREF(value);
         if (exact && PyUnicode_CheckExact(key)) {
-            PyUnicode_InternInPlace(&key);
             status = PyDict_SetItem(dict, key, value);
         } else {
             loader_call_begin(ld);
-            if (PyUnicode_CheckExact(key))
-                PyUnicode_InternInPlace(&key);
             status = PyObject_SetItem(dict, key, value);
             loader_call_end(ld);
         }
@@ -216,6 +271,8 @@ static int build_slots(loader *ld, PyObject *object, PyObject *state)
     int status = 0;
     loader_call_begin(ld);
     while (status == 0 && PyDict_Next(state, &position, &key, &value)) {
+        if (PyUnicode_CheckExact(key))
+            key = intern_key(ld, key); /* setattr would, each time */
         Py_INCREF(key);
         Py_INCREF(value);
         status = PyObject_SetAttr(object, key, value);

@@ -65,7 +65,7 @@ int loader_op_int(loader *ld)
         value = PyLong_FromString(line.text, NULL, base);
         if (!value) {
             PyErr_SetString(PyExc_ValueError, "could not convert string to int");
-            ld->own_error = true;
+            ld->fault = LOADER_FAULT_DAMAGED;
         }
     } else if (line.nbytes == 3 && (number == 0 || number == 1)) {
         value = PyBool_FromLong(number); /* I00 and I01: how protocols 0 and 1 write bools */
@@ -108,7 +108,7 @@ int loader_op_float(loader *ld)
         goto done;
     if (*end != '\n' && *end != '\0') {
         PyErr_SetString(PyExc_ValueError, "could not convert string to float");
-        ld->own_error = true;
+        ld->fault = LOADER_FAULT_DAMAGED;
         goto done;
     }
     value = PyFloat_FromDouble(number);
@@ -233,17 +233,25 @@ int loader_op_bytearray(loader *ld, uint64_t nbytes)
 
 int loader_op_next_buffer(loader *ld)
 {
-    if (!ld->buffers)
-        return loader_fail(
-            ld, "pickle stream refers to out-of-band data but no *buffers* argument was given");
+    if (!ld->buffers) {
+        loader_fail(ld,
+                    "pickle stream refers to out-of-band data but no *buffers* argument was given");
+        ld->fault = LOADER_FAULT_BUFFERS;
+        return -1;
+    }
     PyObject *iterator = ld->buffers;
     Py_INCREF(iterator);
     loader_call_begin(ld);
     PyObject *buffer = PyIter_Next(iterator);
     loader_call_end(ld);
     Py_DECREF(iterator);
-    if (!buffer)
-        return PyErr_Occurred() ? -1 : loader_fail(ld, "not enough out-of-band buffers");
+    if (!buffer) {
+        if (!PyErr_Occurred()) {
+            loader_fail(ld, "not enough out-of-band buffers");
+            ld->fault = LOADER_FAULT_BUFFERS;
+        }
+        return -1;
+    }
     return loader_push(ld, buffer);
 }
 
@@ -319,7 +327,7 @@ int loader_op_put(loader *ld)
     if (index < 0) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(PyExc_ValueError, "negative PUT argument");
-            ld->own_error = true;
+            ld->fault = LOADER_FAULT_DAMAGED;
         }
         return -1;
     }

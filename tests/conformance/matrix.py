@@ -1,0 +1,171 @@
+"""Every CPython of this machine that achar can be built for, and achar built for each.
+
+An interpreter is found on PATH (python3.X), among pyenv's versions, or as the one that runs this.
+It counts if it is CPython 3.10 or newer, has headers, and has its `test` package; whatever is left
+out is left out with its reason. Builds lie in build/matrix/<version>/ and are made again only as
+far as sources have changed.
+
+    python tests/conformance/matrix.py                    list, and build
+    python tests/conformance/matrix.py --pytest tests/x   run our own tests on each of them
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MATRIX = ROOT / "build" / "matrix"
+OLDEST = (3, 10)
+
+PROBE = """
+import importlib.util, json, os, platform, sys, sysconfig
+print(json.dumps({
+    "executable": sys.executable,
+    "implementation": platform.python_implementation(),
+    "version": platform.python_version(),
+    "numbers": sys.version_info[:3],
+    "prefix": os.path.realpath(sys.base_prefix),
+    "headers": os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")),
+    "tests": importlib.util.find_spec("test") is not None
+             and importlib.util.find_spec("test.pickletester") is not None,
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "suffix": sysconfig.get_config_var("EXT_SUFFIX"),
+}))
+"""
+
+
+def plain_environment():
+    """The environment without what would leak one interpreter's modules into another's."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PYENV_VERSION")}
+
+
+def candidates():
+    """Paths that may be interpreters, the most particular first."""
+    yield Path(sys.executable)
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from sorted((root / "versions").glob("3.*/bin/python3"))
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        for minor in range(OLDEST[1], 31):
+            path = Path(folder or ".") / f"python3.{minor}"
+            if path.exists():
+                yield path
+    system = Path("/usr/bin/python3")
+    if system.exists():
+        yield system
+
+
+class Interpreter:
+    def __init__(self, facts):
+        self.executable = facts["executable"]
+        self.version = facts["version"]
+        self.numbers = tuple(facts["numbers"])
+        self.suffix = facts["suffix"]
+        self.folder = MATRIX / self.version
+        self.prefix = self.folder / "prefix"
+
+    @property
+    def site(self):
+        """Where achar is installed for it."""
+        return self.prefix / "lib" / f"python{self.numbers[0]}.{self.numbers[1]}" / "site-packages"
+
+    @property
+    def extension(self):
+        return self.site / "achar" / f"_achar{self.suffix}"
+
+    def environment(self):
+        return {**plain_environment(), "PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def build(self):
+        """Builds and installs achar for this interpreter. Returns the output; raises if it fails."""
+        tools = Path(sys.executable).parent
+        meson = tools / "meson" if (tools / "meson").exists() else "meson"
+        commands = []
+        if not (self.folder / "build.ninja").exists():
+            commands.append([
+                meson, "setup", "--reconfigure", self.folder, f"--prefix={self.prefix}",
+                f"-Dpython_exe={self.executable}", "-Dpython.install_env=prefix", "-Dtests=disabled",
+            ])  # fmt: skip
+        commands.append([meson, "compile", "-C", self.folder])
+        commands.append([meson, "install", "-C", self.folder, "--no-rebuild", "--quiet", "--only-changed"])
+        output = ""
+        environment = {**plain_environment(), "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}"}
+        for command in commands:
+            done = subprocess.run(
+                [str(part) for part in command], cwd=ROOT, env=environment, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            output += done.stdout
+            if done.returncode:
+                raise RuntimeError(f"achar does not build for CPython {self.version}:\n{output}")
+        return output
+
+    def venv(self):
+        """The python of a venv with what our own tests need, achar's site on its path."""
+        folder = self.folder / "venv"
+        python = folder / "bin" / "python"
+        requirements = ROOT / "tools" / "requirements-test.txt"
+        stamp = folder / ".requirements"
+        if not stamp.exists() or stamp.read_text() != requirements.read_text():
+            run = {"check": True, "env": plain_environment()}
+            subprocess.run([self.executable, "-m", "venv", "--clear", str(folder)], **run)
+            subprocess.run(
+                [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                 "-r", str(requirements)], **run
+            )  # fmt: skip
+            stamp.write_text(requirements.read_text())
+        return python
+
+
+def discover(say=print):
+    """The interpreters to test, in order of version; says what is left out, and why."""
+    found = {}
+    seen = set()
+    for path in candidates():
+        try:
+            answer = subprocess.run(
+                [str(path), "-c", PROBE], capture_output=True, text=True, timeout=60, env=plain_environment()
+            )
+            facts = json.loads(answer.stdout)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            continue  # a pyenv shim for a version that is not selected, or not Python at all
+        key = (facts["version"], facts["prefix"])
+        if key in seen or facts["version"] in found:
+            continue
+        seen.add(key)
+        reason = None
+        if facts["implementation"] != "CPython":
+            reason = "not CPython"
+        elif tuple(facts["numbers"]) < OLDEST:
+            continue  # achar does not claim to support it
+        elif facts["free_threaded"]:
+            reason = "free-threaded; achar is not tested there"
+        elif not facts["headers"]:
+            reason = "it has no headers (Debian: python3.X-dev)"
+        elif not facts["tests"]:
+            reason = "it has no test package (Debian: libpython3.X-testsuite)"
+        if reason:
+            say(f"skipped: CPython {facts['version']} at {path}: {reason}")
+        else:
+            found[facts["version"]] = Interpreter(facts)
+    return sorted(found.values(), key=lambda one: one.numbers)
+
+
+def main():
+    interpreters = discover()
+    status = 0
+    for one in interpreters:
+        one.build()
+        print(f"built: CPython {one.version} ({one.executable})", flush=True)
+    if "--pytest" in sys.argv:
+        arguments = sys.argv[sys.argv.index("--pytest") + 1 :]
+        for one in interpreters:
+            print(f"== CPython {one.version}", flush=True)
+            command = [str(one.venv()), "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+            status |= subprocess.run(command, cwd=ROOT, env=one.environment()).returncode != 0
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
