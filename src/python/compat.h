@@ -135,6 +135,43 @@ static inline int compat_set_next(PyObject *set, Py_ssize_t *position, PyObject 
 }
 
 /*
+ * compat_instance_dict() is the instance's __dict__ (borrowed) if that is there as an object. NULL:
+ * there is none, or the attributes are kept in the instance itself, or that is not known here;
+ * then PyObject_GenericGetDict() makes it.
+ */
+static inline PyObject *compat_instance_dict(PyObject *obj)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    (void)obj;
+    return NULL;
+#else
+#if PY_VERSION_HEX >= 0x030B0000
+    if (Py_TYPE(obj)->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
+#ifdef Py_GIL_DISABLED
+        return NULL;
+#else
+        PyObject *dict = ((PyObject **)obj)[-3];
+        /* 3.12 keeps dict and values in one word, told apart by the lowest bit */
+        return (uintptr_t)dict & 1 ? NULL : dict;
+#endif
+    }
+#endif
+    PyObject **slot = _PyObject_GetDictPtr(obj);
+    return slot ? *slot : NULL;
+#endif
+}
+
+/* Whether instances of a type have a __dict__. */
+static inline int compat_has_dict(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030B0000
+    if (type->tp_flags & Py_TPFLAGS_MANAGED_DICT)
+        return 1;
+#endif
+    return type->tp_dictoffset != 0;
+}
+
+/*
  * The recursion budget, counted as _pickle's C recursion is. compat_enter_recursion() takes one
  * unit: 0, or -1 with RecursionError set and nothing taken. 'state' is this thread's.
  */

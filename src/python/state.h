@@ -48,7 +48,9 @@ module_state *state_of_type(PyTypeObject *type);
 #define STATE_PARTS(X)                                                                             \
     X(loader)                                                                                      \
     X(unpickler)                                                                                   \
-    X(byvalue)
+    X(byvalue)                                                                                     \
+    X(saver)                                                                                       \
+    X(pickler)
 
 #define DECLARE_PART(part) int part##_exec(PyObject *module, module_state *st);
 STATE_PARTS(DECLARE_PART)

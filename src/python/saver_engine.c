@@ -1,0 +1,796 @@
+/*
+ * saver_engine.c - the loop that writes an object graph; see saver_engine.h for the picture.
+ *
+ * Containers are written by step functions. Their inner loops write numbers and short strings
+ * themselves (write_leaf) with the cursor in a register; anything else goes through saver_save().
+ * Which bytes come out, down to empty batches after a multiple of 1000 items, is what CPython's C
+ * pickler does.
+ */
+#include "saver_engine.h"
+
+#include "saver_leaf.h"
+
+static const saver_hooks no_hooks;
+
+int saver_init(saver *s, module_state *st, const saver_options *options, const saver_hooks *hooks,
+               saver_memo *memo, saver_sink *sink, PyObject *write)
+{
+    saver_output_init(&s->out, sink, write);
+    s->memo = memo ? memo : &s->own_memo;
+    if (!memo)
+        saver_memo_init(&s->own_memo);
+    s->st = st;
+    s->hooks = hooks ? hooks : &no_hooks;
+    s->options = options;
+    s->session = NULL;
+    s->thread = PyThreadState_Get();
+    s->protocol = options->protocol < 0 ? PICKLE_PROTOCOL_MAX : options->protocol;
+    s->fix_imports = options->fix_imports && s->protocol < 3;
+    s->superset = options->superset;
+    s->fast_path = s->protocol >= 4 && !s->hooks->persistent_id && !s->hooks->fast;
+    s->saw_mutable = 0;
+    s->frames = s->inline_frames;
+    s->depth = 0;
+    s->frame_capacity = SAVER_INLINE_FRAMES;
+    s->owned_depth = 0;
+    s->recursion_used = 0;
+    s->facts_used = 0;
+    if (s->superset) {
+        s->session = byvalue_session_new(st);
+        if (!s->session)
+            return -1;
+    }
+    return 0;
+}
+
+void saver_end(saver *s)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback); /* releasing runs code that must not see an error */
+    while (s->depth > 0)
+        saver_pop(s);
+    if (s->frames != s->inline_frames)
+        PyMem_Free(s->frames);
+    if (s->memo == &s->own_memo)
+        saver_memo_clear(&s->own_memo);
+    saver_output_clear(&s->out);
+    if (s->session)
+        byvalue_session_free(s->session);
+    PyErr_Restore(type, value, traceback);
+}
+
+/* ---- frames and ownership ---- */
+
+static int grow_frames(saver *s)
+{
+    Py_ssize_t capacity = s->frame_capacity * 2;
+    size_t nbytes = (size_t)capacity * sizeof(saver_frame);
+    saver_frame *frames = NULL;
+    if (s->frames == s->inline_frames) {
+        frames = PyMem_Malloc(nbytes);
+        if (frames)
+            memcpy(frames, s->inline_frames, sizeof(s->inline_frames));
+    } else {
+        frames = PyMem_Realloc(s->frames, nbytes);
+    }
+    if (!frames) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    s->frames = frames;
+    s->frame_capacity = capacity;
+    return 0;
+}
+
+saver_frame *saver_push(saver *s, enum saver_frame_kind kind, PyObject *obj, int budget)
+{
+    if (s->depth == s->frame_capacity && grow_frames(s) < 0)
+        return NULL;
+    if (s->superset) {
+        budget = 0;
+        if (s->depth >= SAVER_DEPTH_MAX) {
+            PyErr_SetString(PyExc_RecursionError,
+                            "an object nested without end (over a million levels)");
+            return NULL;
+        }
+    }
+    for (int taken = 0; taken < budget; taken++) {
+        if (compat_enter_recursion(s->thread, &s->recursion_used) < 0) {
+            while (taken-- > 0)
+                compat_leave_recursion(s->thread, &s->recursion_used);
+            return NULL;
+        }
+    }
+    saver_frame *frame = &s->frames[s->depth++];
+    *frame = (saver_frame){.kind = (uint8_t)kind, .budget = (uint8_t)budget, .obj = obj};
+    return frame;
+}
+
+void saver_pop(saver *s)
+{
+    saver_frame *frame = saver_top(s);
+    for (int i = 0; i < frame->budget; i++)
+        compat_leave_recursion(s->thread, &s->recursion_used);
+    if (s->depth > s->owned_depth) {
+        s->depth--;
+        return;
+    }
+    PyObject *obj = frame->obj;
+    PyObject *held[3] = {frame->held[0], frame->held[1], frame->held[2]};
+    s->depth--;
+    s->owned_depth = s->depth;
+    for (int i = 2; i >= 0; i--)
+        saver_drop(s, held[i]);
+    saver_drop(s, obj);
+}
+
+void saver_drop(saver *s, PyObject *obj)
+{
+    if (!obj)
+        return;
+    if (Py_REFCNT(obj) == 1) { /* it goes now, and with it perhaps what the memo only borrows */
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        int status = saver_before_python(s);
+        PyErr_Restore(type, value, traceback);
+        if (status < 0)
+            return;
+    }
+    Py_DECREF(obj);
+}
+
+void saver_hold(saver *s, int slot, PyObject *obj)
+{
+    saver_frame *frame = saver_top(s);
+    PyObject *old = frame->held[slot];
+    frame->held[slot] = obj;
+    if (s->depth == s->owned_depth) {
+        Py_XINCREF(obj);
+        saver_drop(s, old);
+    }
+}
+
+int saver_settle(saver *s)
+{
+    if (saver_memo_settle(s->memo) < 0)
+        return -1;
+    for (Py_ssize_t i = s->owned_depth; i < s->depth; i++) {
+        saver_frame *frame = &s->frames[i];
+        Py_XINCREF(frame->obj);
+        for (int slot = 0; slot < 3; slot++)
+            Py_XINCREF(frame->held[slot]);
+        /* These enter the memo when they are complete. Python code may lead back into them. */
+        if (frame->kind == FRAME_TUPLE || frame->kind == FRAME_FROZENSET ||
+            frame->kind == FRAME_INSTANCE)
+            frame->closed = 0;
+    }
+    s->owned_depth = s->depth;
+    return 0;
+}
+
+/* ---- memo opcodes ---- */
+
+int saver_write_get(saver *s, Py_ssize_t position)
+{
+    if (saver_output_reserve(&s->out, 32) < 0)
+        return -1;
+    Py_ssize_t id = saver_memo_id(s->memo, position);
+    if (s->protocol == 0) {
+        s->out.cursor += sprintf(s->out.cursor, "g%zd\n", id);
+        return 0;
+    }
+    if ((size_t)id > UINT32_MAX) {
+        saver_before_raising(s);
+        PyErr_SetString(s->st->PicklingError, "memo id too large for LONG_BINGET");
+        return -1;
+    }
+    s->out.cursor = leaf_write_get(s->out.cursor, id);
+    return 0;
+}
+
+int saver_memoize(saver *s, PyObject *obj, int unique)
+{
+    if (s->hooks->fast)
+        return 0;
+    if (saver_output_reserve(&s->out, 32) < 0)
+        return -1;
+    Py_ssize_t id = s->memo->count;
+    if (saver_memo_put(s->memo, obj, unique) < 0)
+        return -1;
+    if (s->protocol >= 4) {
+        *s->out.cursor++ = (char)OP_MEMOIZE;
+        return 0;
+    }
+    if (s->protocol == 0) {
+        s->out.cursor += sprintf(s->out.cursor, "p%zd\n", id);
+        return 0;
+    }
+    if ((size_t)id > UINT32_MAX) {
+        saver_before_raising(s);
+        PyErr_SetString(s->st->PicklingError, "memo id too large for LONG_BINPUT");
+        return -1;
+    }
+    if (id < 256) {
+        *s->out.cursor++ = OP_BINPUT;
+        *s->out.cursor++ = (char)id;
+    } else {
+        *s->out.cursor++ = OP_LONG_BINPUT;
+        s->out.cursor = leaf_put_u32(s->out.cursor, (uint32_t)id);
+    }
+    return 0;
+}
+
+/* ---- the start of an object ---- */
+
+/* In fast mode there is no memo to end a cycle. Looking for one at depth 50, 100, 200, … costs
+ * next to nothing, and a cycle is still there at the next look. */
+static int check_fast_nesting(saver *s, PyObject *obj)
+{
+    Py_ssize_t level = SAVER_FAST_NESTING;
+    while (level < s->depth)
+        level *= 2;
+    if (level != s->depth)
+        return 0;
+    for (Py_ssize_t i = 0; i < s->depth; i++) {
+        if (s->frames[i].obj != obj)
+            continue;
+        saver_before_raising(s);
+        PyErr_Format(PyExc_ValueError,
+                     "fast mode: can't pickle cyclic objects including object type %.200s at %p",
+                     Py_TYPE(obj)->tp_name, obj);
+        return -1;
+    }
+    return 0;
+}
+
+/* A new frame for a container of the user's. 'closed' as in the struct. */
+static saver_frame *push_container(saver *s, enum saver_frame_kind kind, PyObject *obj, int closed,
+                                   int budget)
+{
+    if (s->hooks->fast && check_fast_nesting(s, obj) < 0)
+        return NULL;
+    saver_frame *frame = saver_push(s, kind, obj, budget);
+    if (frame)
+        frame->closed = (uint8_t)closed;
+    return frame;
+}
+
+static int save_list(saver *s, PyObject *obj, int unique)
+{
+    s->saw_mutable = 1;
+    if (s->protocol > 0)
+        *s->out.cursor++ = OP_EMPTY_LIST;
+    else if (saver_write_ops(s, OP_MARK, OP_LIST) < 0)
+        return -1;
+    if (saver_memoize(s, obj, unique) < 0)
+        return -1;
+    if (PyList_GET_SIZE(obj) == 0)
+        return 0;
+    return push_container(s, FRAME_LIST, obj, 1, 2) ? 1 : -1;
+}
+
+static int save_dict(saver *s, PyObject *obj, int unique)
+{
+    s->saw_mutable = 1;
+    if (s->protocol > 0)
+        *s->out.cursor++ = OP_EMPTY_DICT;
+    else if (saver_write_ops(s, OP_MARK, OP_DICT) < 0)
+        return -1;
+    if (saver_memoize(s, obj, unique) < 0)
+        return -1;
+    if (PyDict_GET_SIZE(obj) == 0)
+        return 0;
+    saver_frame *frame = push_container(s, FRAME_DICT, obj, 1, 2);
+    if (!frame)
+        return -1;
+    frame->size = PyDict_GET_SIZE(obj);
+    return 1;
+}
+
+static int save_tuple(saver *s, PyObject *obj, int unique)
+{
+    Py_ssize_t size = PyTuple_GET_SIZE(obj);
+    if (size == 0)
+        return s->protocol > 0 ? saver_write_op(s, OP_EMPTY_TUPLE)
+                               : saver_write_ops(s, OP_MARK, OP_TUPLE);
+    saver_frame *frame = push_container(s, FRAME_TUPLE, obj, unique, 1);
+    if (!frame)
+        return -1;
+    frame->size = size;
+    if (size > 3 || s->protocol < 2)
+        *s->out.cursor++ = OP_MARK;
+    return 1;
+}
+
+/* Below protocol 4 a set is a call of its type on a list of its items. */
+static int save_set_as_call(saver *s, PyObject *obj, PyTypeObject *type)
+{
+    if (!saver_push(s, FRAME_REDUCE, obj, 1) || saver_before_python(s) < 0)
+        return -1;
+    PyObject *items = PySequence_List(obj);
+    if (!items)
+        return -1;
+    PyObject *reduced = Py_BuildValue("(O(N))", type, items);
+    return reduced && saver_accept_reduced(s, reduced) == 0 ? 1 : -1;
+}
+
+static int save_set(saver *s, PyObject *obj, int unique)
+{
+    s->saw_mutable = 1;
+    if (s->protocol < 4)
+        return save_set_as_call(s, obj, &PySet_Type);
+    *s->out.cursor++ = (char)OP_EMPTY_SET;
+    if (saver_memoize(s, obj, unique) < 0)
+        return -1;
+    if (PySet_GET_SIZE(obj) == 0)
+        return 0;
+    saver_frame *frame = push_container(s, FRAME_SET, obj, 1, 1);
+    if (!frame)
+        return -1;
+    frame->size = PySet_GET_SIZE(obj);
+    return 1;
+}
+
+static int save_frozenset(saver *s, PyObject *obj, int unique)
+{
+    if (s->protocol < 4)
+        return save_set_as_call(s, obj, &PyFrozenSet_Type);
+    if (!push_container(s, FRAME_FROZENSET, obj, unique, 1))
+        return -1;
+    *s->out.cursor++ = OP_MARK;
+    return 1;
+}
+
+/* What has no opcode of its own. FRAME_INSTANCE finds out whether it is right. */
+static int save_other(saver *s, PyObject *obj, int unique)
+{
+    if (s->protocol >= 2 && (Py_TYPE(obj)->tp_flags & Py_TPFLAGS_HEAPTYPE) &&
+        !s->hooks->reducer_override && !s->hooks->dispatch_table) {
+        s->saw_mutable = 1;
+        return push_container(s, FRAME_INSTANCE, obj, unique, 1) ? 1 : -1;
+    }
+    return saver_push(s, FRAME_REDUCE, obj, 1) ? 1 : -1;
+}
+
+static int save_known(saver *s, PyObject *obj, int unique)
+{
+    PyTypeObject *type = Py_TYPE(obj);
+    if (type == &PyLong_Type)
+        return saver_write_int(s, obj);
+    if (type == &PyFloat_Type)
+        return saver_write_float(s, obj);
+    if (obj == Py_None)
+        return saver_write_op(s, OP_NONE);
+    if (type == &PyBool_Type)
+        return saver_write_bool(s, obj);
+    if (!unique) {
+        Py_ssize_t position = saver_memo_find(s->memo, obj);
+        if (position >= 0)
+            return saver_write_get(s, position);
+    }
+    if (type == &PyUnicode_Type)
+        return saver_write_str(s, obj, unique);
+    if (type == &PyTuple_Type)
+        return save_tuple(s, obj, unique);
+    if (type == &PyDict_Type)
+        return save_dict(s, obj, unique);
+    if (type == &PyList_Type)
+        return save_list(s, obj, unique);
+    if (type == &PyBytes_Type)
+        return saver_write_bytes(s, obj, unique);
+    if (type == &PySet_Type)
+        return save_set(s, obj, unique);
+    if (type == &PyFrozenSet_Type)
+        return save_frozenset(s, obj, unique);
+    if (type == &PyByteArray_Type)
+        return saver_write_bytearray(s, obj, unique);
+    if (type == &PyPickleBuffer_Type)
+        return saver_write_buffer(s, obj);
+    return save_other(s, obj, unique);
+}
+
+/* A frame boundary. With a file this runs its write(); the caller holds what it is about to save. */
+static int boundary(saver *s)
+{
+    if (s->out.write && saver_before_python(s) < 0)
+        return -1;
+    return saver_output_boundary(&s->out);
+}
+
+int saver_save_persistent_id(saver *s, PyObject *id)
+{
+    if (s->out.cursor >= s->out.soft_end && boundary(s) < 0)
+        return -1;
+    return save_known(s, id, 0);
+}
+
+int saver_save(saver *s, PyObject *obj, int unique)
+{
+    if (s->out.cursor >= s->out.soft_end) {
+        if (boundary(s) < 0)
+            return -1;
+        unique = unique && !s->out.write;
+    }
+    if (s->hooks->persistent_id) {
+        enum saver_answer answer = saver_ask_persistent_id(s, obj);
+        if (answer != SAVER_NOT_WRITTEN)
+            return answer == SAVER_FAILED ? -1 : answer == SAVER_PUSHED;
+        unique = 0;
+    }
+    return save_known(s, obj, unique);
+}
+
+/* ---- containers ---- */
+
+/*
+ * What a callback may take out of its container while it waits to be written has to be held. In
+ * memory nothing runs between fetching an item and its having a frame; with a file, its write()
+ * does, and persistent_id().
+ */
+static inline void hold_item(saver *s, PyObject *item)
+{
+    if (s->out.write)
+        saver_hold(s, 0, item);
+}
+
+/* The items' loop of step_list: up to 'limit' in this batch. 1: a child has a frame. */
+static int write_list_items(saver *s, unsigned limit)
+{
+    for (;;) {
+        saver_frame *frame = saver_top(s);
+        PyObject *list = frame->obj;
+        Py_ssize_t i = frame->position;
+        unsigned batch = frame->batch;
+        if (s->fast_path) {
+            char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
+            int leaf = 1;
+            while (batch < limit && i < PyList_GET_SIZE(list) && cursor < soft_end) {
+                leaf = write_leaf(s, &cursor, PyList_GET_ITEM(list, i), 1);
+                if (leaf <= 0)
+                    break;
+                i++;
+                batch++;
+            }
+            s->out.cursor = cursor;
+            frame->position = i;
+            frame->batch = (uint16_t)batch;
+            if (leaf < 0)
+                return -1;
+        }
+        if (batch == limit || i >= PyList_GET_SIZE(list))
+            return 0;
+        PyObject *item = PyList_GET_ITEM(list, i);
+        int unique = compat_is_unique(item);
+        frame->position = i + 1;
+        frame->batch = (uint16_t)(batch + 1);
+        hold_item(s, item);
+        int pushed = saver_save(s, item, unique);
+        if (pushed)
+            return pushed;
+    }
+}
+
+static int step_list(saver *s)
+{
+    for (;;) {
+        saver_frame *frame = saver_top(s);
+        if (frame->stage == 0) {
+            Py_ssize_t remaining = PyList_GET_SIZE(frame->obj) - frame->position;
+            if (remaining <= 0 && (frame->position > 0 || s->protocol == 0))
+                break;
+            frame->single = s->protocol == 0 || (frame->position == 0 && remaining == 1);
+            frame->batch = 0;
+            frame->stage = 1;
+            if (!frame->single && saver_write_op(s, OP_MARK) < 0)
+                return -1;
+        }
+        int pushed = write_list_items(s, frame->single ? 1 : SAVER_BATCH_COUNT);
+        if (pushed)
+            return pushed < 0 ? -1 : 0;
+        frame = saver_top(s);
+        frame->stage = 0;
+        if (!frame->single) {
+            if (saver_write_op(s, OP_APPENDS) < 0)
+                return -1;
+            continue;
+        }
+        if (frame->batch == 1 && saver_write_op(s, OP_APPEND) < 0)
+            return -1;
+        if (s->protocol > 0)
+            break;
+    }
+    saver_pop(s);
+    return 0;
+}
+
+static int step_tuple(saver *s)
+{
+    saver_frame *frame = saver_top(s);
+    PyObject *tuple = frame->obj;
+    Py_ssize_t size = frame->size;
+    for (;;) {
+        int closed = frame->closed;
+        Py_ssize_t i = frame->position;
+        if (s->fast_path) {
+            char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
+            int leaf = 1;
+            while (i < size && cursor < soft_end) {
+                leaf = write_leaf(s, &cursor, PyTuple_GET_ITEM(tuple, i), closed);
+                if (leaf <= 0)
+                    break;
+                i++;
+            }
+            s->out.cursor = cursor;
+            frame->position = i;
+            if (leaf < 0)
+                return -1;
+        }
+        if (i >= size)
+            break;
+        PyObject *item = PyTuple_GET_ITEM(tuple, i);
+        frame->position = i + 1;
+        int pushed = saver_save(s, item, closed && compat_is_unique(item));
+        if (pushed)
+            return pushed < 0 ? -1 : 0;
+    }
+
+    int unique = frame->closed;
+    Py_ssize_t position = unique ? -1 : saver_memo_find(s->memo, tuple);
+    int marked = size > 3 || s->protocol < 2;
+    if (position >= 0) {
+        /* It contains itself, and has been written by that way: take back the items. */
+        Py_ssize_t pops = !marked ? size : s->protocol > 0 ? 0 : size + 1;
+        if (saver_output_reserve(&s->out, (size_t)pops + 1) < 0)
+            return -1;
+        if (marked && s->protocol > 0)
+            *s->out.cursor++ = OP_POP_MARK;
+        memset(s->out.cursor, OP_POP, (size_t)pops);
+        s->out.cursor += pops;
+        if (saver_write_get(s, position) < 0)
+            return -1;
+    } else {
+        static const uint8_t small_tuple[] = {0, OP_TUPLE1, OP_TUPLE2, OP_TUPLE3};
+        if (saver_write_op(s, marked ? OP_TUPLE : small_tuple[size]) < 0 ||
+            saver_memoize(s, tuple, unique) < 0)
+            return -1;
+    }
+    saver_pop(s);
+    return 0;
+}
+
+enum { DICT_BATCH, DICT_KEY, DICT_VALUE };
+
+/* The items' loop of step_dict: up to 'limit' in this batch. 1: a child has a frame. */
+static int write_dict_items(saver *s, unsigned limit)
+{
+    for (;;) {
+        saver_frame *frame = saver_top(s);
+        PyObject *key, *value;
+        int pushed;
+        if (frame->stage == DICT_VALUE) { /* held[1], whose key is written */
+            frame->stage = DICT_KEY;
+            pushed = saver_save(s, frame->held[1], 0);
+            if (pushed)
+                return pushed;
+            continue;
+        }
+        if (frame->batch == limit)
+            return 0;
+        if (s->protocol == 0 && PyDict_GET_SIZE(frame->obj) != frame->size)
+            return 0; /* step_dict complains */
+        if (!PyDict_Next(frame->obj, &frame->position, &key, &value))
+            return 0;
+        frame->batch++;
+        int key_written = 0;
+        if (s->fast_path && s->out.cursor < s->out.soft_end) {
+            char *cursor = s->out.cursor;
+            key_written = write_leaf(s, &cursor, key, 1);
+            int value_written = 0;
+            if (key_written > 0 && cursor < s->out.soft_end)
+                value_written = write_leaf(s, &cursor, value, 1);
+            s->out.cursor = cursor;
+            if (value_written > 0)
+                continue;
+            if (key_written < 0 || value_written < 0)
+                return -1;
+        }
+        int value_unique = compat_is_unique(value), key_unique = compat_is_unique(key);
+        saver_hold(s, 0, key);
+        if (key_written && !s->out.write) {
+            pushed = saver_save(s, value, value_unique);
+        } else {
+            saver_hold(s, 1, value);
+            frame->stage = DICT_VALUE;
+            pushed = key_written ? 0 : saver_save(s, key, key_unique);
+        }
+        if (pushed)
+            return pushed;
+    }
+}
+
+static int step_dict(saver *s)
+{
+    for (;;) {
+        saver_frame *frame = saver_top(s);
+        if (frame->stage == DICT_BATCH) {
+            /* As C has it, a full batch is followed by another, be it an empty one. */
+            if (frame->position > 0 && s->protocol > 0 && frame->batch < SAVER_BATCH_COUNT)
+                break;
+            frame->single = s->protocol == 0 || frame->size == 1;
+            frame->batch = 0;
+            frame->stage = DICT_KEY;
+            if (!frame->single && saver_write_op(s, OP_MARK) < 0)
+                return -1;
+        }
+        int pushed = write_dict_items(s, frame->single ? 1 : SAVER_BATCH_COUNT);
+        if (pushed)
+            return pushed < 0 ? -1 : 0;
+        frame = saver_top(s);
+        frame->stage = DICT_BATCH;
+        if (frame->single) {
+            if (frame->batch == 1 && saver_write_op(s, OP_SETITEM) < 0)
+                return -1;
+            if (s->protocol > 0)
+                break;
+        } else if (saver_write_op(s, OP_SETITEMS) < 0) {
+            return -1;
+        }
+        if (PyDict_GET_SIZE(frame->obj) != frame->size) {
+            saver_before_raising(s);
+            PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
+            return -1;
+        }
+        if (frame->batch == 0)
+            break;
+    }
+    saver_pop(s);
+    return 0;
+}
+
+/* The items of a set or frozenset, up to 'limit' in this batch. 1: a child has a frame. */
+static int write_set_items(saver *s, Py_ssize_t limit)
+{
+    for (;;) {
+        saver_frame *frame = saver_top(s);
+        PyObject *item;
+        if (frame->batch == limit || !compat_set_next(frame->obj, &frame->position, &item))
+            return 0;
+        frame->batch++; /* only looked at where limit is */
+        int closed = frame->closed;
+        if (s->fast_path && s->out.cursor < s->out.soft_end) {
+            char *cursor = s->out.cursor;
+            int leaf = write_leaf(s, &cursor, item, closed);
+            s->out.cursor = cursor;
+            if (leaf > 0)
+                continue;
+            if (leaf < 0)
+                return -1;
+        }
+        int unique = closed && compat_is_unique(item);
+        saver_hold(s, 0, item);
+        int pushed = saver_save(s, item, unique);
+        if (pushed)
+            return pushed;
+    }
+}
+
+static int step_set(saver *s)
+{
+    for (;;) {
+        saver_frame *frame = saver_top(s);
+        if (frame->stage == 0) {
+            frame->batch = 0;
+            frame->stage = 1;
+            if (saver_write_op(s, OP_MARK) < 0)
+                return -1;
+        }
+        int pushed = write_set_items(s, SAVER_BATCH_COUNT);
+        if (pushed)
+            return pushed < 0 ? -1 : 0;
+        frame = saver_top(s);
+        frame->stage = 0;
+        if (saver_write_op(s, OP_ADDITEMS) < 0)
+            return -1;
+        if (PySet_GET_SIZE(frame->obj) != frame->size) {
+            saver_before_raising(s);
+            PyErr_SetString(PyExc_RuntimeError, "set changed size during iteration");
+            return -1;
+        }
+        if (frame->batch < SAVER_BATCH_COUNT)
+            break;
+    }
+    saver_pop(s);
+    return 0;
+}
+
+static int step_frozenset(saver *s)
+{
+    int pushed = write_set_items(s, -1);
+    if (pushed)
+        return pushed < 0 ? -1 : 0;
+    saver_frame *frame = saver_top(s);
+    PyObject *set = frame->obj;
+    int unique = frame->closed;
+    Py_ssize_t position = unique ? -1 : saver_memo_find(s->memo, set);
+    if (position >= 0) {
+        if (saver_write_op(s, OP_POP_MARK) < 0 || saver_write_get(s, position) < 0)
+            return -1;
+    } else if (saver_write_op(s, OP_FROZENSET) < 0 || saver_memoize(s, set, unique) < 0) {
+        return -1;
+    }
+    saver_pop(s);
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+static int run_frames(saver *s)
+{
+    while (s->depth > 0) {
+        int status = -1;
+        switch ((enum saver_frame_kind)saver_top(s)->kind) {
+        case FRAME_LIST:
+            status = step_list(s);
+            break;
+        case FRAME_TUPLE:
+            status = step_tuple(s);
+            break;
+        case FRAME_DICT:
+            status = step_dict(s);
+            break;
+        case FRAME_SET:
+            status = step_set(s);
+            break;
+        case FRAME_FROZENSET:
+            status = step_frozenset(s);
+            break;
+        case FRAME_LIST_ITEMS:
+            status = saver_step_list_items(s);
+            break;
+        case FRAME_DICT_ITEMS:
+            status = saver_step_dict_items(s);
+            break;
+        case FRAME_REDUCE:
+            status = saver_step_reduce(s);
+            break;
+        case FRAME_INSTANCE:
+            status = saver_step_instance(s);
+            break;
+        case FRAME_GLOBAL:
+            status = saver_step_global(s);
+            break;
+        case FRAME_GLOBAL_GETATTR:
+            status = saver_step_global_getattr(s);
+            break;
+        case FRAME_PERSISTENT_ID:
+            status = saver_step_persistent_id(s);
+            break;
+        }
+        if (status < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int write_pickle(saver *s, PyObject *root)
+{
+    if (s->protocol >= 2) {
+        if (saver_write_ops(s, OP_PROTO, s->protocol) < 0)
+            return -1;
+        if (s->protocol >= 4 && saver_output_start_framing(&s->out) < 0)
+            return -1;
+    }
+    if (saver_save(s, root, 0) < 0 || run_frames(s) < 0 || saver_write_op(s, OP_STOP) < 0)
+        return -1;
+    saver_output_finish(&s->out);
+    return 0;
+}
+
+int saver_run(saver *s, PyObject *root)
+{
+    if (write_pickle(s, root) == 0)
+        return 0;
+    if (s->superset)
+        saver_explain(s, root);
+    return -1;
+}
