@@ -28,12 +28,12 @@ extern "C" {
 
 /* X(NAME, "the word for it in messages") */
 #define ACHAR_KINDS(X)                                                                             \
-    X(NOTHING, "nothing")          /* no value: what an accessor found missing */                  \
+    X(NOTHING, "nothing") /* no value: what an accessor found missing */                           \
     X(NONE, "None")                                                                                \
     X(BOOL, "bool")                                                                                \
-    X(INT, "int")                  /* fits in 64 bits */                                           \
+    X(INT, "int") /* fits in 64 bits */                                                            \
     X(FLOAT, "float")                                                                              \
-    X(BIGINT, "int")               /* does not */                                                  \
+    X(BIGINT, "int") /* does not */                                                                \
     X(STR, "str")                                                                                  \
     X(BYTES, "bytes")                                                                              \
     X(BYTEARRAY, "bytearray")                                                                      \
@@ -168,11 +168,11 @@ ACHAR_API int achar_global_is(achar_value value, const char *module, const char 
 
 /* How an ACHAR_CALL calls. In the comments f, a, k are callable, arguments, keywords. */
 enum achar_call_form {
-    ACHAR_CALL_NONE,       /* not a call */
-    ACHAR_CALL_REDUCE,     /* f(*a) */
-    ACHAR_CALL_NEWOBJ,     /* f.__new__(f, *a) */
-    ACHAR_CALL_NEWOBJ_EX,  /* f.__new__(f, *a, **k) */
-    ACHAR_CALL_INST,       /* f(*a), or f.__new__(f) when there are no arguments */
+    ACHAR_CALL_NONE,      /* not a call */
+    ACHAR_CALL_REDUCE,    /* f(*a) */
+    ACHAR_CALL_NEWOBJ,    /* f.__new__(f, *a) */
+    ACHAR_CALL_NEWOBJ_EX, /* f.__new__(f, *a, **k) */
+    ACHAR_CALL_INST,      /* f(*a), or f.__new__(f) when there are no arguments */
 };
 ACHAR_API int achar_call_form(achar_value value);
 
@@ -216,9 +216,9 @@ enum achar_effect_kind {
 #define ACHAR_NO_EFFECT SIZE_MAX
 
 typedef struct achar_effect {
-    int kind;                  /* enum achar_effect_kind */
-    int opcode;                /* its byte in the pickle; 0 in a graph that was built */
-    uint64_t offset;           /* of the opcode, bytes from the start of the input */
+    int kind;        /* enum achar_effect_kind */
+    int opcode;      /* its byte in the pickle; 0 in a graph that was built */
+    uint64_t offset; /* of the opcode, bytes from the start of the input */
     achar_value target;
     const achar_value *values; /* NULL if there are none; valid until the graph is changed */
     size_t values_count;       /* for ACHAR_EFFECT_SET and a dict's fill: twice the pairs */

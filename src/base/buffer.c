@@ -46,5 +46,6 @@ void achar__buffer_printf(buffer *b, const char *format, ...)
     int nbytes = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     if (nbytes > 0)
-        achar__buffer_append(b, text, (size_t)nbytes < sizeof text ? (size_t)nbytes : sizeof text - 1);
+        achar__buffer_append(b, text,
+                             (size_t)nbytes < sizeof text ? (size_t)nbytes : sizeof text - 1);
 }

@@ -20,8 +20,8 @@ void achar__table_free(table *t)
  */
 static inline uint64_t hash(uint64_t seed, uint64_t key0, uint64_t key1)
 {
-    __uint128_t product = (__uint128_t)(key0 ^ seed ^ 0x9e3779b97f4a7c15u) *
-                          (key1 ^ 0xd6e8feb86659fd93u);
+    __uint128_t product =
+        (__uint128_t)(key0 ^ seed ^ 0x9e3779b97f4a7c15u) * (key1 ^ 0xd6e8feb86659fd93u);
     uint64_t folded = (uint64_t)product ^ (uint64_t)(product >> 64);
     return folded ^ folded >> 29;
 }

@@ -136,8 +136,7 @@ achar_value achar_make_int_decimal(achar_graph *g, const char *decimal)
         fail(g, ACHAR_E_NUMBER);
         return value;
     }
-    int status =
-        achar__decimal_value(&g->arena, (const uint8_t *)decimal, strlen(decimal), &value);
+    int status = achar__decimal_value(&g->arena, (const uint8_t *)decimal, strlen(decimal), &value);
     if (status != ACHAR_OK)
         fail(g, status);
     return value;
@@ -301,8 +300,7 @@ achar_value achar_make_extension(achar_graph *g, int64_t code)
         fail(g, ACHAR_E_NUMBER);
         return VALUE_NOTHING;
     }
-    achar_value value =
-        make_object(g, ACHAR_EXTENSION, ACHAR_EFFECT_EXTENSION, OP_EXT4, NULL, 0);
+    achar_value value = make_object(g, ACHAR_EXTENSION, ACHAR_EFFECT_EXTENSION, OP_EXT4, NULL, 0);
     if (achar_kind(value) != ACHAR_NOTHING)
         value_object(value)->number = (uint64_t)code;
     return value;
@@ -315,8 +313,7 @@ achar_value achar_make_persistent(achar_graph *g, achar_value id)
 
 achar_value achar_make_buffer(achar_graph *g, int readonly)
 {
-    achar_value value =
-        make_object(g, ACHAR_BUFFER, ACHAR_EFFECT_BUFFER, OP_NEXT_BUFFER, NULL, 0);
+    achar_value value = make_object(g, ACHAR_BUFFER, ACHAR_EFFECT_BUFFER, OP_NEXT_BUFFER, NULL, 0);
     if (achar_kind(value) == ACHAR_NOTHING)
         return value;
     value_object(value)->number = g->buffers_count++;

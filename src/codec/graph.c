@@ -109,8 +109,8 @@ static int container_reserve(achar_graph *g, container *c, size_t count)
     size_t old_count = c->count;
     achar_value *old_items = old_count == 0 ? NULL : c->items;
     bool large = c->spare == CONTAINER_SPARE_LARGE;
-    size_t old_capacity = large ? achar__arena_block_capacity(old_items) / sizeof *old_items
-                                : old_count + c->spare;
+    size_t old_capacity =
+        large ? achar__arena_block_capacity(old_items) / sizeof *old_items : old_count + c->spare;
     if (count > SIZE_MAX / 4 / sizeof *old_items - old_count)
         return ACHAR_E_NOMEM;
     size_t needed = old_count + count;

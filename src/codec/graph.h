@@ -110,7 +110,8 @@ typedef struct container {
 } container;
 
 typedef struct object {
-    uint8_t opcode; /* what makes it: GLOBAL, STACK_GLOBAL, REDUCE, …, EXT4, BINPERSID, NEXT_BUFFER */
+    uint8_t
+        opcode; /* what makes it: GLOBAL, STACK_GLOBAL, REDUCE, …, EXT4, BINPERSID, NEXT_BUFFER */
     uint8_t shared;
     uint8_t readonly; /* a buffer's */
     uint32_t operands_count;
@@ -156,8 +157,8 @@ struct achar_graph {
     log_entry *log;
     size_t log_count;
     size_t log_capacity;
-    table shared;  /* spans and frozen kinds that more than one thing refers to */
-    table changes; /* set by prepare: first change of targets that are no objects */
+    table shared;   /* spans and frozen kinds that more than one thing refers to */
+    table changes;  /* set by prepare: first change of targets that are no objects */
     uint8_t *input; /* owned; NULL: the caller's */
     size_t input_nbytes;
     size_t buffers_count; /* NEXT_BUFFER effects so far */

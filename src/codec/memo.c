@@ -25,9 +25,8 @@ static int put_sparse(memo *m, uint64_t index, achar_value value)
     memory *mem = m->sparse.mem;
     if (m->sparse.count == m->sparse_capacity) {
         size_t capacity = m->sparse_capacity == 0 ? 16 : m->sparse_capacity * 2;
-        achar_value *values =
-            achar__memory_resize(mem, m->sparse_values, m->sparse_capacity * sizeof *values,
-                                 capacity * sizeof *values);
+        achar_value *values = achar__memory_resize(
+            mem, m->sparse_values, m->sparse_capacity * sizeof *values, capacity * sizeof *values);
         if (values == NULL)
             return achar__memory_status(mem);
         m->sparse_values = values;
@@ -48,8 +47,8 @@ int achar__memo_put_slow(memo *m, uint64_t index, achar_value value)
         return ACHAR_E_LIMIT;
     size_t reach = m->count * 2 + MEMO_DENSE_MIN;
     if (index >= m->capacity && index < reach) {
-        achar_value *dense = achar__memory_resize(mem, m->dense, m->capacity * sizeof *dense,
-                                                  reach * sizeof *dense);
+        achar_value *dense =
+            achar__memory_resize(mem, m->dense, m->capacity * sizeof *dense, reach * sizeof *dense);
         if (dense == NULL)
             return achar__memory_status(mem);
         memset(dense + m->capacity, 0, (reach - m->capacity) * sizeof *dense);

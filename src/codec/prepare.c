@@ -109,8 +109,7 @@ static int chain_changes(achar_graph *g)
             value_object(target)->first_change = i;
         } else if (!kind_is_small(achar_kind(target))) {
             bool added;
-            uint64_t *first =
-                achar__table_put(&g->changes, target.meta, target.as.word, i, &added);
+            uint64_t *first = achar__table_put(&g->changes, target.meta, target.as.word, i, &added);
             if (first == NULL)
                 return achar__memory_status(&g->mem);
             entry->next = added ? NO_ENTRY : *first;

@@ -60,9 +60,8 @@ static int grow_stack(reading *r)
         capacity = max;
     if (capacity <= r->stack_capacity)
         return problem(r, ACHAR_E_LIMIT, "the stack is at its limit of %zu values", max);
-    achar_value *stack =
-        achar__memory_resize(&r->graph->mem, r->stack, r->stack_capacity * sizeof *stack,
-                             capacity * sizeof *stack);
+    achar_value *stack = achar__memory_resize(
+        &r->graph->mem, r->stack, r->stack_capacity * sizeof *stack, capacity * sizeof *stack);
     if (stack == NULL)
         return achar__memory_status(&r->graph->mem);
     r->stack = stack;
@@ -79,9 +78,8 @@ static int push_mark(reading *r, size_t height)
             capacity = max;
         if (capacity <= r->marks_capacity)
             return problem(r, ACHAR_E_LIMIT, "the stack is at its limit of %zu marks", max);
-        size_t *marks =
-            achar__memory_resize(&r->graph->mem, r->marks, r->marks_capacity * sizeof *marks,
-                                 capacity * sizeof *marks);
+        size_t *marks = achar__memory_resize(
+            &r->graph->mem, r->marks, r->marks_capacity * sizeof *marks, capacity * sizeof *marks);
         if (marks == NULL)
             return achar__memory_status(&r->graph->mem);
         r->marks = marks;
@@ -184,10 +182,9 @@ static int read_float(reading *r, const uint8_t *at, size_t nbytes, achar_value 
     double real;
     int status = ACHAR_OK;
     if (!achar__float_read(&r->graph->mem, at, nbytes, &real, &status))
-        return status != ACHAR_OK
-                   ? status
-                   : problem(r, ACHAR_E_NUMBER, "not a decimal float: %.*s",
-                             (int)(nbytes < 40 ? nbytes : 40), (const char *)at);
+        return status != ACHAR_OK ? status
+                                  : problem(r, ACHAR_E_NUMBER, "not a decimal float: %.*s",
+                                            (int)(nbytes < 40 ? nbytes : 40), (const char *)at);
     *value = value_float(real);
     return ACHAR_OK;
 }
@@ -248,8 +245,8 @@ static int make_extension(reading *r, int opcode, uint64_t offset, int64_t code,
 {
     if (code <= 0)
         return problem(r, ACHAR_E_NUMBER, "extension code %lld is not above 0", (long long)code);
-    int status = make_object(r, ACHAR_EXTENSION, ACHAR_EFFECT_EXTENSION, opcode, offset, NULL, 0,
-                             value);
+    int status =
+        make_object(r, ACHAR_EXTENSION, ACHAR_EFFECT_EXTENSION, opcode, offset, NULL, 0, value);
     if (status == ACHAR_OK)
         value_object(*value)->number = (uint64_t)code;
     return status;
@@ -261,8 +258,7 @@ static int take_buffer(reading *r, int opcode, uint64_t offset, achar_value *val
     if (options->buffers != NULL && r->graph->buffers_count == options->buffers_count)
         return problem(r, ACHAR_E_BUFFERS, "the pickle takes more than the %zu buffers given",
                        options->buffers_count);
-    int status =
-        make_object(r, ACHAR_BUFFER, ACHAR_EFFECT_BUFFER, opcode, offset, NULL, 0, value);
+    int status = make_object(r, ACHAR_BUFFER, ACHAR_EFFECT_BUFFER, opcode, offset, NULL, 0, value);
     if (status == ACHAR_OK) {
         object *o = value_object(*value);
         o->number = r->graph->buffers_count;
@@ -319,7 +315,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
     const uint8_t *at = start;      /* the opcode */
     achar_value *top;               /* behind the last value */
     achar_value *limit;
-    achar_value *fence;             /* the last mark */
+    achar_value *fence; /* the last mark */
     achar_value value;
     int status = grow_stack(r);
     if (status != ACHAR_OK) {
@@ -605,16 +601,14 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             TAKE_MARK();
             if (slice == fence)
                 goto underflow;
-            TRY(change(r, ACHAR_EFFECT_SET, *at, OFFSET, slice[-1], slice,
-                       (size_t)(top - slice)));
+            TRY(change(r, ACHAR_EFFECT_SET, *at, OFFSET, slice[-1], slice, (size_t)(top - slice)));
             top = slice;
             continue;
         case OP_ADDITEMS:
             TAKE_MARK();
             if (slice == fence)
                 goto underflow;
-            TRY(change(r, ACHAR_EFFECT_ADD, *at, OFFSET, slice[-1], slice,
-                       (size_t)(top - slice)));
+            TRY(change(r, ACHAR_EFFECT_ADD, *at, OFFSET, slice[-1], slice, (size_t)(top - slice)));
             top = slice;
             continue;
 
@@ -711,7 +705,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
                 goto truncated;
             TRY(read_index(r, cursor, nbytes, &size));
             cursor += nbytes + 1;
-        get: {
+        get : {
             achar_value *known = achar__memo_get(&r->memo, size);
             if (known == NULL) {
                 status = problem(r, ACHAR_E_MEMO, "nothing in the memo at %llu",
@@ -846,8 +840,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
                 goto fail;
             }
             if (!decode_room(cursor, input_end, size)) {
-                status = problem(r, ACHAR_E_TRUNCATED,
-                                 "a frame of %llu bytes, but only %zu follow",
+                status = problem(r, ACHAR_E_TRUNCATED, "a frame of %llu bytes, but only %zu follow",
                                  (unsigned long long)size, (size_t)(input_end - cursor));
                 goto fail;
             }
@@ -881,8 +874,9 @@ truncated:
                  : problem(r, ACHAR_E_FRAME, "the opcode's argument reaches past its frame");
     goto fail;
 underflow:
-    status = problem(r, ACHAR_E_STACK, r->marks_count == 0 ? "too few values on the stack"
-                                                           : "too few values above the mark");
+    status = problem(r, ACHAR_E_STACK,
+                     r->marks_count == 0 ? "too few values on the stack"
+                                         : "too few values above the mark");
     goto fail;
 no_mark:
     status = problem(r, ACHAR_E_STACK, "no mark on the stack");

@@ -60,9 +60,7 @@ int achar__token_next(const uint8_t *cursor, const uint8_t *end, token *t)
     unsigned size_nbytes = width == ARGUMENT_COUNTED1 ? 1 : width == ARGUMENT_COUNTED8U ? 8 : 4;
     if (!decode_room(at, end, size_nbytes))
         return truncated(t, 1 + size_nbytes);
-    uint64_t size = size_nbytes == 1   ? *at
-                    : size_nbytes == 4 ? decode_uint4(at)
-                                       : decode_uint8(at);
+    uint64_t size = size_nbytes == 1 ? *at : size_nbytes == 4 ? decode_uint4(at) : decode_uint8(at);
     t->data = at + size_nbytes;
     if (t->info->argument == ARG_LONG4 && size > INT32_MAX)
         return ACHAR_E_NUMBER;

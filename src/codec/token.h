@@ -17,8 +17,8 @@ typedef struct token {
     const uint8_t *second; /* the second line of a pair */
     size_t second_nbytes;
     const uint8_t *next;
-    uint64_t needed;  /* when truncated: bytes from the opcode on that it takes at least… */
-    bool needs_line;  /* …and then up to the end of a line */
+    uint64_t needed; /* when truncated: bytes from the opcode on that it takes at least… */
+    bool needs_line; /* …and then up to the end of a line */
 } token;
 
 /*

@@ -238,8 +238,7 @@ int achar_buffer_readonly(achar_value value)
     if (source == NULL)
         return 0;
     const achar_buffer *given = source->data;
-    return value_object(value)->opcode == OP_READONLY_BUFFER ||
-           (given != NULL && given->readonly);
+    return value_object(value)->opcode == OP_READONLY_BUFFER || (given != NULL && given->readonly);
 }
 
 /* ---- the log ---- */
