@@ -147,6 +147,18 @@ static void evict_locked(achar__pool *pool)
     }
 }
 
+bool achar__functions_make_room(achar__pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    size_t wanted_nbytes = pool->unused_nbytes / 2;
+    bool some = pool->unused_head != NULL;
+    while (pool->unused_head && pool->unused_nbytes >= wanted_nbytes) {
+        destroy_locked(pool->unused_head);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return some;
+}
+
 void achar__function_retain_locked(achar__function *function)
 {
     if (function->ref_count++ == 0) {
@@ -188,7 +200,11 @@ static int create(achar__pool *pool, uint64_t hash, const void *bytes, size_t nb
     if (!function) {
         return ACHAR_E_NOMEM;
     }
-    int status = achar__heap_alloc(pool->heap, nbytes, &function->bytes, &capacity);
+    int status;
+    while ((status = achar__heap_alloc(pool->heap, nbytes, &function->bytes, &capacity)) !=
+               ACHAR_OK &&
+           achar__functions_make_room(pool)) {
+    }
     if (status != ACHAR_OK) {
         free(function);
         return status;

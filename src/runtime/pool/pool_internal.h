@@ -217,6 +217,8 @@ void achar__pool_wind_down_locked(achar__pool *pool);
 void achar__function_retain_locked(achar__function *function);
 void achar__function_unref_locked(achar__function *function);
 void achar__functions_destroy(achar__pool *pool);
+/* Drops the older half of the functions that nobody refers to. Without the lock. False: no such. */
+bool achar__functions_make_room(achar__pool *pool);
 
 /* ---- task.c ---- */
 

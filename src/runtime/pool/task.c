@@ -132,15 +132,26 @@ static bool is_open(achar__pool *pool)
 
 int achar__pool_block_reserve(achar__pool *pool, size_t nbytes, achar__block *out)
 {
-    return is_open(pool) ? achar__heap_alloc(pool->heap, nbytes, &out->data, &out->capacity)
-                         : ACHAR_E_CLOSED;
+    int status;
+    if (!is_open(pool)) {
+        return ACHAR_E_CLOSED;
+    }
+    do {
+        status = achar__heap_alloc(pool->heap, nbytes, &out->data, &out->capacity);
+    } while (status != ACHAR_OK && achar__functions_make_room(pool));
+    return status;
 }
 
 int achar__pool_block_grow(achar__pool *pool, achar__block *block, size_t used, size_t nbytes)
 {
-    return is_open(pool)
-               ? achar__heap_grow(pool->heap, &block->data, &block->capacity, used, nbytes)
-               : ACHAR_E_CLOSED;
+    int status;
+    if (!is_open(pool)) {
+        return ACHAR_E_CLOSED;
+    }
+    do {
+        status = achar__heap_grow(pool->heap, &block->data, &block->capacity, used, nbytes);
+    } while (status != ACHAR_OK && achar__functions_make_room(pool));
+    return status;
 }
 
 void achar__pool_block_free(achar__pool *pool, achar__block *block)

@@ -1,0 +1,290 @@
+/*
+ * echo_worker.c - a worker program without Python, for the tests. A task's arguments are a command,
+ * a space, and what the command takes:
+ *
+ *    echo BYTES     gives them back              big COUNT     that many bytes, of a pattern
+ *    raise BYTES    gives them back as RAISED    sleep MS      then gives nothing
+ *    hello          the pool's hello             spin US       the same, busy
+ *    function       the function's bytes         exit CODE     _exit
+ *    id             the function's id            signal N      raises it (9: kill, 6: abort, ...)
+ *    pid            this process's id            none          ends with no block at all
+ *    child          starts a process that stays, gives its id
+ *    fork           forks; the child finds everything inert; "inert" or what was not
+ *    unprivileged   forgets its parent-death signal, as a change of credentials does
+ *    scribble       overwrites what it shares with the client, then waits
+ *    fill           reserves until nothing is left, gives back the status; frees all
+ *    environ NAME   the variable, or "(none)"
+ *    mask           blocked and ignored signals, descriptors: "clean" or what is not
+ */
+#include "runtime/pool/wire.h"
+#include "runtime/pool/worker.h"
+#include "runtime/sync/futex.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int finish_bytes(achar__worker *worker, enum achar__task_state state, const void *bytes,
+                        size_t nbytes)
+{
+    achar__block block;
+    int status = achar__worker_block_reserve(worker, nbytes, &block);
+    if (status != ACHAR_OK) {
+        return achar__worker_finish(worker, ACHAR__TASK_RAISED, NULL, 0);
+    }
+    memcpy(block.data, bytes, nbytes);
+    return achar__worker_finish(worker, state, &block, nbytes);
+}
+
+static int finish_text(achar__worker *worker, const char *text)
+{
+    return finish_bytes(worker, ACHAR__TASK_RETURNED, text, strlen(text));
+}
+
+static int finish_number(achar__worker *worker, long number)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%ld", number);
+    return finish_text(worker, text);
+}
+
+/* Grows its block step by step, as a pickler does. */
+static int finish_big(achar__worker *worker, size_t nbytes)
+{
+    achar__block block;
+    size_t used = 0;
+    int status = achar__worker_block_reserve(worker, 64, &block);
+    while (status == ACHAR_OK && used < nbytes) {
+        if (used == block.capacity) {
+            status = achar__worker_block_grow(worker, &block, used, block.capacity * 2);
+            continue;
+        }
+        size_t end = block.capacity < nbytes ? block.capacity : nbytes;
+        for (; used < end; used++) {
+            ((unsigned char *)block.data)[used] = (unsigned char)(used * 31 + (used >> 8));
+        }
+    }
+    if (status != ACHAR_OK) {
+        char text[16];
+        achar__worker_block_free(worker, &block);
+        snprintf(text, sizeof text, "%d", status);
+        return finish_bytes(worker, ACHAR__TASK_RAISED, text, strlen(text));
+    }
+    return achar__worker_finish(worker, ACHAR__TASK_RETURNED, &block, nbytes);
+}
+
+static int finish_fill(achar__worker *worker)
+{
+    enum { MOST = 4096, EACH = 1 << 20 };
+    static achar__block blocks[MOST];
+    int count = 0, status = ACHAR_OK;
+    while (count < MOST &&
+           (status = achar__worker_block_reserve(worker, EACH, &blocks[count])) == ACHAR_OK) {
+        count++;
+    }
+    while (count > 0) {
+        achar__worker_block_free(worker, &blocks[--count]);
+    }
+    return finish_number(worker, status);
+}
+
+static int finish_child(achar__worker *worker)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        for (;;) {
+            pause();
+        }
+    }
+    return finish_number(worker, child);
+}
+
+static int finish_fork(achar__worker *worker)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        achar__block block = {0};
+        achar__assignment assignment;
+        _exit((achar__worker_finish(worker, ACHAR__TASK_RETURNED, NULL, 0) != ACHAR_E_CLOSED) |
+              (achar__worker_next(worker, 0, &assignment) != ACHAR_E_CLOSED) << 1 |
+              (achar__worker_block_reserve(worker, 1, &block) != ACHAR_E_CLOSED) << 2);
+    }
+    int wait_status = 0;
+    waitpid(child, &wait_status, 0);
+    return wait_status == 0 ? finish_text(worker, "inert") : finish_number(worker, wait_status);
+}
+
+static void scribble(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512];
+    achar__wire_up *up = NULL;
+    achar__wire_bells *bells = NULL;
+    while (maps && fgets(line, sizeof line, maps)) {
+        if (!up && strstr(line, "achar-worker")) {
+            up = (achar__wire_up *)strtoul(line, NULL, 16);
+        } else if (strstr(line, "achar-bells")) {
+            bells = (achar__wire_bells *)strtoul(line, NULL, 16);
+        }
+    }
+    for (int i = 0; i < ACHAR__RING_SLOTS; i++) {
+        up->completions[i].result_offset = UINT64_MAX;
+        up->completions[i].state = 77;
+    }
+    atomic_store(&up->claimed, UINT64_MAX / 2);
+    atomic_store(&up->completed, UINT64_MAX / 2);
+    achar__futex_ring(&bells->tender, true);
+    for (;;) {
+        pause();
+    }
+}
+
+/* What a worker inherits must not depend on the client. */
+static int finish_mask(achar__worker *worker)
+{
+    char text[256] = "";
+    sigset_t blocked;
+    sigprocmask(SIG_SETMASK, NULL, &blocked);
+    for (int number = 1; number < 32; number++) {
+        struct sigaction action;
+        sigaction(number, NULL, &action);
+        if (sigismember(&blocked, number) || action.sa_handler == SIG_IGN) {
+            snprintf(text + strlen(text), sizeof text - strlen(text), "signal %d ", number);
+        }
+    }
+    for (int fd = 3; fd < 100; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) {
+            snprintf(text + strlen(text), sizeof text - strlen(text), "fd %d ", fd);
+        }
+    }
+    if (getpgrp() != getpid()) {
+        strcat(text, "group ");
+    }
+    struct stat about, null_device;
+    if (fstat(0, &about) || stat("/dev/null", &null_device) ||
+        about.st_rdev != null_device.st_rdev) {
+        strcat(text, "stdin ");
+    }
+    return finish_text(worker, *text ? text : "clean");
+}
+
+static void nap(long milliseconds)
+{
+    struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
+static int run(achar__worker *worker, const achar__assignment *task)
+{
+    char command[16] = "", text[64] = "";
+    const char *args = task->args;
+    size_t length = 0;
+    while (length < task->args_nbytes && length < sizeof command - 1 && args[length] != ' ') {
+        command[length] = args[length];
+        length++;
+    }
+    size_t rest = length < task->args_nbytes ? length + 1 : length;
+    const char *tail = args + rest;
+    size_t tail_nbytes = task->args_nbytes - rest;
+    memcpy(text, tail, tail_nbytes < sizeof text ? tail_nbytes : sizeof text - 1);
+    long number = strtol(text, NULL, 10);
+
+    if (strcmp(command, "echo") == 0) {
+        return finish_bytes(worker, ACHAR__TASK_RETURNED, tail, tail_nbytes);
+    } else if (strcmp(command, "raise") == 0) {
+        return finish_bytes(worker, ACHAR__TASK_RAISED, tail, tail_nbytes);
+    } else if (strcmp(command, "big") == 0) {
+        return finish_big(worker, (size_t)number);
+    } else if (strcmp(command, "sleep") == 0) {
+        nap(number);
+        return achar__worker_finish(worker, ACHAR__TASK_RETURNED, NULL, 0);
+    } else if (strcmp(command, "spin") == 0) {
+        int64_t until_ns = achar__now_ns() + number * 1000;
+        while (achar__now_ns() < until_ns) {
+        }
+        return achar__worker_finish(worker, ACHAR__TASK_RETURNED, NULL, 0);
+    } else if (strcmp(command, "none") == 0 || task->args_nbytes == 0) {
+        return achar__worker_finish(worker, ACHAR__TASK_RETURNED, NULL, 0);
+    } else if (strcmp(command, "exit") == 0) {
+        _exit((int)number);
+    } else if (strcmp(command, "signal") == 0) {
+        signal((int)number, SIG_DFL); /* sanitizers have handlers of their own */
+        kill(getpid(), (int)number);
+        nap(20000);
+        return ACHAR_E_INVALID;
+    } else if (strcmp(command, "hello") == 0) {
+        size_t nbytes;
+        const void *hello = achar__worker_hello(worker, &nbytes);
+        return finish_bytes(worker, ACHAR__TASK_RETURNED, hello, nbytes);
+    } else if (strcmp(command, "function") == 0) {
+        return finish_bytes(worker, ACHAR__TASK_RETURNED, task->function, task->function_nbytes);
+    } else if (strcmp(command, "id") == 0) {
+        return finish_number(worker, (long)task->function_id);
+    } else if (strcmp(command, "pid") == 0) {
+        return finish_number(worker, getpid());
+    } else if (strcmp(command, "child") == 0) {
+        return finish_child(worker);
+    } else if (strcmp(command, "fork") == 0) {
+        return finish_fork(worker);
+    } else if (strcmp(command, "unprivileged") == 0) {
+        prctl(PR_SET_PDEATHSIG, 0);
+        return finish_number(worker, getpid());
+    } else if (strcmp(command, "scribble") == 0) {
+        scribble();
+    } else if (strcmp(command, "fill") == 0) {
+        return finish_fill(worker);
+    } else if (strcmp(command, "environ") == 0) {
+        const char *value = getenv(text);
+        return finish_text(worker, value ? value : "(none)");
+    } else if (strcmp(command, "mask") == 0) {
+        return finish_mask(worker);
+    }
+    return finish_bytes(worker, ACHAR__TASK_RAISED, "unknown command", 15);
+}
+
+int main(int argc, char **argv)
+{
+    achar__worker *worker;
+    if (argc > 1 && strcmp(argv[1], "fail-at-start") == 0) {
+        return 3;
+    }
+    int status = achar__worker_attach(&worker);
+    if (status != ACHAR_OK) {
+        return 4;
+    }
+    if (argc > 1 && strcmp(argv[1], "fail-after-attach") == 0) {
+        return 5;
+    }
+    for (;;) {
+        achar__assignment task;
+        status = achar__worker_next(worker, -1, &task);
+        if (status == ACHAR_E_INTERRUPTED) {
+            continue;
+        }
+        if (status != ACHAR_OK) {
+            break;
+        }
+        if (argc > 1 && strcmp(argv[1], "never-finish") == 0) {
+            pause();
+        }
+        status = run(worker, &task);
+        if (status != ACHAR_OK) {
+            return 6;
+        }
+    }
+    if (argc > 1 && strcmp(argv[1], "never-leave") == 0) {
+        pause();
+    }
+    achar__worker_detach(worker);
+    return status == ACHAR_E_CLOSED ? 0 : 7;
+}

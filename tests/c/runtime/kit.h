@@ -1,0 +1,81 @@
+/* kit.h - what the runtime's tests share: pools of echo workers, tasks from text, checks. */
+#ifndef ACHAR_TESTS_RUNTIME_KIT_H
+#define ACHAR_TESTS_RUNTIME_KIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "runtime/pool/pool.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MILLISECOND_NS     INT64_C(1000000)
+#define SECOND_NS          INT64_C(1000000000)
+#define ENOUGH_NS          (60 * SECOND_NS) /* for anything that must happen */
+#define TEST_LIMIT_S       120
+#define KIT_TEST(function) cmocka_unit_test_setup(function, kit_set_alarm)
+#define assert_status(got, wanted)                                                                 \
+    assert_string_equal(achar_status_name(got), achar_status_name(wanted))
+
+/* A test that hangs is killed. */
+static inline int kit_set_alarm(void **state)
+{
+    alarm(TEST_LIMIT_S);
+    return 0;
+}
+
+static inline void kit_nap_ms(long milliseconds)
+{
+    struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+    while (nanosleep(&left, &left) != 0) {
+    }
+}
+
+/* The path of echo_worker, from the environment. */
+const char *kit_echo_worker(void);
+
+typedef struct kit_options {
+    unsigned workers;    /* 0: 2 */
+    const char *mode;    /* echo_worker's argument */
+    const char *crash;   /* ACHAR_CRASH */
+    const char *program; /* instead of echo_worker */
+    size_t region_nbytes;
+    unsigned max_tasks_per_worker;
+    const char *hello;
+} kit_options;
+
+achar__pool *kit_pool(kit_options options);
+/* Closes, joins within ENOUGH_NS, releases. */
+void kit_end(achar__pool *pool);
+
+/* The function that all tasks of the kit are of; one reference. */
+achar__function *kit_function(achar__pool *pool);
+achar__task *kit_submit_bytes(achar__pool *pool, achar__function *function, const char *command,
+                              const void *bytes, size_t nbytes);
+achar__task *kit_submit(achar__pool *pool, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Waits; the task is finished afterwards. */
+achar__task_result kit_result(achar__task *task);
+/* Waits, checks, releases. */
+void kit_expect(achar__task *task, enum achar__task_state state, const char *text);
+void kit_expect_death(achar__task *task, enum achar__task_state state, int exit_code,
+                      int signal_number);
+/* Waits for a task that returns a number. */
+long kit_expect_number(achar__task *task);
+/* Runs one echo: the pool works. */
+void kit_expect_works(achar__pool *pool);
+/* The fork below is a child of this process; its exit code. */
+int kit_exit_code(pid_t child);
+bool kit_is_alive(int pid);
+/* Waits until no such process is left. */
+void kit_expect_gone(int pid);
+
+#endif

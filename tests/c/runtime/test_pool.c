@@ -1,0 +1,769 @@
+/* test_pool.c - the task path when nothing goes wrong, and its limits. */
+#include "kit.h"
+
+#include "runtime/sync/futex.h"
+#include "runtime/test_points.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#define MIB ((size_t)1 << 20)
+
+/* ---- the futex core ---- */
+
+static void count_signal(int number)
+{
+}
+
+static void *interrupt_main(void *thread)
+{
+    kit_nap_ms(50);
+    pthread_kill(*(pthread_t *)thread, SIGUSR1);
+    return NULL;
+}
+
+static void futex_waits_end(void **state)
+{
+    _Atomic uint32_t word = 5;
+    assert_status(achar__futex_wait(&word, 4, false, ACHAR__NO_DEADLINE), ACHAR_OK);
+    assert_status(achar__futex_wait(&word, 5, true, achar__deadline_in(MILLISECOND_NS)),
+                  ACHAR_E_TIMEOUT);
+    assert_true(achar__deadline_in(-1) < 0);
+    assert_true(achar__deadline_in(INT64_MAX) < 0);
+    assert_true(achar__deadline_in(0) > 0);
+
+    struct sigaction action = {.sa_handler = count_signal}, before;
+    sigaction(SIGUSR1, &action, &before);
+    pthread_t self = pthread_self(), other;
+    assert_int_equal(pthread_create(&other, NULL, interrupt_main, &self), 0);
+    errno = 77;
+    assert_status(achar__futex_wait(&word, 5, false, achar__deadline_in(ENOUGH_NS)),
+                  ACHAR_E_INTERRUPTED);
+    assert_int_equal(errno, 77);
+    pthread_join(other, NULL);
+    sigaction(SIGUSR1, &before, NULL);
+}
+
+/* ---- results ---- */
+
+static void every_size_comes_back(void **state)
+{
+    static const size_t sizes[] = {0,     1,       63,   64,      65,       511,
+                                   513,   4095,    4096, 32768,   32769,    65535,
+                                   65537, 1000000, MIB,  MIB + 1, 16 * MIB, 100000000};
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__function *function = kit_function(pool);
+    unsigned char *bytes = malloc(100000000);
+    for (size_t i = 0; i < 100000000; i++) {
+        bytes[i] = (unsigned char)(i * 7 + (i >> 11));
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        achar__task *task = kit_submit_bytes(pool, function, "echo", bytes, sizes[i]);
+        achar__task_result result = kit_result(task);
+        assert_int_equal(result.state, ACHAR__TASK_RETURNED);
+        assert_int_equal(result.nbytes, sizes[i]);
+        assert_true((result.bytes == NULL) == (sizes[i] == 0));
+        assert_int_equal((uintptr_t)result.bytes % 64, 0);
+        assert_true(sizes[i] == 0 || memcmp(result.bytes, bytes, sizes[i]) == 0);
+        achar__task_release(task);
+    }
+    free(bytes);
+    achar__function_release(function);
+    kit_end(pool);
+}
+
+static void grown_results_come_back(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    for (size_t nbytes = 1; nbytes < 50 * MIB; nbytes = nbytes * 7 + 3) {
+        achar__task *task = kit_submit(pool, "big %zu", nbytes);
+        achar__task_result result = kit_result(task);
+        assert_int_equal(result.state, ACHAR__TASK_RETURNED);
+        assert_int_equal(result.nbytes, nbytes);
+        const unsigned char *bytes = result.bytes;
+        for (size_t i = 0; i < nbytes; i += 1 + i / 1000) {
+            assert_int_equal(bytes[i], (unsigned char)(i * 31 + (i >> 8)));
+        }
+        achar__task_release(task);
+    }
+    kit_end(pool);
+}
+
+static void raised_is_told_from_returned(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){.hello = "good morning"});
+    kit_expect(kit_submit(pool, "raise why"), ACHAR__TASK_RAISED, "why");
+    kit_expect(kit_submit(pool, "echo why"), ACHAR__TASK_RETURNED, "why");
+    kit_expect(kit_submit(pool, "none"), ACHAR__TASK_RETURNED, "");
+    kit_expect(kit_submit(pool, "hello"), ACHAR__TASK_RETURNED, "good morning");
+    kit_expect(kit_submit(pool, "function"), ACHAR__TASK_RETURNED, "function");
+    kit_end(pool);
+}
+
+static void a_task_may_have_no_arguments(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__function *function = kit_function(pool);
+    achar__task *task;
+    assert_status(achar__pool_submit(pool, function, NULL, 0, &task), ACHAR_OK);
+    kit_expect(task, ACHAR__TASK_RETURNED, "");
+    assert_status(achar__pool_submit(pool, function, NULL, 1, &task), ACHAR_E_INVALID);
+    achar__function_release(function);
+    kit_end(pool);
+}
+
+static void workers_inherit_nothing(void **state)
+{
+    /* A descriptor without close-on-exec, a blocked and an ignored signal. */
+    int fd = dup(1);
+    sigset_t blocked, before;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    void (*handler)(int) = signal(SIGUSR1, SIG_IGN);
+    achar__pool *pool = kit_pool((kit_options){0});
+    kit_expect(kit_submit(pool, "mask"), ACHAR__TASK_RETURNED, "clean");
+    kit_expect(kit_submit(pool, "environ ACHAR_WORKER"), ACHAR__TASK_RETURNED, "(none)");
+    signal(SIGUSR1, handler);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    close(fd);
+    kit_end(pool);
+}
+
+/* ---- functions ---- */
+
+static long id_of(achar__pool *pool, const char *bytes, uint32_t flags)
+{
+    achar__function *function;
+    assert_status(achar__pool_function(pool, bytes, strlen(bytes), flags, &function), ACHAR_OK);
+    achar__task *task = kit_submit_bytes(pool, function, "id", NULL, 0);
+    achar__function_release(function);
+    return kit_expect_number(task);
+}
+
+static void same_function_same_id(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){.region_nbytes = 64 * MIB});
+    long first = id_of(pool, "one", 0);
+    long second = id_of(pool, "two", 0);
+    assert_true(first != second);
+    assert_int_equal(id_of(pool, "one", 0), first);
+    assert_true(id_of(pool, "one", 1) != first);
+    assert_int_equal(id_of(pool, "two", 0), second);
+
+    /* Far more functions than are kept: the first is forgotten, its id is not used again. */
+    char text[64];
+    for (int i = 0; i < 3000; i++) {
+        achar__function *function;
+        snprintf(text, sizeof text, "function number %d", i);
+        assert_status(achar__pool_function(pool, text, strlen(text), 0, &function), ACHAR_OK);
+        achar__function_release(function);
+    }
+    assert_true(id_of(pool, "one", 0) > 3000);
+
+    /* 400 MB of them: those that nobody refers to make room in 64. */
+    size_t nbytes = 4 * MIB;
+    char *bytes = calloc(1, nbytes);
+    for (int i = 0; i < 100; i++) {
+        achar__function *function;
+        memcpy(bytes, &i, sizeof i);
+        assert_status(achar__pool_function(pool, bytes, nbytes, 0, &function), ACHAR_OK);
+        achar__function_release(function);
+    }
+    free(bytes);
+    kit_end(pool);
+}
+
+/* ---- many tasks ---- */
+
+typedef struct sender {
+    achar__pool *pool;
+    int number, count;
+} sender;
+
+static void *sender_main(void *argument)
+{
+    sender *job = argument;
+    enum { AT_ONCE = 100 };
+    achar__task *tasks[AT_ONCE];
+    char text[64];
+    for (int done = 0; done < job->count; done += AT_ONCE) {
+        for (int i = 0; i < AT_ONCE; i++) {
+            tasks[i] = kit_submit(job->pool, "echo %d:%d", job->number, done + i);
+        }
+        for (int i = AT_ONCE; i-- > 0;) {
+            snprintf(text, sizeof text, "%d:%d", job->number, done + i);
+            kit_expect(tasks[i], ACHAR__TASK_RETURNED, text);
+        }
+    }
+    return NULL;
+}
+
+static void many_tasks_from_many_threads(void **state)
+{
+    enum { THREADS = 4 };
+    for (unsigned workers = 1; workers <= 5; workers += 2) {
+        achar__pool *pool = kit_pool((kit_options){.workers = workers});
+        pthread_t threads[THREADS];
+        sender jobs[THREADS];
+        for (int i = 0; i < THREADS; i++) {
+            jobs[i] = (sender){.pool = pool, .number = i, .count = 3000};
+            assert_int_equal(pthread_create(&threads[i], NULL, sender_main, &jobs[i]), 0);
+        }
+        for (int i = 0; i < THREADS; i++) {
+            pthread_join(threads[i], NULL);
+        }
+        kit_end(pool);
+    }
+}
+
+static void one_after_the_other(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    for (int i = 0; i < 3000; i++) {
+        kit_expect(kit_submit(pool, "echo again"), ACHAR__TASK_RETURNED, "again");
+    }
+    kit_end(pool);
+}
+
+static void more_waiters_than_bells(void **state)
+{
+    enum { THREADS = 80 };
+    achar__pool *pool = kit_pool((kit_options){0});
+    pthread_t threads[THREADS];
+    sender jobs[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        jobs[i] = (sender){.pool = pool, .number = i, .count = 100};
+        assert_int_equal(pthread_create(&threads[i], NULL, sender_main, &jobs[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    kit_end(pool);
+}
+
+/* ---- waiting ---- */
+
+static void *wait_main(void *task)
+{
+    return (void *)(intptr_t)achar__task_wait(task, ENOUGH_NS);
+}
+
+static void several_wait_for_one(void **state)
+{
+    enum { THREADS = 8 };
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__task *task = kit_submit(pool, "sleep 100");
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_main, task), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        void *status;
+        pthread_join(threads[i], &status);
+        assert_int_equal((intptr_t)status, ACHAR_OK);
+    }
+    achar__task_release(task);
+    kit_end(pool);
+}
+
+static void waits_time_out_and_are_interrupted(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__task *task = kit_submit(pool, "sleep 300");
+    assert_status(achar__task_wait(task, 0), ACHAR_E_TIMEOUT);
+    assert_status(achar__task_wait(task, MILLISECOND_NS), ACHAR_E_TIMEOUT);
+    achar__task *none;
+    assert_status(achar__pool_next_watched(pool, MILLISECOND_NS, &none), ACHAR_E_TIMEOUT);
+
+    struct sigaction action = {.sa_handler = count_signal}, before;
+    sigaction(SIGUSR1, &action, &before);
+    pthread_t self = pthread_self(), other;
+    assert_int_equal(pthread_create(&other, NULL, interrupt_main, &self), 0);
+    assert_status(achar__task_wait(task, -1), ACHAR_E_INTERRUPTED);
+    pthread_join(other, NULL);
+    sigaction(SIGUSR1, &before, NULL);
+    kit_expect(task, ACHAR__TASK_RETURNED, "");
+    kit_end(pool);
+}
+
+static void state_of_a_task(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){.workers = 1});
+    kit_expect_works(pool);
+    achar__task *first = kit_submit(pool, "sleep 300");
+    achar__task *second = kit_submit(pool, "echo 2");
+    while (achar__task_state_of(first) == ACHAR__TASK_QUEUED) {
+        kit_nap_ms(1);
+    }
+    assert_int_equal(achar__task_state_of(first), ACHAR__TASK_RUNNING);
+    assert_int_equal(achar__task_state_of(second), ACHAR__TASK_QUEUED);
+    kit_expect(second, ACHAR__TASK_RETURNED, "2");
+    kit_expect(first, ACHAR__TASK_RETURNED, "");
+    kit_end(pool);
+}
+
+/* ---- cancelling ---- */
+
+static void cancel_what_has_not_started(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){.workers = 1});
+    achar__task *tasks[20];
+    /* The pool learns that these tasks are short, so it puts several into the worker's ring. */
+    for (int i = 0; i < 20; i++) {
+        kit_expect_works(pool);
+    }
+    achar__task *running = kit_submit(pool, "sleep 200");
+    for (int i = 0; i < 20; i++) {
+        tasks[i] = kit_submit(pool, "echo %d", i);
+    }
+    while (achar__task_state_of(running) == ACHAR__TASK_QUEUED) {
+        kit_nap_ms(1);
+    }
+    assert_int_equal(achar__task_cancel(running), 0);
+    for (int i = 0; i < 20; i += 2) {
+        assert_int_equal(achar__task_cancel(tasks[i]), 1);
+        assert_int_equal(achar__task_cancel(tasks[i]), 1);
+    }
+    for (int i = 0; i < 20; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
+        kit_expect(tasks[i], i % 2 ? ACHAR__TASK_RETURNED : ACHAR__TASK_CANCELLED,
+                   i % 2 ? text : "");
+    }
+    assert_int_equal(achar__task_cancel(running), 0);
+    kit_expect(running, ACHAR__TASK_RETURNED, "");
+    kit_end(pool);
+}
+
+static void cancel_all_that_is_queued(void **state)
+{
+    enum { COUNT = 500 };
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__task *tasks[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        tasks[i] = kit_submit(pool, "spin 1000");
+    }
+    assert_int_equal(kit_result(tasks[0]).state, ACHAR__TASK_RETURNED);
+    size_t cancelled = achar__pool_cancel_queued(pool);
+    assert_in_range(cancelled, 1, COUNT - 1);
+    size_t seen = 0;
+    for (int i = 0; i < COUNT; i++) {
+        achar__task_result result = kit_result(tasks[i]);
+        assert_true(result.state == ACHAR__TASK_CANCELLED || result.state == ACHAR__TASK_RETURNED);
+        seen += result.state == ACHAR__TASK_CANCELLED;
+        achar__task_release(tasks[i]);
+    }
+    assert_int_equal(seen, cancelled);
+    kit_expect_works(pool);
+    kit_end(pool);
+}
+
+/* Recalls while the worker claims: what is cancelled has not run, what has run is not cancelled. */
+static void cancel_races_with_claiming(void **state)
+{
+    enum { COUNT = 64 };
+    achar__pool *pool = kit_pool((kit_options){.workers = 2});
+    unsigned seed = 3;
+    int cancelled_count = 0, returned_count = 0;
+    for (int round = 0; round < 300; round++) {
+        achar__task *tasks[COUNT];
+        int claimed_cancelled[COUNT] = {0};
+        for (int i = 0; i < COUNT; i++) {
+            tasks[i] = kit_submit(pool, "echo %d.%d", round, i);
+        }
+        for (int i = 0; i < COUNT / 2; i++) {
+            int at = rand_r(&seed) % COUNT;
+            claimed_cancelled[at] |= achar__task_cancel(tasks[at]);
+        }
+        for (int i = 0; i < COUNT; i++) {
+            char text[32];
+            snprintf(text, sizeof text, "%d.%d", round, i);
+            cancelled_count += claimed_cancelled[i];
+            returned_count += !claimed_cancelled[i];
+            kit_expect(tasks[i],
+                       claimed_cancelled[i] ? ACHAR__TASK_CANCELLED : ACHAR__TASK_RETURNED,
+                       claimed_cancelled[i] ? "" : text);
+        }
+    }
+    assert_true(cancelled_count > 100);
+    assert_true(returned_count > 100);
+    kit_end(pool);
+}
+
+/* ---- watching ---- */
+
+typedef struct watcher {
+    achar__pool *pool;
+    int counts[1000];
+    int total;
+} watcher;
+
+static void *watch_main(void *argument)
+{
+    watcher *it = argument;
+    achar__task *task;
+    int status;
+    while ((status = achar__pool_next_watched(it->pool, ENOUGH_NS, &task)) == ACHAR_OK) {
+        assert_true(ACHAR__TASK_FINISHED(achar__task_state_of(task)));
+        it->counts[(intptr_t)achar__task_user(task)]++;
+        it->total++;
+        achar__task_release(task);
+    }
+    return (void *)(intptr_t)status;
+}
+
+static void watched_tasks_are_handed_out_once(void **state)
+{
+    watcher it = {.pool = kit_pool((kit_options){0})};
+    pthread_t thread;
+    int expected[1000], expected_total = 0;
+    assert_int_equal(pthread_create(&thread, NULL, watch_main, &it), 0);
+    for (int i = 0; i < 1000; i++) {
+        achar__task *task = kit_submit(it.pool, i % 100 == 99 ? "exit 1" : "echo x");
+        expected[i] = achar__task_watch(task, (void *)(intptr_t)i);
+        expected_total += expected[i];
+        achar__task_release(task);
+    }
+    assert_true(expected_total > 500);
+    achar__pool_close(it.pool);
+    void *status;
+    pthread_join(thread, &status);
+    assert_int_equal((intptr_t)status, ACHAR_E_CLOSED);
+    assert_memory_equal(it.counts, expected, sizeof expected);
+    achar__task *none;
+    assert_status(achar__pool_next_watched(it.pool, -1, &none), ACHAR_E_CLOSED);
+    kit_end(it.pool);
+}
+
+/* ---- the end ---- */
+
+static void close_runs_what_is_queued(void **state)
+{
+    enum { COUNT = 300 };
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__function *function = kit_function(pool);
+    achar__task *tasks[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        tasks[i] = kit_submit(pool, "echo %d", i);
+    }
+    achar__block args;
+    achar__task *late;
+    assert_status(achar__pool_block_reserve(pool, 10, &args), ACHAR_OK);
+    achar__pool_close(pool);
+    achar__pool_close(pool);
+    assert_status(achar__pool_submit(pool, function, &args, 4, &late), ACHAR_E_CLOSED);
+    assert_status(achar__pool_block_grow(pool, &args, 4, 100000), ACHAR_E_CLOSED);
+    achar__pool_block_free(pool, &args);
+    assert_status(achar__pool_block_reserve(pool, 10, &args), ACHAR_E_CLOSED);
+    assert_status(achar__pool_join(pool, ENOUGH_NS), ACHAR_OK);
+    assert_status(achar__pool_join(pool, 0), ACHAR_OK);
+    achar__function_release(function);
+    achar__pool_release(pool);
+    for (int i = 0; i < COUNT; i++) { /* results outlive the pool */
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
+        kit_expect(tasks[i], ACHAR__TASK_RETURNED, text);
+    }
+}
+
+static void kill_abandons(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    kit_expect_works(pool);
+    achar__task *done = kit_submit(pool, "echo done");
+    kit_result(done);
+    achar__task *tasks[10];
+    for (int i = 0; i < 10; i++) {
+        tasks[i] = kit_submit(pool, "sleep 100000");
+    }
+    achar__task *watched = kit_submit(pool, "echo never");
+    assert_int_equal(achar__task_watch(watched, NULL), 1);
+    achar__pool_kill(pool);
+    achar__pool_kill(pool);
+    assert_status(achar__pool_join(pool, ENOUGH_NS), ACHAR_OK);
+    for (int i = 0; i < 10; i++) {
+        achar__task_result result = kit_result(tasks[i]);
+        assert_int_equal(result.death.pid, 0);
+        kit_expect(tasks[i], ACHAR__TASK_ABANDONED, "");
+    }
+    /* The list's reference goes with the pool. */
+    achar__pool_release(pool);
+    kit_expect(watched, ACHAR__TASK_ABANDONED, "");
+    kit_expect(done, ACHAR__TASK_RETURNED, "done");
+}
+
+static void release_at_any_moment(void **state)
+{
+    for (int i = 0; i < 12; i++) {
+        achar__pool *pool = kit_pool((kit_options){.workers = 3});
+        achar__function *function = kit_function(pool);
+        achar__task *task = kit_submit(pool, i % 2 ? "sleep 100000" : "echo x");
+        kit_nap_ms(i * 2);
+        achar__pool_release(pool);
+        enum achar__task_state end = achar__task_state_of(task);
+        assert_true(end == ACHAR__TASK_ABANDONED || (i % 2 == 0 && end == ACHAR__TASK_RETURNED));
+        achar__task_release(task);
+        achar__function_release(function);
+    }
+}
+
+static void join_ends_workers_that_stay(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){.mode = "never-leave"});
+    kit_expect_works(pool);
+    achar__pool_close(pool);
+    assert_status(achar__pool_join(pool, MILLISECOND_NS), ACHAR_E_TIMEOUT);
+    kit_end(pool);
+}
+
+static void worker_is_replaced_after_its_share(void **state)
+{
+    enum { COUNT = 40 };
+    achar__pool *pool = kit_pool((kit_options){.workers = 1, .max_tasks_per_worker = 4});
+    achar__task *tasks[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        tasks[i] = kit_submit(pool, "pid");
+    }
+    long previous = 0;
+    int changes = 0, run = 0;
+    for (int i = 0; i < COUNT; i++) {
+        long pid = kit_expect_number(tasks[i]);
+        run = pid == previous ? run + 1 : 1;
+        changes += pid != previous;
+        assert_true(run <= 4);
+        previous = pid;
+    }
+    assert_int_equal(changes, COUNT / 4);
+    kit_end(pool);
+}
+
+/* ---- memory ---- */
+
+static void released_results_make_room(void **state)
+{
+    enum { COUNT = 400 };
+    achar__pool *pool = kit_pool((kit_options){.workers = 1, .region_nbytes = 16 * MIB});
+    for (int i = 0; i < COUNT; i++) { /* 400 MB through 16 */
+        achar__task *task = kit_submit(pool, "big %zu", MIB);
+        achar__task_result result = kit_result(task);
+        assert_int_equal(result.state, ACHAR__TASK_RETURNED);
+        assert_int_equal(result.nbytes, MIB);
+        achar__task_release(task);
+    }
+    kit_end(pool);
+}
+
+static void releases_may_come_in_thousands(void **state)
+{
+    enum { COUNT = 5000 };
+    achar__pool *pool = kit_pool((kit_options){.workers = 1, .region_nbytes = 16 * MIB});
+    static achar__task *tasks[COUNT];
+    for (int round = 0; round < 4; round++) { /* 10 MB of results each time */
+        for (int i = 0; i < COUNT; i++) {
+            tasks[i] = kit_submit(pool, "big 2000");
+        }
+        for (int i = 0; i < COUNT; i++) {
+            assert_int_equal(kit_result(tasks[i]).state, ACHAR__TASK_RETURNED);
+        }
+        /* The worker is busy and does not look: most of these wait in the client. */
+        achar__task *busy = kit_submit(pool, "sleep 50");
+        for (int i = 0; i < COUNT; i++) {
+            achar__task_release(tasks[i]);
+        }
+        kit_expect(busy, ACHAR__TASK_RETURNED, "");
+        kit_expect_works(pool);
+    }
+    kit_end(pool);
+}
+
+static void full_client_region_recovers(void **state)
+{
+    enum { MOST = 100 };
+    achar__pool *pool = kit_pool((kit_options){.region_nbytes = 8 * MIB});
+    achar__block blocks[MOST];
+    int count = 0, status;
+    while ((status = achar__pool_block_reserve(pool, 200000, &blocks[count])) == ACHAR_OK) {
+        count++;
+        assert_true(count < MOST);
+    }
+    assert_status(status, ACHAR_E_LIMIT);
+    void *data = blocks[0].data;
+    assert_status(achar__pool_block_grow(pool, &blocks[0], 5, 6 * MIB), ACHAR_E_LIMIT);
+    assert_ptr_equal(blocks[0].data, data);
+    while (count > 0) {
+        achar__pool_block_free(pool, &blocks[--count]);
+    }
+    kit_expect_works(pool);
+
+    kit_end(pool);
+}
+
+static void missing_client_pages_recover(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__block block;
+    kit_expect_works(pool);
+    achar__test_set_commit_budget(0);
+    int status = achar__pool_block_reserve(pool, 7 * MIB, &block);
+    achar__test_set_commit_budget(SIZE_MAX);
+    assert_status(status, ACHAR_E_NOMEM);
+    assert_status(achar__pool_block_reserve(pool, 7 * MIB, &block), ACHAR_OK);
+    achar__pool_block_free(pool, &block);
+    kit_expect_works(pool);
+    kit_end(pool);
+}
+
+static void full_worker_region_recovers(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){.workers = 1, .region_nbytes = 8 * MIB});
+    assert_int_equal(kit_expect_number(kit_submit(pool, "fill")), ACHAR_E_LIMIT);
+    char text[16];
+    snprintf(text, sizeof text, "%d", ACHAR_E_LIMIT);
+    kit_expect(kit_submit(pool, "big 9000000"), ACHAR__TASK_RAISED, text);
+    achar__task *held = kit_submit(pool, "big 4000000");
+    assert_int_equal(kit_result(held).state, ACHAR__TASK_RETURNED);
+    kit_expect(kit_submit(pool, "big 4000000"), ACHAR__TASK_RAISED, text);
+    achar__task_release(held);
+    held = kit_submit(pool, "big 4000000");
+    assert_int_equal(kit_result(held).state, ACHAR__TASK_RETURNED);
+    achar__task_release(held);
+    kit_end(pool);
+}
+
+/* ---- fork, idleness ---- */
+
+static void forked_copies_are_inert(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__function *function = kit_function(pool);
+    achar__task *done = kit_submit(pool, "echo done");
+    kit_result(done);
+    achar__task *running = kit_submit(pool, "sleep 200");
+    achar__block block, other;
+    assert_status(achar__pool_block_reserve(pool, 100, &block), ACHAR_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        int wrong = 0, pids[4];
+        achar__task *task;
+        achar__task_result result;
+        wrong |= achar__pool_block_reserve(pool, 1, &other) != ACHAR_E_CLOSED;
+        wrong |= (achar__pool_submit(pool, function, &block, 1, &task) != ACHAR_E_CLOSED) << 1;
+        wrong |= (achar__task_wait(running, -1) != ACHAR_E_CLOSED) << 2;
+        wrong |= (achar__task_cancel(running) != 0) << 3;
+        wrong |= (achar__pool_join(pool, -1) != ACHAR_E_CLOSED) << 4;
+        wrong |= (achar__pool_pids(pool, pids, 4) != 0) << 5;
+        achar__task_result_of(done, &result);
+        wrong |= (result.bytes != NULL) << 6;
+        wrong |= (achar__pool_next_watched(pool, -1, &task) != ACHAR_E_CLOSED) << 7;
+        achar__pool_cancel_queued(pool);
+        achar__pool_block_free(pool, &block);
+        achar__function_release(function);
+        achar__task_release(done);
+        achar__task_release(running);
+        achar__pool_close(pool);
+        achar__pool_kill(pool);
+        achar__pool_release(pool);
+        _exit(wrong);
+    }
+    assert_int_equal(kit_exit_code(child), 0);
+    kit_expect(running, ACHAR__TASK_RETURNED, "");
+    kit_expect(done, ACHAR__TASK_RETURNED, "done");
+    achar__pool_block_free(pool, &block);
+    kit_expect_works(pool);
+    achar__function_release(function);
+    kit_end(pool);
+}
+
+/* How often the process's threads have gone to sleep, all told. */
+static long sleeps_of(int pid)
+{
+    char path[64], line[128];
+    long total = 0, count;
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *threads = opendir(path);
+    assert_non_null(threads);
+    for (struct dirent *entry; (entry = readdir(threads));) {
+        char status_path[512];
+        snprintf(status_path, sizeof status_path, "%s/%s/status", path, entry->d_name);
+        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(status_path, "r");
+        while (file && fgets(line, sizeof line, file)) {
+            if (sscanf(line, "voluntary_ctxt_switches: %ld", &count) == 1) {
+                total += count;
+            }
+        }
+        if (file) {
+            fclose(file);
+        }
+    }
+    closedir(threads);
+    return total;
+}
+
+/* This thread's own nap is one; anything that polls would show many. */
+#ifdef __SANITIZE_THREAD__
+#define IDLE_SLEEPS 12 /* the sanitizer has a thread that polls */
+#else
+#define IDLE_SLEEPS 2
+#endif
+
+static void idle_pool_sleeps(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__task *tasks[200];
+    for (int i = 0; i < 200; i++) {
+        tasks[i] = kit_submit(pool, "echo x");
+    }
+    for (int i = 0; i < 200; i++) {
+        kit_expect(tasks[i], ACHAR__TASK_RETURNED, "x");
+    }
+    int pids[3] = {getpid()};
+    assert_int_equal(achar__pool_pids(pool, pids + 1, 2), 2);
+    kit_nap_ms(300);
+    for (int i = 0; i < 3; i++) {
+        long before = sleeps_of(pids[i]);
+        kit_nap_ms(500);
+        assert_in_range(sleeps_of(pids[i]) - before, 0, IDLE_SLEEPS);
+    }
+    kit_end(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        KIT_TEST(futex_waits_end),
+        KIT_TEST(every_size_comes_back),
+        KIT_TEST(grown_results_come_back),
+        KIT_TEST(raised_is_told_from_returned),
+        KIT_TEST(a_task_may_have_no_arguments),
+        KIT_TEST(workers_inherit_nothing),
+        KIT_TEST(same_function_same_id),
+        KIT_TEST(many_tasks_from_many_threads),
+        KIT_TEST(one_after_the_other),
+        KIT_TEST(more_waiters_than_bells),
+        KIT_TEST(several_wait_for_one),
+        KIT_TEST(waits_time_out_and_are_interrupted),
+        KIT_TEST(state_of_a_task),
+        KIT_TEST(cancel_what_has_not_started),
+        KIT_TEST(cancel_all_that_is_queued),
+        KIT_TEST(cancel_races_with_claiming),
+        KIT_TEST(watched_tasks_are_handed_out_once),
+        KIT_TEST(close_runs_what_is_queued),
+        KIT_TEST(kill_abandons),
+        KIT_TEST(release_at_any_moment),
+        KIT_TEST(join_ends_workers_that_stay),
+        KIT_TEST(worker_is_replaced_after_its_share),
+        KIT_TEST(released_results_make_room),
+        KIT_TEST(releases_may_come_in_thousands),
+        KIT_TEST(full_client_region_recovers),
+        KIT_TEST(missing_client_pages_recover),
+        KIT_TEST(full_worker_region_recovers),
+        KIT_TEST(forked_copies_are_inert),
+        KIT_TEST(idle_pool_sleeps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
