@@ -6,6 +6,7 @@
  * beside this one, which stays.
  */
 #include "byvalue_internal.h"
+#include "saver.h"
 
 byvalue_session *byvalue_session_new(module_state *st)
 {
@@ -33,6 +34,11 @@ int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced)
     *reduced = NULL;
     byvalue_reducer reducer = byvalue_reducer_of_type(session->st, Py_TYPE(obj));
     return reducer ? reducer(session, obj, reduced) : 0;
+}
+
+int byvalue_concerns(module_state *st, PyTypeObject *type)
+{
+    return byvalue_reducer_of_type(st, type) != NULL;
 }
 
 /*
@@ -128,39 +134,35 @@ int byvalue_bad_stream(module_state *st, const char *function, const char *what)
     return -1;
 }
 
-/* ---- a session from Python, for the tests ---- */
+/* ---- for the tests ---- */
 
-static void free_session(PyObject *capsule)
+static int grow_sink(saver_sink *sink, size_t capacity_nbytes)
 {
-    byvalue_session_free(PyCapsule_GetPointer(capsule, "byvalue_session"));
+    char *data = PyMem_Realloc(sink->data, capacity_nbytes);
+    if (!data) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    sink->data = data;
+    sink->capacity = capacity_nbytes;
+    return 0;
 }
 
-static PyObject *test_session(PyObject *self, PyObject *unused)
+/* What saver_report says of a dump of this object. */
+static PyObject *is_reusable(PyObject *self, PyObject *obj)
 {
-    byvalue_session *session = byvalue_session_new(state_of_module(self));
-    return session ? PyCapsule_New(session, "byvalue_session", free_session) : NULL;
+    saver_options options = {.protocol = -1, .superset = 1};
+    saver_sink sink = {.grow = grow_sink};
+    saver_report report = {0};
+    int status = saver_dump_into(state_of_module(self), obj, &options, &sink, &report);
+    PyMem_Free(sink.data);
+    return status < 0 ? NULL : PyBool_FromLong(report.reusable);
 }
 
-static PyObject *test_reduce(PyObject *self, PyObject *args)
-{
-    PyObject *capsule, *obj, *reduced;
-    if (!PyArg_ParseTuple(args, "OO", &capsule, &obj))
-        return NULL;
-    int status = byvalue_reduce(PyCapsule_GetPointer(capsule, "byvalue_session"), obj, &reduced);
-    return status < 0 ? NULL : status ? reduced : Py_NewRef(Py_NotImplemented);
-}
-
-static PyObject *test_reusable(PyObject *self, PyObject *capsule)
-{
-    return PyLong_FromLong(byvalue_reusable(PyCapsule_GetPointer(capsule, "byvalue_session")));
-}
-
-static PyMethodDef test_functions[] = {
-    {"_byvalue_session", test_session, METH_NOARGS, NULL},
-    {"_byvalue_reduce", test_reduce, METH_VARARGS, NULL},
-    {"_byvalue_reusable", test_reusable, METH_O, NULL},
-    {NULL},
-};
+static PyMethodDef is_reusable_def = {
+    "is_reusable", is_reusable, METH_O,
+    "is_reusable($module, obj, /)\n--\n\n"
+    "Whether a worker keeps this function for its next task instead of loading it again."};
 
 /* ---- setting up ---- */
 
@@ -203,7 +205,8 @@ int byvalue_exec(PyObject *module, module_state *st)
         return -1;
     BYVALUE_STRINGS(INTERN)
 #undef INTERN
-    if (add_v1_functions(module, st) < 0 || PyModule_AddFunctions(module, test_functions) < 0)
+    if (add_v1_functions(module, st) < 0 ||
+        state_add_function(module, module, &is_reusable_def, "achar._achar") < 0)
         return -1;
 #define FIND(name)                                                                                 \
     st->v1_##name = PyObject_GetAttrString(st->byvalue_v1, #name);                                 \

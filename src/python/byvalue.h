@@ -26,6 +26,12 @@ void byvalue_session_free(byvalue_session *session);
 int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced);
 
 /*
+ * byvalue_concerns() is 0 if byvalue_reduce() answers 0 for every object of exactly this type, as
+ * long as the type does not change. Runs no Python code.
+ */
+int byvalue_concerns(module_state *st, PyTypeObject *type);
+
+/*
  * byvalue_reusable() is 1 if every function that byvalue_reduce() wrote in this session can be used
  * for several calls without one seeing another's changes. What functions capture (globals, cells,
  * defaults), containers included, has been judged here, conservatively: a dict that belongs to a

@@ -46,8 +46,15 @@ static int is_own_descriptor(PyTypeObject *type, PyObject *value)
 
 static int is_skipped(PyTypeObject *type, PyObject *name, PyObject *value)
 {
-    return is_own_descriptor(type, value) ||
-           (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "_abc_impl") == 0);
+    if (is_own_descriptor(type, value))
+        return 1;
+    if (!PyUnicode_Check(name))
+        return 0;
+    if (Py_TYPE(value) == &PyGetSetDescr_Type) /* @dataclass(slots=True) of 3.10 leaves another's */
+        return PyUnicode_CompareWithASCIIString(name, "__weakref__") == 0 ||
+               PyUnicode_CompareWithASCIIString(name, "__dict__") == 0;
+    return PyUnicode_CompareWithASCIIString(name, "_abc_impl") == 0 ||
+           PyUnicode_CompareWithASCIIString(name, "__slotnames__") == 0; /* copyreg's cache */
 }
 
 /* ---- out ---- */
@@ -398,6 +405,20 @@ static int set_class_attribute(PyTypeObject *type, PyObject *dict, PyObject *nam
     return value ? PyDict_SetItem(dict, name, value) : PyDict_DelItem(dict, name);
 }
 
+/* A property keeps the name that its error messages mention where Python code cannot get at it. */
+static int name_property(PyTypeObject *type, PyObject *name, PyObject *property)
+{
+    PyObject *done = NULL, *set_name = NULL;
+    PyObject *key = PyUnicode_InternFromString("__set_name__");
+    int found = key ? compat_find_attr(property, key, &set_name) : -1;
+    if (found == 1)
+        done = PyObject_CallFunctionObjArgs(set_name, (PyObject *)type, name, NULL);
+    Py_XDECREF(key);
+    Py_XDECREF(set_name);
+    Py_XDECREF(done);
+    return found == 0 || done ? 0 : -1;
+}
+
 static int set_class_attributes(PyTypeObject *type, PyObject *dict, PyObject *attributes)
 {
     PyObject *name, *value;
@@ -415,6 +436,8 @@ static int set_class_attributes(PyTypeObject *type, PyObject *dict, PyObject *at
         Py_INCREF(name);
         PyUnicode_InternInPlace(&name);
         status = set_class_attribute(type, dict, name, value);
+        if (status == 0 && Py_TYPE(value) == &PyProperty_Type)
+            status = name_property(type, name, value);
         Py_DECREF(name);
     }
     Py_DECREF(copy);

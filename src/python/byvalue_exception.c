@@ -7,7 +7,7 @@
  *    exception(class[, arguments])  then  exception_state(exception, state)
  *
  * The call makes it with the __new__ of the C class it is made from; 'arguments' only for groups,
- * which need them there. The state is a dict of what is there: "args"; "fields", what the C class
+ * which need message and members there. The state is a dict of what is there: "args"; "fields", what the C class
  * keeps beside them (errno, filename, …); "dict" and "slots"; "cause", "context" and "suppress".
  * A class that says itself how it is pickled is believed. Tracebacks do not travel this way; their
  * text does, as achar.RemoteTraceback.
@@ -58,6 +58,42 @@ static int is_group(PyTypeObject *type)
 #else
     return 0;
 #endif
+}
+
+/* (message, members): a tuple of its own, as the list in args may be waiting for its items. */
+static PyObject *group_args(PyObject *group)
+{
+    PyObject *args = NULL;
+#if PY_VERSION_HEX >= 0x030B0000
+    static const struct kept kept = {&PyExc_BaseExceptionGroup, {"message", "exceptions"}};
+    PyObject *parts[2] = {NULL, NULL};
+    for (int i = 0; i < 2; i++) {
+        PyObject *descriptor = field_descriptor(&kept, kept.fields[i]);
+        if (descriptor)
+            parts[i] =
+                Py_TYPE(descriptor)->tp_descr_get(descriptor, group, (PyObject *)Py_TYPE(group));
+    }
+    if (parts[0] && parts[1])
+        args = PyTuple_Pack(2, parts[0], parts[1]);
+    Py_XDECREF(parts[0]);
+    Py_XDECREF(parts[1]);
+#endif
+    return args;
+}
+
+/* 1 if class(*args) is all there is to it, and args cannot lead back to it. */
+static int is_plain(PyObject *obj)
+{
+    PyBaseExceptionObject *exception = (PyBaseExceptionObject *)obj;
+    if (byvalue_is_python_class(Py_TYPE(obj)) || kept_of(Py_TYPE(obj)) || is_group(Py_TYPE(obj)) ||
+        exception->cause || exception->context || exception->suppress_context ||
+        (exception->dict && PyDict_GET_SIZE(exception->dict)))
+        return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(exception->args); i++) {
+        if (!byvalue_is_atom(PyTuple_GET_ITEM(exception->args, i)))
+            return 0;
+    }
+    return 1;
 }
 
 /* ---- out ---- */
@@ -176,21 +212,22 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
     PyObject *args = NULL, *state = NULL;
     if (!pickles_as_builtin(st, type))
         return 0;
-    int plain = !byvalue_is_python_class(type) && !exception->cause && !exception->context &&
-                !exception->suppress_context &&
-                !(exception->dict && PyDict_GET_SIZE(exception->dict));
-    if (plain && !kept_of(type))
-        return 0; /* class(*args) is all there is to it */
+    if (is_plain(obj))
+        return 0;
     PyObject *table = byvalue_import("copyreg", "dispatch_table");
     int registered = table ? PySequence_Contains(table, (PyObject *)type) : -1;
     Py_XDECREF(table);
     if (registered)
         return registered < 0 ? -1 : 0;
-    args = is_group(type) ? PyTuple_Pack(2, type, exception->args) : PyTuple_Pack(1, type);
+    if (is_group(type)) {
+        PyObject *given = group_args(obj);
+        args = given ? PyTuple_Pack(2, type, given) : NULL;
+        Py_XDECREF(given);
+    } else {
+        args = PyTuple_Pack(1, type);
+    }
     state = args ? PyDict_New() : NULL;
-    if (!state)
-        goto fail;
-    if (!is_group(type) && put(state, "args", exception->args) < 0)
+    if (!state || put(state, "args", exception->args) < 0)
         goto fail;
     if (exception->dict && PyDict_GET_SIZE(exception->dict) &&
         put(state, "dict", exception->dict) < 0)
@@ -339,9 +376,7 @@ int byvalue_attach_traceback(module_state *st, PyObject *exception, PyObject *te
         }
         Py_SETREF(last, cause);
     }
-    PyObject *cause = PyException_GetCause(last);
-    PyException_SetCause(cause ? exception : last, remote); /* a ring: it is opened here */
-    Py_XDECREF(cause);
+    PyException_SetCause(last, remote); /* a ring is opened here */
     Py_DECREF(last);
     return 0;
 }

@@ -156,14 +156,21 @@ static PyObject *v1_memory(PyObject *module, PyObject *const *args, Py_ssize_t c
     return cast;
 }
 
-/* dict_view("keys", dict) and so on: the dict goes along. */
+static int take_first(PyObject *obj, void *found)
+{
+    *(PyObject **)found = obj;
+    return 1;
+}
+
+/* dict_view("keys", dict) and so on: the dict goes along. It is the one object that a view holds. */
 int byvalue_reduce_dict_view(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     const char *kind = Py_TYPE(obj) == &PyDictKeys_Type     ? "keys"
                        : Py_TYPE(obj) == &PyDictValues_Type ? "values"
                                                             : "items";
-    PyObject *dict = (PyObject *)((_PyDictViewObject *)obj)->dv_dict;
-    PyObject *args = Py_BuildValue("sO", kind, dict);
+    PyObject *dict = NULL;
+    Py_TYPE(obj)->tp_traverse(obj, take_first, &dict);
+    PyObject *args = Py_BuildValue("sO", kind, dict ? dict : Py_None);
     return byvalue_make_reduce(session->st->v1_dict_view, args, NULL, NULL, reduced);
 }
 

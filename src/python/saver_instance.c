@@ -51,6 +51,8 @@ static int find_out(saver *s, PyTypeObject *type)
     if ((type->tp_flags & other_bases) || type->tp_itemsize != 0 || !type->tp_new ||
         type->tp_getattro != PyObject_GenericGetAttr)
         return 0;
+    if (s->superset && byvalue_concerns(s->st, type))
+        return 0;
     Py_ssize_t plain_nbytes = PyBaseObject_Type.tp_basicsize;
     if (type->tp_dictoffset > 0)
         plain_nbytes += (Py_ssize_t)sizeof(PyObject *);

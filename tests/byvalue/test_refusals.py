@@ -1,0 +1,237 @@
+"""What cannot be sent says what it is, why, and what to do; malformed streams are errors."""
+
+import asyncio
+import contextvars
+import pickle
+import queue
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import types
+
+import pytest
+from byvalue_support import dumps, loads
+
+
+def running_generator():
+    yield 1
+
+
+async def coroutine():
+    pass
+
+
+async def async_generator():
+    yield 1
+
+
+def refused():
+    """(object, type named, words of the reason, words of the remedy)"""
+    generator = running_generator()
+    awaitable = coroutine()
+    awaitable.close()
+    try:
+        raise ValueError
+    except ValueError as e:
+        trace = e.__traceback__
+    return [
+        (generator, "generator", "frame of the running interpreter", "list(...)"),
+        (async_generator(), "async_generator", "frame of the running interpreter", "list(...)"),
+        (awaitable, "coroutine", "frame of the running interpreter", "await it there"),
+        (sys._getframe(), "frame", "frame of the running interpreter", "f_lineno"),
+        (trace, "traceback", "frame of the running interpreter", "format_tb"),
+        (threading.Lock(), "_thread.lock", "a fresh lock would exclude nobody", "inside the task"),
+        (threading.RLock(), "_thread.RLock", "a fresh lock would exclude nobody", "inside the task"),
+        (threading.Condition(), "threading.Condition", "a fresh lock would exclude nobody", "inside the task"),
+        (threading.Semaphore(), "threading.Semaphore", "a fresh lock would exclude nobody", "inside the task"),
+        (threading.Event(), "threading.Event", "never hear", "inside the task"),
+        (threading.Thread(), "threading.Thread", "runs in the process that started it", "inside the task"),
+        (threading.local(), "_thread._local", "each thread", "send the value"),
+        (queue.Queue(), "queue.Queue", "threads of one process", "send its items"),
+        (queue.SimpleQueue(), "_queue.SimpleQueue", "threads of one process", "send its items"),
+        (socket.socket(), "socket.socket", "a connection belongs to the process that opened it", "connect inside the task"),
+        (open(__file__), "_io.TextIOWrapper", "an open file belongs to the process", "send its path"),
+        (open(__file__, "rb"), "_io.BufferedReader", "an open file belongs to the process", "send its path"),
+        (tempfile.NamedTemporaryFile(), "tempfile._TemporaryFileWrapper", "an open file", "send its path"),
+        (contextvars.copy_context(), "_contextvars.Context", "variables of this process", "send the values"),
+        (subprocess.Popen(["true"]), "subprocess.Popen", "one parent", "inside the task"),
+        (asyncio.new_event_loop(), "asyncio.unix_events._UnixSelectorEventLoop", "one thread", "asyncio.run()"),
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet():
+    yield
+    import gc
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_refusals():
+    found = refused()
+    for obj, name, why, remedy in found:
+        with pytest.raises(pickle.PicklingError) as caught:
+            dumps([obj])
+        first, second, third = str(caught.value).split("\n")[:3]
+        actual = f"{type(obj).__module__}.{type(obj).__qualname__}".removeprefix("builtins.")
+        assert first.endswith(f"{actual} cannot be sent")
+        assert name in (actual, "_contextvars.Context") or name.split(".")[-1] == actual.split(".")[-1]
+        assert second.startswith("  why: ") and why in second, second
+        assert third.startswith("  do:  ") and remedy in third, third
+    for obj, *_ in found:
+        if hasattr(obj, "close") and not isinstance(obj, types.AsyncGeneratorType):
+            obj.close()
+
+
+def test_captured_by_a_function():
+    lock = threading.Lock()
+    with pytest.raises(pickle.PicklingError, match="a fresh lock would exclude nobody"):
+        dumps(lambda: lock)
+
+
+def test_subclass_that_knows_better_is_believed():
+    class Portable(queue.Queue):
+        def __reduce__(self):
+            return Portable, (self.maxsize,)
+
+    class Plain(threading.Thread):
+        pass
+
+    assert loads(dumps(Portable(3))).maxsize == 3
+    with pytest.raises(pickle.PicklingError, match="Plain cannot be sent"):
+        dumps(Plain())
+
+
+def test_copyreg_is_believed():
+    import copyreg
+
+    class Holder(threading.Event().__class__):
+        pass
+
+    copyreg.pickle(Holder, lambda e: (str, ("an event",)))
+    try:
+        assert loads(dumps(Holder())) == "an event"
+    finally:
+        del copyreg.dispatch_table[Holder]
+
+
+def test_class_made_by_c_that_has_no_name():
+    with pytest.raises(pickle.PicklingError, match="made by C code") as caught:
+        dumps(type(re.compile("x").scanner("x")))
+    assert "  do:  import it inside the task" in str(caught.value)
+
+
+# ---- malformed streams
+
+
+def rebuild(function, *args):
+    import achar._v1
+
+    return getattr(achar._v1, function)(*args)
+
+
+def blob_of(function):
+    import pickletools
+
+    return next(a for op, a, _ in pickletools.genops(dumps(function)) if isinstance(a, bytes))
+
+
+def test_another_minor_version():
+    blob = bytearray(blob_of(lambda: 1))
+    assert tuple(blob[:2]) == sys.version_info[:2]
+    blob[1] += 1
+    here, there = "3.%d" % sys.version_info[1], "3.%d" % (sys.version_info[1] + 1)
+    with pytest.raises(pickle.UnpicklingError) as caught:
+        rebuild("function", bytes(blob), {}, None, "work.task")
+    assert f"the function 'work.task' was pickled by Python {there}" in str(caught.value)
+    assert f"cannot be loaded by Python {here}" in str(caught.value)
+    with pytest.raises(pickle.UnpicklingError, match=f"Python {there} and cannot be loaded by Python {here}"):
+        rebuild("code", bytes(blob))
+
+
+def test_another_minor_version_in_a_stream():
+    f = lambda: 1  # noqa: E731
+    data = dumps(f)
+    blob = blob_of(f)
+    assert data.count(blob) == 1
+    forged = data.replace(blob, bytes([3, 9]) + blob[2:])
+    with pytest.raises(pickle.UnpicklingError, match=r"Python 3\.9 and cannot be loaded"):
+        loads(forged)
+
+
+def test_another_build():
+    blob = bytearray(blob_of(lambda: 1))
+    blob[2] ^= 0xFF
+    with pytest.raises(pickle.UnpicklingError, match="another build"):
+        rebuild("code", bytes(blob))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("code",),
+        ("code", 3),
+        ("code", b""),
+        ("code", b"123456"),
+        ("function",),
+        ("function", b"", {}),
+        ("function", 3, {}),
+        ("function", b"123456789", []),
+        ("function_state", 3, ()),
+        ("function_state", len, ()),
+        ("cell", 1, 2),
+        ("cell_state", 3, (1,)),
+        ("method", 3, 4),
+        ("module", 3),
+        ("new_module", 3),
+        ("module_state", 3, {}),
+        ("class_", b"", int, "n", (), {}),
+        ("class_", b"", type, "n", (3,), {}),
+        ("class_",),
+        ("class_state", int, ({},)),
+        ("class_state", 3, ({},)),
+        ("class_state", type("Strange", (), {}), ({},)),
+        ("enum_member", 3, "a", ()),
+        ("enum_member", type, "a", ()),
+        ("enum_member_state", 3, ()),
+        ("exception", int),
+        ("exception", 3),
+        ("exception_state", 3, {}),
+        ("exception_state", ValueError(), {"cause": 3}),
+        ("exception_state", ValueError(), {"args": 3}),
+        ("property_", int, 1, 2, 3, 4),
+        ("memory", b"", 3, ()),
+        ("dict_view", "other", {}),
+        ("typevar", b"", 3, "m", (), {}),
+        ("lru_cache", 3),
+        ("attribute", 3, "x"),
+    ],
+    ids=repr,
+)
+def test_malformed_arguments(call):
+    with pytest.raises(pickle.UnpicklingError, match="achar._v1"):
+        rebuild(*call)
+
+
+def test_cells_must_fit_the_code():
+    def make(n):
+        return lambda: n
+
+    f = make([1])
+    blob = blob_of(f)
+    for closure in (None, (), (types.CellType(1), types.CellType(2)), (3,), [types.CellType(1)]):
+        with pytest.raises(pickle.UnpicklingError, match="cells do not fit"):
+            rebuild("function", blob, {}, closure)
+    with pytest.raises(pickle.UnpicklingError, match="no such cell"):
+        rebuild("function_state", f, (None, (7, 1)))
+    with pytest.raises(pickle.UnpicklingError):
+        rebuild("function_state", f, (None, (7,)))
+    with pytest.raises(pickle.UnpicklingError):
+        rebuild("function_state", f, (None, None, 3))
