@@ -2,6 +2,7 @@
 #
 #   make build      the library, build/achar, and achar for .venv/bin/python
 #   make test       every test
+#   make bench      docs/benchmarks, measured anew on this machine
 #   make lint       formatting, Python lint, include directions
 #   make clean      removes builds; `make distclean` also .venv
 #
@@ -16,11 +17,11 @@ export PATH := $(venv)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 # ThreadSanitizer of GCC 12 cannot live with the address layouts of newer kernels.
 no_aslr = $(shell setarch -R true 2>/dev/null && echo setarch -R)
-c_files = $(shell find src include tests examples -name '*.[ch]')
+c_files = $(shell find src include tests examples bench -name '*.[ch]')
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: build test lint clean distclean system test-c sanitize test-python
+.PHONY: build test bench lint clean distclean system test-c sanitize test-python
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
@@ -43,6 +44,9 @@ sanitize: build-asan/build.ninja build-tsan/build.ninja
 test-python: build $(VENV)/.has-demo $(VENV)/.has-test
 	@echo "== Python tests"
 	@python -m pytest
+
+bench: build
+	@python bench/run
 
 lint: $(VENV)/.has-test
 	@echo "== clang-format"
