@@ -69,7 +69,11 @@ int saver_output_grow(saver_output *out, size_t nbytes)
     capacity = needed > capacity * 2 ? needed + 2 * SAVER_ROOM_NBYTES : capacity * 2;
     if (out->sink) {
         saver_sink *sink = out->sink;
-        if (sink->grow(sink, sink->used + capacity) < 0)
+        size_t start = sink->used;
+        sink->used = start + used; /* what grow() has to keep */
+        int status = sink->grow(sink, start + capacity);
+        sink->used = start;
+        if (status < 0)
             return -1;
         set_memory(out, sink->data + sink->used, used, sink->capacity - sink->used);
         return 0;
