@@ -28,6 +28,40 @@ static inline int compat_find_attr(PyObject *obj, PyObject *name, PyObject **val
 #endif
 }
 
+/* ---- the executor's block ---- */
+
+/* The exception that is set, as an object with its traceback; a new reference. Clears it. */
+static inline PyObject *compat_take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value && traceback)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+/* Sets an exception that compat_take_exception() gave; takes over the reference. NULL: clears. */
+static inline void compat_restore_exception(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    if (!exception) {
+        PyErr_Clear();
+        return;
+    }
+    PyObject *type = Py_NewRef((PyObject *)Py_TYPE(exception));
+    PyErr_Restore(type, exception, PyException_GetTraceback(exception));
+#endif
+}
+
 /* ---- the saver's block ---- */
 
 /*

@@ -46,6 +46,10 @@ module_state *state_of_type(PyTypeObject *type);
  * _pickle) and fill their lines of state.def. 0, or -1 with an exception set.
  */
 #define STATE_PARTS(X)                                                                             \
+    X(future)                                                                                      \
+    X(executor)                                                                                    \
+    X(executor_submit)                                                                             \
+    X(worker)                                                                                      \
     X(loader)                                                                                      \
     X(unpickler)                                                                                   \
     X(byvalue)                                                                                     \

@@ -1,0 +1,76 @@
+"""What a worker process runs: the set-up in Python, then the loop in C (``src/python/worker.c``).
+
+Imports are kept to what every interpreter has loaded anyway: a worker should be ready in the time
+that Python takes to start.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import _achar
+
+
+def main() -> None:
+    import _signal
+
+    # Ctrl-C is for the client, which ends its tasks. A handler, not SIG_IGN: programs that tasks
+    # start would inherit that.
+    _signal.signal(_signal.SIGINT, lambda number, frame: None)
+    _achar.worker_run(set_up, describe, unreadable)
+
+
+def set_up(hello: dict) -> BaseException | None:
+    """Become the client's like; the exception of an initializer that failed, or None."""
+    import faulthandler
+
+    os.environ.pop("ACHAR_WORKER", None)  # the runtime's word for this process, not for its children
+    if sys.stderr is not None:
+        faulthandler.enable()
+    sys.path[:] = hello["path"]
+    sys.argv[:] = hello["argv"]
+    if hello["cwd"] is not None:
+        try:
+            os.chdir(hello["cwd"])
+        except OSError as error:
+            print(f"achar: a worker cannot enter the client's folder: {error}", file=sys.stderr)
+    if hello["initializer"] is None:
+        return None
+    try:
+        initializer, arguments = _achar.loads(hello["initializer"])
+        initializer(*arguments)
+    except BaseException as error:
+        from .errors import InitializerFailed
+
+        type_name, text, traceback = describe(error)
+        failure = InitializerFailed(
+            f"the executor's initializer raised {type_name}: {text}\n{traceback}"
+        )
+        return failure
+    return None
+
+
+def describe(error: BaseException) -> tuple[str, str, str]:
+    """The exception's type, text and traceback, whatever state it is in."""
+    cls = type(error)
+    type_name = cls.__qualname__
+    if cls.__module__ not in ("builtins", "__main__"):
+        type_name = f"{cls.__module__}.{type_name}"
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"<str() raised {type(broken).__name__}>"
+    try:
+        import traceback
+
+        lines = "".join(traceback.format_exception(cls, error, error.__traceback__))
+    except Exception as broken:
+        lines = f"{type_name}: {text}\n<its traceback cannot be shown: {type(broken).__name__}>\n"
+    return type_name, text, lines
+
+
+def unreadable(what: str, cause: BaseException) -> BaseException:
+    from .errors import _unreadable
+
+    return _unreadable(what, None, cause, "the worker")

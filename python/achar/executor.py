@@ -1,0 +1,298 @@
+"""``achar.Executor`` and ``achar.Future``: concurrent.futures on achar's own runtime.
+
+The work is done in C (``src/python/executor*.c``, ``future*.c``); what stands here is what is easier
+to read in Python: options, the workers' command line, the end of executors and of the interpreter.
+
+An executor that nobody shut down ends by itself: when it is collected it is closed, and what was
+submitted is still done. ``_pools`` keeps every pool until it has ended, so that leaving the
+interpreter waits for it, as concurrent.futures does.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from . import _achar
+
+TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+__all__ = ["Executor", "Future"]
+
+MAX_WORKERS = 1024  # the runtime's limit
+
+# Libraries that start a thread per processor in every worker would be in each other's way.
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+class Future(_achar.FutureCore, concurrent.futures.Future):
+    """A task's result, some day; a ``concurrent.futures.Future``.
+
+    The result stays bytes until ``result()`` or ``exception()`` asks for it, so a result that
+    cannot be read hurts nobody but who reads it.
+    """
+
+    __slots__ = ()
+
+
+class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
+    """Runs calls in worker processes.
+
+    Functions and classes of ``__main__`` and of functions are sent by value, and workers never
+    import the main script, so no ``if __name__ == "__main__"`` is needed. A task that kills its
+    worker fails alone, with WorkerDied.
+
+    max_workers: how many processes; None: as many as this process may use processors.
+    mp_context: accepted for the sake of ProcessPoolExecutor's callers; workers always start clean.
+    initializer, initargs: called once in every worker before its first task.
+    max_tasks_per_child: replace a worker after so many tasks; None: never.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: object = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+    ) -> None:
+        if max_workers is None:
+            max_workers = min(default_workers(), MAX_WORKERS)
+        elif max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        elif max_workers > MAX_WORKERS:
+            raise ValueError(f"max_workers must be <= {MAX_WORKERS}")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if max_tasks_per_child is not None:
+            if not isinstance(max_tasks_per_child, int):
+                raise TypeError("max_tasks_per_child must be an integer")
+            if max_tasks_per_child <= 0:
+                raise ValueError("max_tasks_per_child must be >= 1")
+        if _exiting:
+            raise RuntimeError("cannot make an executor at interpreter shutdown")
+        _forget_ended_pools()
+        hello = {
+            "path": list(sys.path),
+            "cwd": _getcwd(),
+            "argv": list(sys.argv),
+            "initializer": initializer and _achar.dumps((initializer, tuple(initargs))),
+        }
+        self._max_workers = max_workers
+        self._pool = _achar.Pool(
+            _worker_command(),
+            _worker_environment(max_workers),
+            max_workers,
+            hello,
+            max_tasks_per_child or 0,
+        )
+        _pools.add(self._pool)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[T]:
+        """Like ``map(fn, *iterables)``, in the same order, with the calls made by the workers.
+
+        The iterables are read at once. 'fn' is pickled once. 'timeout' is in seconds from now, for
+        all of it. Each item is a task of its own, whatever 'chunksize' says: one that fails takes
+        no other along.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        deadline = None if timeout is None else timeout + time.monotonic()
+        return _results(self._submit_each(fn, zip(*iterables)), deadline)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks; with 'wait', return when all are done and the workers have left.
+
+        cancel_futures: cancel the tasks that no worker has started.
+        """
+        pool = self._pool
+        if pool is None:
+            return
+        pool.close()
+        if cancel_futures:
+            pool.cancel_queued()
+        if wait:
+            _wait_for_end(pool)
+
+    def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> bool | None:
+        if isinstance(exc_value, KeyboardInterrupt):
+            self._pool.interrupt()
+        self.shutdown(wait=True)
+        return False
+
+    def __del__(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object: it owns processes")
+
+
+def _results(futures: list[Future], deadline: float | None) -> Iterator[Any]:
+    try:
+        futures.reverse()
+        while futures:
+            future = futures.pop()
+            try:
+                yield future.result(None if deadline is None else deadline - time.monotonic())
+            finally:
+                future.cancel()
+                del future
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+# ---- how many workers, and how they are started
+
+
+def default_workers() -> int:
+    """How many processors this process may use: its affinity mask and its cgroup's quota."""
+    count = len(os.sched_getaffinity(0))
+    quota = _cgroup_processors()
+    if quota is not None:
+        count = min(count, max(1, -int(-quota // 1)))
+    return count
+
+
+def _cgroup_processors() -> float | None:
+    """The tightest CPU quota of the cgroups that this process is in, in processors."""
+    tightest = None
+    for path in _cgroup_folders():
+        try:
+            if path.endswith("/cpu.max"):
+                with open(path) as file:
+                    quota, period = file.read().split()
+            else:
+                with open(path) as file:
+                    quota = file.read().strip()
+                with open(path.replace("quota", "period")) as file:
+                    period = file.read().strip()
+            if quota not in ("max", "-1"):
+                processors = int(quota) / int(period)
+                tightest = processors if tightest is None else min(tightest, processors)
+        except (OSError, ValueError, ZeroDivisionError):
+            continue  # not a limit that is set, or not one that we can see
+    return tightest
+
+
+def _cgroup_folders() -> Iterator[str]:
+    """The files that may hold a quota: of this process's cgroups and of all above them."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, folder = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root, name = (
+            (f"/sys/fs/cgroup/{controllers}", "cpu.cfs_quota_us")
+            if controllers
+            else ("/sys/fs/cgroup", "cpu.max")
+        )
+        while True:
+            yield f"{root}{folder.rstrip('/')}/{name}"
+            if folder in ("", "/"):
+                break
+            folder = folder.rpartition("/")[0]
+
+
+def _worker_command() -> list[str]:
+    # Only what finds achar; the rest of sys.path comes with the hello (see _worker.py).
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    program = f"import sys; sys.path.insert(0, {home!r}); from achar._worker import main; main()"
+    flags: Sequence[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [sys.executable, *flags, "-c", program]
+
+
+def _worker_environment(workers: int) -> list[str | bytes] | None:
+    share = str(max(1, default_workers() // workers))
+    environment = dict(os.environ)
+    for name in THREAD_LIMITS:
+        environment.setdefault(name, share)
+    return [f"{name}={value}" for name, value in environment.items()]
+
+
+def _getcwd() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None  # it has been removed; workers stay where they start
+
+
+# ---- the end
+
+_pools: set[_achar.Pool] = set()
+_exiting = False
+
+
+def _start_watcher(pool: _achar.Pool) -> threading.Thread:
+    thread = threading.Thread(target=pool.watch, name="achar-callbacks", daemon=True)
+    thread.start()
+    return thread
+
+
+def _wait_for_end(pool: _achar.Pool) -> None:
+    """Until a closed pool has done its tasks and callbacks; Ctrl-C ends the tasks."""
+    try:
+        pool.join()
+        watcher = pool.watcher
+        if watcher is not None and watcher is not threading.current_thread():
+            watcher.join()
+    except KeyboardInterrupt:
+        pool.interrupt()
+        raise
+    _pools.discard(pool)
+
+
+def _forget_ended_pools() -> None:
+    for pool in list(_pools):
+        if pool.closed and pool.join(0):
+            _pools.discard(pool)
+
+
+def _finish_at_exit() -> None:
+    global _exiting
+    _exiting = True
+    last = getattr(sys, "last_value", None)
+    interrupted = isinstance(last, KeyboardInterrupt) and not hasattr(sys, "ps1")
+    for pool in list(_pools):
+        pool.close()
+        if interrupted:
+            pool.interrupt()
+    for pool in list(_pools):
+        _wait_for_end(pool)
+
+
+def _forget_after_fork() -> None:
+    _pools.clear()  # they are the parent's
+
+
+_achar.executor_configure(Future, concurrent.futures.Future, concurrent.futures._base, _start_watcher)
+threading._register_atexit(_finish_at_exit)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_forget_after_fork)
