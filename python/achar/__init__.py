@@ -27,32 +27,31 @@ _LATER = {
     "Unreadable": "errors",
     "WorkerDied": "errors",
     "WorkersCannotStart": "errors",
+    "errors": None,
 }
-__all__ += [*_LATER, "errors"]
+__all__ += _LATER
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
-    from achar import errors
-    from achar.errors import (
-        InitializerFailed,
-        RemoteError,
-        TaskAbandoned,
-        Unreadable,
-        WorkerDied,
-        WorkersCannotStart,
-    )
-    from achar.executor import Executor, Future
+    from achar import errors as errors
+    from achar.errors import InitializerFailed as InitializerFailed
+    from achar.errors import RemoteError as RemoteError
+    from achar.errors import TaskAbandoned as TaskAbandoned
+    from achar.errors import Unreadable as Unreadable
+    from achar.errors import WorkerDied as WorkerDied
+    from achar.errors import WorkersCannotStart as WorkersCannotStart
+    from achar.executor import Executor as Executor
+    from achar.executor import Future as Future
 
 
 def __getattr__(name):
-    module_name = _LATER.get(name)
-    if module_name is None and name != "errors":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    module_name = _LATER[name]
     module = importlib.import_module(f"{__name__}.{module_name or name}")
-    value = module if module_name is None else getattr(module, name)
-    globals()[name] = value
+    globals()[name] = value = getattr(module, name) if module_name else module
     return value
 
 

@@ -44,9 +44,7 @@ def set_up(hello: dict) -> BaseException | None:
         from .errors import InitializerFailed
 
         type_name, text, traceback = describe(error)
-        failure = InitializerFailed(
-            f"the executor's initializer raised {type_name}: {text}\n{traceback}"
-        )
+        failure = InitializerFailed(f"the executor's initializer raised {type_name}: {text}\n{traceback}")
         return failure
     return None
 

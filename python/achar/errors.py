@@ -127,9 +127,7 @@ _SIGNAL_HINTS = {
 }
 
 
-def _died(
-    task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int
-) -> WorkerDied:
+def _died(task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int) -> WorkerDied:
     signal_name = _signal_name(signal_number) if signal_number else None
     message = f"{_subject(task)}: its worker process (pid {pid}) {_ending(exit_code, signal_number)}"
     if interrupted and signal_name == "SIGKILL":
@@ -153,9 +151,7 @@ def _abandoned(
     task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int
 ) -> Exception:
     if errno:
-        return WorkersCannotStart(
-            f"{_subject(task)}: no worker process can be started: {os.strerror(errno)}"
-        )
+        return WorkersCannotStart(f"{_subject(task)}: no worker process can be started: {os.strerror(errno)}")
     if pid:
         return WorkersCannotStart(
             f"{_subject(task)}: no worker process gets ready: the last one (pid {pid}) "

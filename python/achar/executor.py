@@ -121,7 +121,7 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         deadline = None if timeout is None else timeout + time.monotonic()
-        return _results(self._submit_each(fn, zip(*iterables)), deadline)
+        return _results(self._submit_each(fn, zip(*iterables, strict=False)), deadline)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with 'wait', return when all are done and the workers have left.
@@ -211,9 +211,7 @@ def _cgroup_folders() -> Iterator[str]:
         if controllers and "cpu" not in controllers.split(","):
             continue
         root, name = (
-            (f"/sys/fs/cgroup/{controllers}", "cpu.cfs_quota_us")
-            if controllers
-            else ("/sys/fs/cgroup", "cpu.max")
+            (f"/sys/fs/cgroup/{controllers}", "cpu.cfs_quota_us") if controllers else ("/sys/fs/cgroup", "cpu.max")
         )
         while True:
             yield f"{root}{folder.rstrip('/')}/{name}"

@@ -8,16 +8,6 @@ standard module has (``_Pickler``, ``whichmodule``, …) is handed through.
 
 import pickle as _standard
 from pickle import *  # noqa: F403  the opcode names
-from pickle import (
-    DEFAULT_PROTOCOL,
-    HIGHEST_PROTOCOL,
-    PickleBuffer,
-    PickleError,
-    PicklingError,
-    UnpicklingError,
-    compatible_formats,
-    format_version,
-)
 
 from achar._achar import strict as _strict
 

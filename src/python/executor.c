@@ -91,10 +91,9 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         .max_tasks_per_worker = max_tasks,
     };
     int status;
-    Py_BEGIN_ALLOW_THREADS
-    status = achar__pool_create(&pool_options, &p->pool);
-    Py_END_ALLOW_THREADS
-    if (status != ACHAR_OK) {
+    Py_BEGIN_ALLOW_THREADS status = achar__pool_create(&pool_options, &p->pool);
+    Py_END_ALLOW_THREADS if (status != ACHAR_OK)
+    {
         p->pool = NULL;
         wire_raise_status(status, "start an executor");
         goto done;
@@ -144,10 +143,8 @@ static PyObject *pool_kill(PyObject *self, PyObject *unused)
     if (!pool)
         return NULL;
     ((pool_object *)self)->closed = 1;
-    Py_BEGIN_ALLOW_THREADS
-    achar__pool_kill(pool);
-    Py_END_ALLOW_THREADS
-    Py_RETURN_NONE;
+    Py_BEGIN_ALLOW_THREADS achar__pool_kill(pool);
+    Py_END_ALLOW_THREADS Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(join_doc, "join(timeout_ns=-1)\n--\n\n"
@@ -162,10 +159,9 @@ static PyObject *pool_join(PyObject *self, PyObject *args)
         return NULL;
     for (;;) {
         int status;
-        Py_BEGIN_ALLOW_THREADS
-        status = achar__pool_join(pool, timeout_ns);
-        Py_END_ALLOW_THREADS
-        switch (status) {
+        Py_BEGIN_ALLOW_THREADS status = achar__pool_join(pool, timeout_ns);
+        Py_END_ALLOW_THREADS switch (status)
+        {
         case ACHAR_OK:
         case ACHAR_E_CLOSED: /* the fork of a client: not ours to wait for */
             Py_RETURN_TRUE;
@@ -236,11 +232,8 @@ static PyObject *pool_watch(PyObject *self, PyObject *unused)
     for (;;) {
         achar__task *task = NULL;
         int status;
-        Py_BEGIN_ALLOW_THREADS
-        status = achar__pool_next_watched(pool, -1, &task);
-        Py_END_ALLOW_THREADS
-        if (status == ACHAR_E_CLOSED)
-            Py_RETURN_NONE;
+        Py_BEGIN_ALLOW_THREADS status = achar__pool_next_watched(pool, -1, &task);
+        Py_END_ALLOW_THREADS if (status == ACHAR_E_CLOSED) Py_RETURN_NONE;
         if (status == ACHAR_E_INTERRUPTED || status == ACHAR_E_TIMEOUT) {
             if (PyErr_CheckSignals() < 0)
                 return NULL;
@@ -321,8 +314,7 @@ static void pool_dealloc(PyObject *self)
     if (p->pool) {
         achar__pool *pool = p->pool;
         p->pool = NULL;
-        Py_BEGIN_ALLOW_THREADS
-        achar__pool_release(pool);
+        Py_BEGIN_ALLOW_THREADS achar__pool_release(pool);
         Py_END_ALLOW_THREADS
     }
     type->tp_free(self);
@@ -330,15 +322,9 @@ static void pool_dealloc(PyObject *self)
 }
 
 static PyType_Slot pool_slots[] = {
-    {Py_tp_doc, (void *)pool_doc},
-    {Py_tp_new, PyType_GenericNew},
-    {Py_tp_init, pool_init},
-    {Py_tp_traverse, pool_traverse},
-    {Py_tp_clear, pool_clear},
-    {Py_tp_dealloc, pool_dealloc},
-    {Py_tp_methods, pool_methods},
-    {Py_tp_getset, pool_getset},
-    {0, NULL},
+    {Py_tp_doc, (void *)pool_doc},   {Py_tp_new, PyType_GenericNew}, {Py_tp_init, pool_init},
+    {Py_tp_traverse, pool_traverse}, {Py_tp_clear, pool_clear},      {Py_tp_dealloc, pool_dealloc},
+    {Py_tp_methods, pool_methods},   {Py_tp_getset, pool_getset},    {0, NULL},
 };
 
 static PyType_Spec pool_spec = {
@@ -350,8 +336,9 @@ static PyType_Spec pool_spec = {
 
 /* ---- set-up ---- */
 
-PyDoc_STRVAR(configure_doc, "executor_configure(Future, BaseFuture, futures_base, start_watcher)\n--\n\n"
-                            "achar/executor.py hands over what is made in Python.");
+PyDoc_STRVAR(configure_doc,
+             "executor_configure(Future, BaseFuture, futures_base, start_watcher)\n--\n\n"
+             "achar/executor.py hands over what is made in Python.");
 static PyObject *executor_configure(PyObject *module, PyObject *args)
 {
     PyObject *future, *base_future, *base, *start;

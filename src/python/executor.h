@@ -10,12 +10,11 @@
 #include "executor_wire.h"
 
 typedef struct pool_object {
-    PyObject_HEAD
-    achar__pool *pool; /* NULL only before __init__ has succeeded */
+    PyObject_HEAD achar__pool *pool; /* NULL only before __init__ has succeeded */
     wire_memory memory;
-    PyObject *watcher;  /* the thread that runs callbacks, once one was needed */
-    int closed;         /* no more submits */
-    int interrupted;    /* by Ctrl-C: what it did not finish was killed on purpose */
+    PyObject *watcher; /* the thread that runs callbacks, once one was needed */
+    int closed;        /* no more submits */
+    int interrupted;   /* by Ctrl-C: what it did not finish was killed on purpose */
 } pool_object;
 
 /* Starts the thread that tells futures of their end, if it does not run. 0, or -1 and an exception. */

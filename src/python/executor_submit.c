@@ -11,8 +11,7 @@
 #include "future.h"
 
 typedef struct executor_object {
-    PyObject_HEAD
-    PyObject *pool; /* Pool; NULL before __init__ */
+    PyObject_HEAD PyObject *pool; /* Pool; NULL before __init__ */
 } executor_object;
 
 static const char *const TASK_ITEMS[] = {"args", "kwargs", NULL};
@@ -168,15 +167,15 @@ static PyObject *pack_call(PyObject *const *args, Py_ssize_t nargs, PyObject *kw
     return packed;
 }
 
-PyDoc_STRVAR(submit_doc, "submit(fn, /, *args, **kwargs)\n--\n\n"
-                         "Have a worker call fn(*args, **kwargs); returns the Future of its result.");
+PyDoc_STRVAR(submit_doc,
+             "submit(fn, /, *args, **kwargs)\n--\n\n"
+             "Have a worker call fn(*args, **kwargs); returns the Future of its result.");
 static PyObject *executor_submit_method(PyObject *self, PyTypeObject *class, PyObject *const *args,
                                         Py_ssize_t nargs, PyObject *kwnames)
 {
     module_state *st = PyType_GetModuleState(class);
     if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError,
-                        "submit() missing 1 required positional argument: 'fn'");
+        PyErr_SetString(PyExc_TypeError, "submit() missing 1 required positional argument: 'fn'");
         return NULL;
     }
     pool_object *p = open_pool(self);
@@ -212,9 +211,10 @@ static void cancel_all(PyObject *futures)
     compat_restore_exception(pending);
 }
 
-PyDoc_STRVAR(submit_each_doc, "_submit_each(fn, argument_tuples)\n--\n\n"
-                              "A list of the futures of fn(*item) for each item, with one snapshot "
-                              "of fn. It ends early, with a failed future, if fn cannot be pickled.");
+PyDoc_STRVAR(submit_each_doc,
+             "_submit_each(fn, argument_tuples)\n--\n\n"
+             "A list of the futures of fn(*item) for each item, with one snapshot "
+             "of fn. It ends early, with a failed future, if fn cannot be pickled.");
 static PyObject *executor_submit_each(PyObject *self, PyTypeObject *class, PyObject *const *args,
                                       Py_ssize_t nargs, PyObject *kwnames)
 {

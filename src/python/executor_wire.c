@@ -45,8 +45,8 @@ static int grow(saver_sink *sink, size_t capacity_nbytes)
 
 void wire_sink_init(wire_sink *ws, const wire_memory *memory)
 {
-    ws->sink = (saver_sink){
-        .data = ws->small, .capacity = sizeof ws->small, .grow = grow, .context = ws};
+    ws->sink =
+        (saver_sink){.data = ws->small, .capacity = sizeof ws->small, .grow = grow, .context = ws};
     ws->memory = memory;
     ws->block = (achar__block){0};
 }

@@ -22,10 +22,8 @@
 #include <time.h>
 
 static const char *const STATE_NAMES[] = {
-    [FUTURE_PENDING] = "PENDING",
-    [FUTURE_RUNNING] = "RUNNING",
-    [FUTURE_CANCELLED] = "CANCELLED",
-    [FUTURE_CANCELLED_AND_NOTIFIED] = "CANCELLED_AND_NOTIFIED",
+    [FUTURE_PENDING] = "PENDING",     [FUTURE_RUNNING] = "RUNNING",
+    [FUTURE_CANCELLED] = "CANCELLED", [FUTURE_CANCELLED_AND_NOTIFIED] = "CANCELLED_AND_NOTIFIED",
     [FUTURE_FINISHED] = "FINISHED",
 };
 #define STATE_COUNT (sizeof STATE_NAMES / sizeof STATE_NAMES[0])
@@ -147,10 +145,9 @@ static int wait_for_task(module_state *st, future_object *f, int64_t timeout_ns)
     int outcome = -1;
     for (;;) {
         int status;
-        Py_BEGIN_ALLOW_THREADS
-        status = achar__task_wait(task, timeout_ns);
-        Py_END_ALLOW_THREADS
-        if (status == ACHAR_OK) {
+        Py_BEGIN_ALLOW_THREADS status = achar__task_wait(task, timeout_ns);
+        Py_END_ALLOW_THREADS if (status == ACHAR_OK)
+        {
             outcome = 0;
             break;
         }
@@ -199,7 +196,7 @@ static int finish(module_state *st, future_object *f, PyObject *timeout)
     PyObject *self, PyTypeObject *class, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
 #define METHOD(name)                                                                               \
     {                                                                                              \
-        #name, (PyCFunction)(void (*)(void))future_##name,                                         \
+#name, (PyCFunction)(void (*)(void))future_##name,                                         \
             METH_METHOD | METH_FASTCALL | METH_KEYWORDS, name##_doc                                \
     }
 
@@ -392,9 +389,10 @@ void future_notify(module_state *st, future_object *f)
     Py_XDECREF(callbacks);
 }
 
-PyDoc_STRVAR(add_done_callback_doc,
-             "add_done_callback(fn)\n--\n\n"
-             "Have fn(future) called when the task ends, at once if it has; in a thread of Python's.");
+PyDoc_STRVAR(
+    add_done_callback_doc,
+    "add_done_callback(fn)\n--\n\n"
+    "Have fn(future) called when the task ends, at once if it has; in a thread of Python's.");
 static PyObject *future_add_done_callback(METHOD_ARGS)
 {
     future_object *f = (future_object *)self;
@@ -472,8 +470,7 @@ static PyObject *get_condition(PyObject *self, void *unused)
     future_object *f = (future_object *)self;
     if (!f->condition) {
         PyObject *threading = PyImport_ImportModule("threading");
-        PyObject *condition =
-            threading ? PyObject_CallMethod(threading, "Condition", NULL) : NULL;
+        PyObject *condition = threading ? PyObject_CallMethod(threading, "Condition", NULL) : NULL;
         Py_XDECREF(threading);
         if (!condition)
             return NULL;
@@ -557,8 +554,8 @@ static int set_outcome(PyObject *self, PyObject *value, void *offset)
         return -1;
     PyObject **slot = (PyObject **)((char *)self + (size_t)offset);
     PyObject *old = *slot;
-    *slot = value == Py_None && slot == &((future_object *)self)->exception ? NULL
-                                                                            : Py_XNewRef(value);
+    *slot =
+        value == Py_None && slot == &((future_object *)self)->exception ? NULL : Py_XNewRef(value);
     Py_XDECREF(old);
     return 0;
 }

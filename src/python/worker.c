@@ -119,8 +119,7 @@ static PyObject *report_of(worker_loop *loop, PyObject *exception, PyObject *rea
                               PyTuple_GET_ITEM(three, 2), why);
     if (!report) { /* describing it failed: at least its type */
         PyErr_Clear();
-        report = Py_BuildValue("(sssO)", Py_TYPE(exception)->tp_name, "", "",
-                               why ? why : Py_None);
+        report = Py_BuildValue("(sssO)", Py_TYPE(exception)->tp_name, "", "", why ? why : Py_None);
     }
     Py_XDECREF(three);
     Py_XDECREF(why);
@@ -129,8 +128,7 @@ static PyObject *report_of(worker_loop *loop, PyObject *exception, PyObject *rea
 
 static int write_exception(worker_loop *loop, PyObject *exception, wire_sink *ws)
 {
-    static const saver_options options = {
-        .protocol = -1, .superset = 1, .root_name = "exception"};
+    static const saver_options options = {.protocol = -1, .superset = 1, .root_name = "exception"};
     uint32_t nbytes = 0;
     PyObject *reason = NULL, *report = NULL;
     int status = -1;
@@ -221,8 +219,8 @@ static PyObject *call(worker_loop *loop, const achar__assignment *a)
     if (packed && PyTuple_Check(packed) && PyTuple_GET_SIZE(packed) == 2 &&
         PyTuple_Check(PyTuple_GET_ITEM(packed, 0))) {
         PyObject *kwargs = PyTuple_GET_ITEM(packed, 1);
-        result = PyObject_Call(function, PyTuple_GET_ITEM(packed, 0),
-                               kwargs == Py_None ? NULL : kwargs);
+        result =
+            PyObject_Call(function, PyTuple_GET_ITEM(packed, 0), kwargs == Py_None ? NULL : kwargs);
     } else if (packed) {
         PyErr_SetString(PyExc_SystemError, "a task's arguments are not (args, kwargs)");
     }
@@ -249,29 +247,35 @@ static int run(worker_loop *loop)
     for (;;) {
         achar__assignment a;
         int status;
-        Py_BEGIN_ALLOW_THREADS
-        status = achar__worker_next(loop->worker, -1, &a);
-        Py_END_ALLOW_THREADS
-        if (status == ACHAR_OK) {
+        Py_BEGIN_ALLOW_THREADS status = achar__worker_next(loop->worker, -1, &a);
+        Py_END_ALLOW_THREADS if (status == ACHAR_OK)
+        {
             if (run_task(loop, &a) < 0)
                 return 0;
-        } else if (status == ACHAR_E_CLOSED) {
+        }
+        else if (status == ACHAR_E_CLOSED)
+        {
             return 0;
-        } else if (status == ACHAR_E_INTERRUPTED) {
+        }
+        else if (status == ACHAR_E_INTERRUPTED)
+        {
             /* A handler that a task has left: between tasks, nobody is there to catch. */
             if (PyErr_CheckSignals() < 0)
                 PyErr_WriteUnraisable(NULL);
-        } else if (status != ACHAR_E_TIMEOUT) {
+        }
+        else if (status != ACHAR_E_TIMEOUT)
+        {
             wire_raise_status(status, "take a task");
             return -1;
         }
     }
 }
 
-PyDoc_STRVAR(worker_run_doc,
-             "worker_run(set_up, describe, unreadable)\n--\n\n"
-             "Serve the pool that started this process until it ends. set_up(hello) returns None or "
-             "the exception that every task is to raise.");
+PyDoc_STRVAR(
+    worker_run_doc,
+    "worker_run(set_up, describe, unreadable)\n--\n\n"
+    "Serve the pool that started this process until it ends. set_up(hello) returns None or "
+    "the exception that every task is to raise.");
 static PyObject *worker_run(PyObject *module, PyObject *args)
 {
     worker_loop loop = {.st = state_of_module(module)};

@@ -10,9 +10,8 @@ import threading
 import time
 import weakref
 
-import pytest
-
 import achar
+import pytest
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -418,8 +417,7 @@ def test_many_threads_wait_for_the_same(ex, gate):
     futures = both_busy(ex, gate) + [ex.submit(len, "")]
     outcomes = []
     threads = [
-        threading.Thread(target=lambda: outcomes.append(len(concurrent.futures.wait(futures).done)))
-        for _ in range(8)
+        threading.Thread(target=lambda: outcomes.append(len(concurrent.futures.wait(futures).done))) for _ in range(8)
     ] + [threading.Thread(target=lambda: outcomes.append(len([f.result() for f in futures]))) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -214,24 +214,27 @@ def start(tmp_path, source):
     )
 
 
+SUBMITTED = "{indent}fs = [ex.submit(sleep, 100) for _ in range(50)]\n{indent}print('ready', flush=True)\n"
+WITH = "with achar.Executor(2) as ex:\n" + SUBMITTED.format(indent="    ")
+WITHOUT = "ex = achar.Executor(2)\n" + SUBMITTED.format(indent="")
 WAITS = {
-    "result": "with achar.Executor(2) as ex:\n    fs = [ex.submit(sleep, 100) for _ in range(50)]\n{ready}\n    fs[0].result()",
-    "result without with": "ex = achar.Executor(2)\nfs = [ex.submit(sleep, 100) for _ in range(50)]\n{ready}\nfs[0].result()",
-    "map": "with achar.Executor(2) as ex:\n    it = ex.map(sleep, [100] * 50)\n{ready}\n    list(it)",
-    "shutdown": "ex = achar.Executor(2)\nfs = [ex.submit(sleep, 100) for _ in range(50)]\n{ready}\nex.shutdown()",
-    "leaving the with": "with achar.Executor(2) as ex:\n    fs = [ex.submit(sleep, 100) for _ in range(50)]\n{ready}",
-    "inside the with": "with achar.Executor(2) as ex:\n    fs = [ex.submit(sleep, 100) for _ in range(50)]\n{ready}\n    time.sleep(100)",
-    "outside": "ex = achar.Executor(2)\nfs = [ex.submit(sleep, 100) for _ in range(50)]\n{ready}\ntime.sleep(100)",
-    "wait": "import concurrent.futures\nwith achar.Executor(2) as ex:\n    fs = [ex.submit(sleep, 100) for _ in range(50)]\n{ready}\n    concurrent.futures.wait(fs)",
-    "leaving the interpreter": "ex = achar.Executor(2)\nfs = [ex.submit(sleep, 100) for _ in range(50)]\n{ready}",
+    "result": WITH + "    fs[0].result()",
+    "result without with": WITHOUT + "fs[0].result()",
+    "map": "with achar.Executor(2) as ex:\n    it = ex.map(sleep, [100] * 50)\n"
+    "    print('ready', flush=True)\n    list(it)",
+    "shutdown": WITHOUT + "ex.shutdown()",
+    "leaving the with": WITH,
+    "inside the with": WITH + "    time.sleep(100)",
+    "outside": WITHOUT + "time.sleep(100)",
+    "wait": WITH + "    import concurrent.futures\n    concurrent.futures.wait(fs)",
+    "as_completed": WITH + "    import concurrent.futures\n    list(concurrent.futures.as_completed(fs))",
+    "leaving the interpreter": WITHOUT,
 }
 
 
 @pytest.mark.parametrize("name", WAITS)
 def test_ctrl_c(tmp_path, children_of, name):
-    body = WAITS[name]
-    indent = "    " if "with achar" in body else ""
-    process = start(tmp_path, body.format(ready=indent + "print('ready', flush=True)"))
+    process = start(tmp_path, WAITS[name])
     try:
         assert process.stdout.readline() == "ready\n"
         wait_until(lambda: len(children_of(process.pid)) == 2)
@@ -285,7 +288,8 @@ try:
     ex.submit(sleep, 0.5).result()
 except SystemExit as error:
     print(error)
-""")
+"""
+    )
     assert out == "handled\n0.5\nleft by a handler\n"
 
 
@@ -355,7 +359,8 @@ print("client", f.result(), ex.submit(len, "a").result(), flush=True)
 
 
 def test_steady(run):
-    out = run("""
+    out = run(
+        """
         import gc, os, resource, threading
         import achar
         def rss():
@@ -398,19 +403,24 @@ def test_steady(run):
         assert descriptors() == files, (descriptors(), files)
         assert threading.active_count() == threads
         print("ok")
-        """, limit=120)
+        """,
+        limit=120,
+    )
     assert out == "ok\n"
 
 
 def test_nothing_in_shared_memory_folder(run):
     before = set(os.listdir("/dev/shm"))
-    run("""
+    run(
+        """
         import os, signal
         import achar
         ex = achar.Executor(2)
         ex.submit(bytes, 10 << 20).result()
         os.kill(os.getpid(), signal.SIGKILL)
-        """, returncode=-signal.SIGKILL)
+        """,
+        returncode=-signal.SIGKILL,
+    )
     assert set(os.listdir("/dev/shm")) <= before | set(os.listdir("/dev/shm")) - {
         name for name in os.listdir("/dev/shm") if "achar" in name
     }

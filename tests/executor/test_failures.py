@@ -105,13 +105,11 @@ FAILURES = {
         "and 'LookupError: while reading' in str(error) and 'in the worker' in str(error)",
     ),
     "argument whose reading kills": (
-        "class Bad:\n    def __reduce__(self): return os._exit, (6,)\n"
-        "def fail(_):\n    return 1\nitem = Bad()",
+        "class Bad:\n    def __reduce__(self): return os._exit, (6,)\ndef fail(_):\n    return 1\nitem = Bad()",
         "type(error) is achar.WorkerDied and error.exitcode == 6",
     ),
     "argument whose reading exits": (
-        "class Bad:\n    def __reduce__(self): return sys.exit, (6,)\n"
-        "def fail(_):\n    return 1\nitem = Bad()",
+        "class Bad:\n    def __reduce__(self): return sys.exit, (6,)\ndef fail(_):\n    return 1\nitem = Bad()",
         "type(error) is achar.errors.Unreadable and type(error.__cause__) is not SystemError "
         "and 'SystemExit' in str(error)",
     ),
@@ -121,13 +119,11 @@ FAILURES = {
         "and 'deep' in str(error) and 'lock' in str(error)",
     ),
     "result that raises while pickled": (
-        "class Bad:\n    def __reduce__(self): raise MyError(code=9)\n"
-        "def fail(_):\n    return Bad()",
+        "class Bad:\n    def __reduce__(self): raise MyError(code=9)\ndef fail(_):\n    return Bad()",
         "type(error) is MyError and error.code == 9",
     ),
     "result whose pickling kills": (
-        "class Bad:\n    def __reduce__(self): os._exit(8)\n"
-        "def fail(_):\n    return Bad()",
+        "class Bad:\n    def __reduce__(self): os._exit(8)\ndef fail(_):\n    return Bad()",
         "type(error) is achar.WorkerDied and error.exitcode == 8",
     ),
     "result that cannot be read": (
@@ -179,8 +175,7 @@ FAILURES = {
         "    def __str__(self): raise LookupError\n"
         "    def __reduce__(self): raise LookupError\n"
         "def fail(_):\n    raise BadError('text')",
-        "type(error) is achar.errors.RemoteError and error.type_name == 'BadError' "
-        "and 'LookupError' in error.text",
+        "type(error) is achar.errors.RemoteError and error.type_name == 'BadError' and 'LookupError' in error.text",
     ),
     "closes stdout": (
         "def fail(_):\n    sys.stdout.close()\n    raise MyError(code=1)",
