@@ -31,7 +31,7 @@ module_state *state_of_type(PyTypeObject *type)
 int state_add_function(PyObject *module, PyObject *target, PyMethodDef *def,
                        const char *module_name)
 {
-    PyObject *name = PyUnicode_FromString(module_name);
+    PyObject *name = PyUnicode_InternFromString(module_name);
     if (!name)
         return -1;
     PyObject *function = PyCFunction_NewEx(def, module, name);
