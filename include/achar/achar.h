@@ -1,7 +1,20 @@
-/* achar.h - all of libachar's public interface: pickle, in C, without Python. */
+/*
+ * achar.h - all of libachar's public interface: pickle, in C, without Python.
+ *
+ * A program that reads pickles starts at read.h and value.h, one that writes them at build.h and
+ * write.h.
+ */
 #ifndef ACHAR_ACHAR_H
 #define ACHAR_ACHAR_H
 
+#include <achar/build.h>
+#include <achar/dis.h>
+#include <achar/json.h>
+#include <achar/memory.h>
+#include <achar/read.h>
 #include <achar/status.h>
+#include <achar/value.h>
+#include <achar/version.h>
+#include <achar/write.h>
 
 #endif

@@ -7,6 +7,8 @@
 #ifndef ACHAR_STATUS_H
 #define ACHAR_STATUS_H
 
+#include <stdint.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -26,7 +28,18 @@ extern "C" {
     X(E_IO, -4, "input or output failed")                                                          \
     X(E_TIMEOUT, -5, "the time limit expired")                                                     \
     X(E_INTERRUPTED, -6, "a signal arrived while waiting")                                         \
-    X(E_CLOSED, -7, "the other side is closed")
+    X(E_CLOSED, -7, "the other side is closed")                                                    \
+    X(E_TRUNCATED, -32, "the pickle ends too early")                                               \
+    X(E_OPCODE, -33, "not an opcode")                                                              \
+    X(E_PROTOCOL, -34, "not a protocol this library knows")                                        \
+    X(E_FRAME, -35, "opcodes and frames do not agree")                                             \
+    X(E_STACK, -36, "the stack does not hold what the opcode takes")                               \
+    X(E_MEMO, -37, "the memo does not hold what the opcode asks for")                              \
+    X(E_TYPE, -38, "a value of a kind the opcode cannot work on")                                  \
+    X(E_NUMBER, -39, "not a number")                                                               \
+    X(E_TEXT, -40, "not text in its encoding")                                                     \
+    X(E_BUFFERS, -41, "fewer out-of-band buffers than the pickle takes")                           \
+    X(E_UNSUPPORTED, -42, "the protocol has no way to say this")
 
 enum achar_status {
 #define ACHAR_STATUS_ENUM(name, number, message) ACHAR_##name = number,
@@ -39,6 +52,22 @@ ACHAR_API const char *achar_status_name(int status);
 
 /* achar_status_message() is one line of English for the code. Static storage. */
 ACHAR_API const char *achar_status_message(int status);
+
+/*
+ * achar_error says what went wrong and where. Functions that take one fill it in when they fail
+ * and leave it alone when they do not; NULL is allowed everywhere.
+ *
+ * 'offset' is in bytes from the start of the input and points at the opcode that failed, or at the
+ * end of an input that stopped too early. 'opcode' is its byte, -1 where there is none (no opcode
+ * was read, or the function does not read a pickle). 'message' is one line, without code, offset
+ * and final stop.
+ */
+typedef struct achar_error {
+    int code;
+    int opcode;
+    uint64_t offset;
+    char message[160];
+} achar_error;
 
 #ifdef __cplusplus
 }

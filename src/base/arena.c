@@ -1,0 +1,81 @@
+/* arena.c - chunks and blocks; arena.h has the picture. */
+#include "base/arena.h"
+
+struct arena_chunk {
+    arena_chunk *previous;
+    size_t nbytes; /* with this header */
+};
+
+enum { CHUNK_FIRST_NBYTES = 1 << 10, CHUNK_MAX_NBYTES = 1 << 20 };
+
+void achar__arena_init(arena *a, memory *mem)
+{
+    *a = (arena){.mem = mem, .next_chunk_nbytes = CHUNK_FIRST_NBYTES};
+}
+
+void achar__arena_free(arena *a)
+{
+    while (a->chunks != NULL) {
+        arena_chunk *chunk = a->chunks;
+        a->chunks = chunk->previous;
+        achar__memory_give(a->mem, chunk, chunk->nbytes);
+    }
+    while (a->blocks != NULL) {
+        arena_block *block = a->blocks;
+        a->blocks = block->next;
+        achar__memory_give(a->mem, block, sizeof *block + block->capacity_nbytes);
+    }
+    achar__arena_init(a, a->mem);
+}
+
+void *achar__arena_take_slow(arena *a, size_t nbytes)
+{
+    size_t rounded = (nbytes + 7) & ~(size_t)7;
+    if (nbytes > PTRDIFF_MAX - sizeof(arena_chunk) - 8) {
+        a->mem->limited = false;
+        return NULL;
+    }
+    size_t needed = sizeof(arena_chunk) + rounded;
+    /* A piece that would eat most of a chunk goes beside the current one, whose rest stays in
+     * use. */
+    bool alone = needed > a->next_chunk_nbytes / 4 && a->chunks != NULL;
+    size_t chunk_nbytes = alone || needed > a->next_chunk_nbytes ? needed : a->next_chunk_nbytes;
+    arena_chunk *chunk = achar__memory_take(a->mem, chunk_nbytes);
+    if (chunk == NULL)
+        return NULL;
+    chunk->nbytes = chunk_nbytes;
+    if (alone) {
+        chunk->previous = a->chunks->previous;
+        a->chunks->previous = chunk;
+        return chunk + 1;
+    }
+    chunk->previous = a->chunks;
+    a->chunks = chunk;
+    a->cursor = (char *)(chunk + 1) + rounded;
+    a->limit = (char *)chunk + chunk_nbytes;
+    if (a->next_chunk_nbytes < CHUNK_MAX_NBYTES)
+        a->next_chunk_nbytes *= 2;
+    return chunk + 1;
+}
+
+void *achar__arena_block_resize(arena *a, void *contents, size_t nbytes)
+{
+    if (nbytes > PTRDIFF_MAX - sizeof(arena_block)) {
+        a->mem->limited = false;
+        return NULL;
+    }
+    arena_block *old = contents == NULL ? NULL : (arena_block *)contents - 1;
+    size_t old_nbytes = old == NULL ? 0 : sizeof *old + old->capacity_nbytes;
+    arena_block *block = achar__memory_resize(a->mem, old, old_nbytes, sizeof *block + nbytes);
+    if (block == NULL)
+        return NULL;
+    if (old == NULL) {
+        block->link = &a->blocks;
+        block->next = a->blocks;
+    }
+    *block->link = block;
+    if (block->next != NULL)
+        block->next->link = &block->next;
+    block->capacity_nbytes = nbytes;
+    return block + 1;
+}

@@ -1,0 +1,76 @@
+/*
+ * arena.h - memory that is handed out piece by piece and given back all at once.
+ *
+ *     chunk ┌────────┬──────────────────────┬─────────────┐
+ *           │ header │ pieces, back to back │    free     │   cursor → free, limit → its end
+ *           └───│────┴──────────────────────┴─────────────┘
+ *               ▼ the chunk before
+ *
+ * Chunks double from 1 KiB to 1 MiB; a piece larger than a chunk gets a chunk of its own, so the
+ * memory taken stays within a constant factor of the memory asked for. Large arrays that grow
+ * ("blocks") live outside the chunks, in a list, where the allocator can resize them in place.
+ */
+#ifndef ACHAR_BASE_ARENA_H
+#define ACHAR_BASE_ARENA_H
+
+#include "base/memory.h"
+
+typedef struct arena_chunk arena_chunk;
+
+/* The header in front of a block's contents; 32 bytes, so that these stay aligned to 16. */
+typedef struct arena_block {
+    struct arena_block *next;
+    struct arena_block **link; /* what points at this block */
+    size_t capacity_nbytes;    /* without this header */
+    size_t unused;
+} arena_block;
+
+typedef struct arena {
+    memory *mem;
+    char *cursor;
+    char *limit;
+    arena_chunk *chunks;
+    arena_block *blocks;
+    size_t next_chunk_nbytes;
+} arena;
+
+/* 'mem' must outlive the arena. Cannot fail: nothing is allocated yet. */
+void achar__arena_init(arena *a, memory *mem);
+
+/* Gives everything back. */
+void achar__arena_free(arena *a);
+
+void *achar__arena_take_slow(arena *a, size_t nbytes);
+
+/* 'nbytes' rounded up to 8, aligned to 8. NULL on failure: see achar__memory_status(). */
+static inline void *achar__arena_take(arena *a, size_t nbytes)
+{
+    size_t rounded = (nbytes + 7) & ~(size_t)7;
+    if (__builtin_expect((size_t)(a->limit - a->cursor) < rounded || rounded < nbytes, 0))
+        return achar__arena_take_slow(a, nbytes);
+    void *piece = a->cursor;
+    a->cursor += rounded;
+    return piece;
+}
+
+/* Makes the piece that was taken last larger where it is; false if it is not the last or there is
+ * no room. Sizes are multiples of 8. */
+static inline bool achar__arena_extend(arena *a, void *piece, size_t old_nbytes, size_t new_nbytes)
+{
+    if (a->cursor != (char *)piece + old_nbytes ||
+        (size_t)(a->limit - a->cursor) < new_nbytes - old_nbytes)
+        return false;
+    a->cursor += new_nbytes - old_nbytes;
+    return true;
+}
+
+/* A block of its own, or 'contents' (NULL: none yet) resized. NULL on failure, with 'contents'
+ * still valid. */
+void *achar__arena_block_resize(arena *a, void *contents, size_t nbytes);
+
+static inline size_t achar__arena_block_capacity(const void *contents)
+{
+    return ((const arena_block *)contents - 1)->capacity_nbytes;
+}
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * memory.h - all of the library's allocation goes through one 'memory': the caller's allocator, a
+ * count of what is out, and a limit that is looked at before anything is asked for.
+ */
+#ifndef ACHAR_BASE_MEMORY_H
+#define ACHAR_BASE_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <achar/memory.h>
+
+typedef struct memory {
+    achar_allocator allocator;
+    uint64_t used_nbytes;
+    uint64_t limit_nbytes; /* 0: none */
+    bool limited;          /* the last failure was the limit's, not the allocator's */
+} memory;
+
+/* NULL 'allocator': malloc and free. */
+void achar__memory_init(memory *mem, const achar_allocator *allocator, uint64_t limit_nbytes);
+
+/* 'nbytes' above 0. NULL on failure. */
+void *achar__memory_take(memory *mem, size_t nbytes);
+
+/* 'block' may be NULL with 'old_nbytes' 0. NULL on failure, with 'block' unchanged. */
+void *achar__memory_resize(memory *mem, void *block, size_t old_nbytes, size_t new_nbytes);
+
+/* 'block' may be NULL. */
+void achar__memory_give(memory *mem, void *block, size_t nbytes);
+
+/* ACHAR_E_LIMIT or ACHAR_E_NOMEM, whichever the last failure was. */
+int achar__memory_status(const memory *mem);
+
+#endif

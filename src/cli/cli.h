@@ -1,0 +1,44 @@
+/*
+ * cli.h - what the verbs of the `achar` command share.
+ *
+ * Exit status: 0 for success, 1 if a file could not be read or is no good pickle, 2 if the command
+ * was used wrongly.
+ */
+#ifndef ACHAR_CLI_H
+#define ACHAR_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <achar/achar.h>
+
+enum { EXIT_BAD_INPUT = 1, EXIT_BAD_USAGE = 2 };
+
+typedef struct verb {
+    const char *name;
+    const char *summary;
+    const char *usage;                 /* from "achar NAME …" on, several lines */
+    int (*run)(int argc, char **argv); /* argv[0] is the verb */
+} verb;
+
+extern const verb cli_dis;
+extern const verb cli_json;
+
+/* All of a file, "-" being standard input; a regular file or a pipe. Says what is wrong on stderr
+ * and returns false if it cannot. The caller frees '*data'. */
+bool cli_slurp(const char *path, unsigned char **data, size_t *nbytes);
+
+/* The file, or stdin for "-"; NULL after saying what is wrong. */
+FILE *cli_open(const char *path);
+
+/* "achar: PATH: offset N, opcode NAME: message" on stderr. */
+void cli_report(const char *path, const achar_error *error);
+
+/* "achar VERB: message" and where to find help, on stderr; returns EXIT_BAD_USAGE. */
+__attribute__((format(printf, 2, 3))) int cli_misused(const verb *v, const char *format, ...);
+
+/* A sink that writes to stdout. */
+extern const achar_sink cli_stdout;
+
+#endif

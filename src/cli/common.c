@@ -1,0 +1,82 @@
+/* common.c - files in, errors out: what the verbs share. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "codec/opcodes.h"
+
+FILE *cli_open(const char *path)
+{
+    if (strcmp(path, "-") == 0)
+        return stdin;
+    FILE *file = fopen(path, "rb");
+    struct stat about;
+    /* fopen() is happy with a directory. */
+    if (file != NULL && fstat(fileno(file), &about) == 0 && S_ISDIR(about.st_mode)) {
+        fclose(file);
+        file = NULL;
+        errno = EISDIR;
+    }
+    if (file == NULL)
+        fprintf(stderr, "achar: %s: %s\n", path, strerror(errno));
+    return file;
+}
+
+bool cli_slurp(const char *path, unsigned char **data, size_t *nbytes)
+{
+    size_t capacity = 64 << 10, used = 0;
+    unsigned char *block = malloc(capacity);
+    FILE *file = block == NULL ? NULL : cli_open(path);
+    while (file != NULL && block != NULL) {
+        used += fread(block + used, 1, capacity - used, file);
+        if (used < capacity)
+            break;
+        unsigned char *larger = realloc(block, capacity *= 2);
+        if (larger == NULL)
+            free(block);
+        block = larger;
+    }
+    bool good = file != NULL && block != NULL && !ferror(file);
+    if (file != NULL && !good)
+        fprintf(stderr, "achar: %s: %s\n", path, strerror(block == NULL ? ENOMEM : errno));
+    if (file != NULL && file != stdin)
+        fclose(file);
+    if (!good) {
+        free(block);
+        return false;
+    }
+    *data = block;
+    *nbytes = used;
+    return true;
+}
+
+void cli_report(const char *path, const achar_error *error)
+{
+    const char *opcode = error->opcode < 0 ? NULL : achar__opcodes[error->opcode].name;
+    fflush(stdout);
+    fprintf(stderr, "achar: %s: offset %llu%s%s: %s\n", path, (unsigned long long)error->offset,
+            opcode == NULL ? "" : ", opcode ", opcode == NULL ? "" : opcode, error->message);
+}
+
+int cli_misused(const verb *v, const char *format, ...)
+{
+    va_list arguments;
+    fprintf(stderr, "achar %s: ", v->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\n(achar %s --help says how it is used)\n", v->name);
+    return EXIT_BAD_USAGE;
+}
+
+static int write_stdout(void *opaque, const void *data, size_t nbytes)
+{
+    (void)opaque;
+    return fwrite(data, 1, nbytes, stdout) != nbytes;
+}
+
+const achar_sink cli_stdout = {write_stdout, NULL};

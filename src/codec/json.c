@@ -1,0 +1,570 @@
+/*
+ * json.c - a graph as JSON (json.h has the form).
+ *
+ * Two walks, both with a stack of their own. The first counts references, which decides who gets an
+ * id, and finds what only the log of effects leads to. The second prints: its stack holds what is
+ * still to come, last first, as small jobs.
+ */
+#include <achar/json.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "codec/number.h"
+#include "codec/opcodes.h"
+#include "codec/text.h"
+
+typedef enum job_kind {
+    JOB_TEXT,     /* 'text' as it is */
+    JOB_VALUE,    /* one value */
+    JOB_SEQUENCE, /* items with commas between */
+    JOB_MEMBERS,  /* pairs as "key": value */
+    JOB_PAIRS,    /* pairs as [key, value] */
+    JOB_CHANGES,  /* the changes from 'change' on */
+    JOB_VISIT,    /* the first walk: count references to items */
+} job_kind;
+
+typedef struct job {
+    job_kind kind;
+    bool started; /* a comma goes before the next one */
+    const char *text;
+    achar_value value;
+    const achar_value *items;
+    size_t count;
+    uint64_t change;
+} job;
+
+typedef struct printer {
+    achar_graph *graph;
+    memory mem;
+    const achar_sink *sink;
+    buffer out;
+    table references; /* identity to number of references */
+    table ids;        /* identity to id, of what has been printed and has one */
+    job *jobs;
+    size_t jobs_count;
+    size_t jobs_capacity;
+    achar_value *discarded;
+    size_t discarded_count;
+    size_t discarded_capacity;
+} printer;
+
+enum {
+    FLUSH_NBYTES = 64 << 10,
+    INLINE_TEXT_NBYTES = 64, /* text and bytes up to here are repeated, not referred to */
+};
+
+static int push(printer *p, job j)
+{
+    if (p->jobs_count == p->jobs_capacity) {
+        size_t capacity = p->jobs_capacity == 0 ? 64 : p->jobs_capacity * 2;
+        job *jobs = achar__memory_resize(&p->mem, p->jobs, p->jobs_capacity * sizeof *jobs,
+                                         capacity * sizeof *jobs);
+        if (jobs == NULL)
+            return achar__memory_status(&p->mem);
+        p->jobs = jobs;
+        p->jobs_capacity = capacity;
+    }
+    p->jobs[p->jobs_count++] = j;
+    return ACHAR_OK;
+}
+
+static int push_text(printer *p, const char *text)
+{
+    return push(p, (job){.kind = JOB_TEXT, .text = text});
+}
+
+/* Whether a value would be referred to rather than repeated. */
+static bool has_identity(achar_value value)
+{
+    int kind = achar_kind(value);
+    if (kind_is_small(kind) || (kind == ACHAR_TUPLE && value_size(value) == 0))
+        return false;
+    return !kind_is_span(kind) || value_size(value) > INLINE_TEXT_NBYTES;
+}
+
+static uint64_t first_change(const printer *p, achar_value value)
+{
+    return p->graph->log_count == 0 ? NO_ENTRY : achar__graph_first_change(p->graph, value);
+}
+
+/* ---- the first walk ---- */
+
+static int visit(printer *p, achar_value value)
+{
+    if (!has_identity(value))
+        return ACHAR_OK;
+    bool added;
+    uint64_t *count = achar__table_put(&p->references, value.meta, value.as.word, 1, &added);
+    if (count == NULL)
+        return achar__memory_status(&p->mem);
+    if (!added) {
+        *count += 1;
+        return ACHAR_OK;
+    }
+    int status = ACHAR_OK;
+    for (uint64_t change = first_change(p, value); change != NO_ENTRY && status == ACHAR_OK;
+         change = p->graph->log[change].next) {
+        const log_entry *entry = &p->graph->log[change];
+        if (entry->kind != ACHAR_EFFECT_FILL)
+            status =
+                push(p, (job){.kind = JOB_VISIT, .items = entry->values, .count = entry->count});
+    }
+    size_t items_count;
+    const achar_value *items = value_items(value, &items_count);
+    if (kind_is_object(achar_kind(value))) {
+        items = value_object(value)->operands;
+        items_count = value_object(value)->operands_count;
+    }
+    if (status == ACHAR_OK && items_count != 0)
+        status = push(p, (job){.kind = JOB_VISIT, .items = items, .count = items_count});
+    return status;
+}
+
+static int visit_all(printer *p, achar_value value)
+{
+    int status = visit(p, value);
+    while (status == ACHAR_OK && p->jobs_count != 0) {
+        job *top = &p->jobs[p->jobs_count - 1];
+        if (top->count == 0) {
+            p->jobs_count--;
+            continue;
+        }
+        top->count--;
+        status = visit(p, *top->items++);
+    }
+    return status;
+}
+
+/* What the log makes and nothing leads to; from the end, so that a call comes before its parts. */
+static int find_discarded(printer *p)
+{
+    for (size_t i = p->graph->log_count; i-- > 0;) {
+        achar_value target = p->graph->log[i].target;
+        if (!has_identity(target) ||
+            achar__table_find(&p->references, target.meta, target.as.word) != NULL)
+            continue;
+        if (p->discarded_count == p->discarded_capacity) {
+            size_t capacity = p->discarded_capacity == 0 ? 16 : p->discarded_capacity * 2;
+            achar_value *discarded =
+                achar__memory_resize(&p->mem, p->discarded, p->discarded_capacity * sizeof target,
+                                     capacity * sizeof target);
+            if (discarded == NULL)
+                return achar__memory_status(&p->mem);
+            p->discarded = discarded;
+            p->discarded_capacity = capacity;
+        }
+        p->discarded[p->discarded_count++] = target;
+        int status = visit_all(p, target);
+        if (status != ACHAR_OK)
+            return status;
+    }
+    for (size_t i = 0; i < p->discarded_count / 2; i++) {
+        achar_value swapped = p->discarded[i];
+        p->discarded[i] = p->discarded[p->discarded_count - 1 - i];
+        p->discarded[p->discarded_count - 1 - i] = swapped;
+    }
+    return ACHAR_OK;
+}
+
+/* ---- text ---- */
+
+static void print_string(buffer *out, achar_value value)
+{
+    const uint8_t *at = value.as.pointer;
+    const uint8_t *end = at + value_size(value);
+    achar__buffer_byte(out, '"');
+    while (at != end) {
+        size_t width;
+        uint32_t code = achar__utf8_decode(at, &width);
+        if (code == '"' || code == '\\')
+            achar__buffer_printf(out, "\\%c", (int)code);
+        else if (code == '\n')
+            achar__buffer_text(out, "\\n");
+        else if (code == '\t')
+            achar__buffer_text(out, "\\t");
+        else if (code < 0x20 || code == 0x7f || (code >= 0xd800 && code <= 0xdfff))
+            achar__buffer_printf(out, "\\u%04x", code);
+        else
+            achar__buffer_append(out, at, width);
+        at += width;
+    }
+    achar__buffer_byte(out, '"');
+}
+
+static void print_base64(buffer *out, const uint8_t *at, size_t nbytes)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    achar__buffer_byte(out, '"');
+    for (; nbytes != 0; at += 3) {
+        size_t have = nbytes < 3 ? nbytes : 3;
+        uint32_t word =
+            (uint32_t)at[0] << 16 | (have > 1 ? (uint32_t)at[1] << 8 : 0) | (have > 2 ? at[2] : 0);
+        char group[4] = {digits[word >> 18], digits[word >> 12 & 63],
+                         have > 1 ? digits[word >> 6 & 63] : '=',
+                         have > 2 ? digits[word & 63] : '='};
+        achar__buffer_append(out, group, sizeof group);
+        nbytes -= have;
+    }
+    achar__buffer_byte(out, '"');
+}
+
+static void print_float(buffer *out, double real)
+{
+    char repr[FLOAT_REPR_NBYTES];
+    size_t nbytes = achar__float_repr(real, repr);
+    bool finite = repr[nbytes - 1] != 'n' && repr[nbytes - 1] != 'f';
+    achar__buffer_text(out, finite ? "" : "{\"$float\": \"");
+    achar__buffer_append(out, repr, nbytes);
+    achar__buffer_text(out, finite ? "" : "\"}");
+}
+
+/* ---- values ---- */
+
+/* Whether a dict can be a JSON object: its keys are text that nothing in json.h looks like, and not
+ * so long that they would have to be referred to. */
+static bool is_plain_dict(const achar_value *items, size_t count)
+{
+    for (size_t i = 0; i < count; i += 2) {
+        if (achar_kind(items[i]) != ACHAR_STR || value_size(items[i]) > INLINE_TEXT_NBYTES ||
+            (value_size(items[i]) != 0 && *(const char *)items[i].as.pointer == '$'))
+            return false;
+    }
+    return true;
+}
+
+/* Whether the log says more about a value than its items do. */
+static bool has_changes(const printer *p, uint64_t change)
+{
+    for (; change != NO_ENTRY; change = p->graph->log[change].next)
+        if (p->graph->log[change].kind != ACHAR_EFFECT_FILL)
+            return true;
+    return false;
+}
+
+/*
+ * The body of a value. 'braced': a JSON object has been opened for it (and will be closed), so that
+ * it needs a tag; 'lead' is what separates that tag from what stands before it.
+ */
+static int print_span(printer *p, achar_value value, bool braced, const char *lead)
+{
+    static const char *const tags[] = {[ACHAR_BIGINT] = "\"$int\": ",
+                                       [ACHAR_STR] = "\"$str\": ",
+                                       [ACHAR_BYTES] = "\"$bytes\": ",
+                                       [ACHAR_BYTEARRAY] = "\"$bytearray\": "};
+    int kind = achar_kind(value);
+    achar__buffer_text(&p->out, lead);
+    if (braced)
+        achar__buffer_text(&p->out, tags[kind]);
+    if (kind == ACHAR_BIGINT)
+        return achar__decimal_append(&p->out, value);
+    if (kind == ACHAR_STR)
+        print_string(&p->out, value);
+    else
+        print_base64(&p->out, value.as.pointer, value_size(value));
+    return ACHAR_OK;
+}
+
+static int print_items(printer *p, achar_value value, bool braced, const char *lead)
+{
+    static const char *const tags[] = {[ACHAR_TUPLE] = "\"$tuple\": ",
+                                       [ACHAR_FROZENSET] = "\"$frozenset\": ",
+                                       [ACHAR_LIST] = "\"$list\": ",
+                                       [ACHAR_DICT] = "\"$dict\": ",
+                                       [ACHAR_SET] = "\"$set\": "};
+    int kind = achar_kind(value);
+    size_t count;
+    const achar_value *items = value_items(value, &count);
+    achar__buffer_text(&p->out, lead);
+    if (braced)
+        achar__buffer_text(&p->out, tags[kind]);
+    achar__buffer_byte(&p->out, '[');
+    int status = push_text(p, "]");
+    return status != ACHAR_OK ? status
+                              : push(p, (job){.kind = kind == ACHAR_DICT ? JOB_PAIRS : JOB_SEQUENCE,
+                                              .items = items,
+                                              .count = count});
+}
+
+static int print_call(printer *p, const object *o, achar_value value)
+{
+    static const char *const forms[] = {[ACHAR_CALL_REDUCE] = "\"reduce\"",
+                                        [ACHAR_CALL_NEWOBJ] = "\"newobj\"",
+                                        [ACHAR_CALL_NEWOBJ_EX] = "\"newobj_ex\"",
+                                        [ACHAR_CALL_INST] = "\"inst\""};
+    int status = ACHAR_OK;
+    if (o->operands_count == 3) {
+        status = push(p, (job){.kind = JOB_VALUE, .value = o->operands[CALL_KEYWORDS]});
+        if (status == ACHAR_OK)
+            status = push_text(p, ", \"keywords\": ");
+    }
+    /* The tuple is part of the call, unless someone else has it too. */
+    achar_value arguments = o->operands[CALL_ARGUMENTS];
+    bool own = achar_kind(arguments) == ACHAR_TUPLE &&
+               (value_size(arguments) == 0 ||
+                achar__table_get(&p->references, arguments.meta, arguments.as.word) == 1);
+    if (status == ACHAR_OK && own)
+        status = push_text(p, "]");
+    if (status == ACHAR_OK)
+        status = push(p, own ? (job){.kind = JOB_SEQUENCE,
+                                     .items = arguments.as.pointer,
+                                     .count = value_size(arguments)}
+                             : (job){.kind = JOB_VALUE, .value = arguments});
+    if (status == ACHAR_OK)
+        status = push_text(p, own ? ", \"arguments\": [" : ", \"arguments\": ");
+    if (status == ACHAR_OK)
+        status = push_text(p, forms[achar_call_form(value)]);
+    return status;
+}
+
+static int print_object(printer *p, achar_value value)
+{
+    const object *o = value_object(value);
+    buffer *out = &p->out;
+    int status;
+    switch (achar_kind(value)) {
+    case ACHAR_GLOBAL:
+        achar__buffer_text(out, "\"$import\": [");
+        status = push_text(p, "]");
+        return status != ACHAR_OK
+                   ? status
+                   : push(p, (job){.kind = JOB_SEQUENCE, .items = o->operands, .count = 2});
+    case ACHAR_CALL:
+        achar__buffer_text(out, "\"$call\": ");
+        status = print_call(p, o, value);
+        if (status == ACHAR_OK)
+            status = push_text(p, ", \"form\": ");
+        if (status == ACHAR_OK)
+            status = push(p, (job){.kind = JOB_VALUE, .value = o->operands[CALL_CALLABLE]});
+        return status;
+    case ACHAR_EXTENSION:
+        achar__buffer_printf(out, "\"$extension\": %llu", (unsigned long long)o->number);
+        return ACHAR_OK;
+    case ACHAR_PERSISTENT:
+        achar__buffer_text(out, "\"$persistent\": ");
+        return push(p, (job){.kind = JOB_VALUE, .value = o->operands[PERSISTENT_ID]});
+    default: {
+        achar__buffer_printf(out, "\"$buffer\": %zu", achar_buffer_index(value));
+        if (achar_buffer_readonly(value))
+            achar__buffer_text(out, ", \"readonly\": true");
+        size_t nbytes;
+        const unsigned char *data = achar_data(value, &nbytes);
+        if (data != NULL) {
+            achar__buffer_text(out, ", \"data\": ");
+            print_base64(out, data, nbytes);
+        }
+        return ACHAR_OK;
+    }
+    }
+}
+
+static int print_value(printer *p, achar_value value)
+{
+    buffer *out = &p->out;
+    int kind = achar_kind(value);
+    switch (kind) {
+    case ACHAR_NONE:
+        achar__buffer_text(out, "null");
+        return ACHAR_OK;
+    case ACHAR_BOOL:
+        achar__buffer_text(out, value.as.integer ? "true" : "false");
+        return ACHAR_OK;
+    case ACHAR_INT:
+        return achar__decimal_append(out, value);
+    case ACHAR_FLOAT:
+        print_float(out, value.as.real);
+        return ACHAR_OK;
+    default:
+        break;
+    }
+
+    uint64_t references =
+        has_identity(value) ? achar__table_get(&p->references, value.meta, value.as.word) : 1;
+    uint64_t id = 0;
+    if (references > 1) {
+        bool added;
+        uint64_t *known =
+            achar__table_put(&p->ids, value.meta, value.as.word, p->ids.count + 1, &added);
+        if (known == NULL)
+            return achar__memory_status(&p->mem);
+        id = *known;
+        if (!added) {
+            achar__buffer_printf(out, "{\"$ref\": %llu}", (unsigned long long)id);
+            return ACHAR_OK;
+        }
+    }
+
+    uint64_t change = first_change(p, value);
+    bool changes = has_changes(p, change);
+    bool bare = kind == ACHAR_LIST || kind == ACHAR_STR || kind == ACHAR_BIGINT;
+    bool braced = id != 0 || changes || !bare;
+    const char *lead = id != 0 ? ", " : "";
+    int status = ACHAR_OK;
+    if (braced) {
+        achar__buffer_byte(out, '{');
+        status = push_text(p, "}");
+    }
+    if (id != 0)
+        achar__buffer_printf(out, "\"$id\": %llu", (unsigned long long)id);
+    if (changes && status == ACHAR_OK) {
+        status = push_text(p, "]");
+        if (status == ACHAR_OK)
+            status = push(p, (job){.kind = JOB_CHANGES, .change = change});
+        if (status == ACHAR_OK)
+            status = push_text(p, ", \"changes\": [");
+    }
+    if (status != ACHAR_OK)
+        return status;
+    if (kind_is_object(kind)) {
+        achar__buffer_text(out, lead);
+        return print_object(p, value);
+    }
+    if (kind_is_span(kind))
+        return print_span(p, value, braced, lead);
+    size_t count;
+    const achar_value *items = value_items(value, &count);
+    if (kind == ACHAR_DICT && !changes && is_plain_dict(items, count))
+        return push(p,
+                    (job){.kind = JOB_MEMBERS, .started = id != 0, .items = items, .count = count});
+    return print_items(p, value, braced, lead);
+}
+
+/* ---- the second walk ---- */
+
+static int print_change(printer *p, job *top)
+{
+    while (top->change != NO_ENTRY && p->graph->log[top->change].kind == ACHAR_EFFECT_FILL)
+        top->change = p->graph->log[top->change].next;
+    if (top->change == NO_ENTRY) {
+        p->jobs_count--;
+        return ACHAR_OK;
+    }
+    const log_entry *entry = &p->graph->log[top->change];
+    achar__buffer_text(&p->out, top->started ? ", " : "");
+    top->started = true;
+    top->change = entry->next;
+    if (entry->kind == ACHAR_EFFECT_BUILD) {
+        achar__buffer_text(&p->out, "{\"build\": ");
+        int status = push_text(p, "}");
+        return status != ACHAR_OK ? status
+                                  : push(p, (job){.kind = JOB_VALUE, .value = entry->values[0]});
+    }
+    bool pairs = entry->kind == ACHAR_EFFECT_SET;
+    achar__buffer_text(&p->out, pairs                                ? "{\"set\": ["
+                                : entry->kind == ACHAR_EFFECT_APPEND ? "{\"append\": ["
+                                                                     : "{\"add\": [");
+    int status = push_text(p, "]}");
+    return status != ACHAR_OK ? status
+                              : push(p, (job){.kind = pairs ? JOB_PAIRS : JOB_SEQUENCE,
+                                              .items = entry->values,
+                                              .count = entry->count});
+}
+
+/* One piece of the job on top of the stack. */
+static int print_piece(printer *p)
+{
+    job *top = &p->jobs[p->jobs_count - 1];
+    achar_value key, value;
+    int status;
+    switch (top->kind) {
+    case JOB_TEXT:
+        achar__buffer_text(&p->out, top->text);
+        p->jobs_count--;
+        return ACHAR_OK;
+    case JOB_VALUE:
+        value = top->value;
+        p->jobs_count--;
+        return print_value(p, value);
+    case JOB_CHANGES:
+        return print_change(p, top);
+    default:
+        break;
+    }
+    if (top->count == 0) {
+        p->jobs_count--;
+        return ACHAR_OK;
+    }
+    achar__buffer_text(&p->out, top->started ? ", " : "");
+    top->started = true;
+    key = value = top->items[0];
+    size_t taken = 1;
+    if (top->kind != JOB_SEQUENCE) {
+        value = top->items[1];
+        taken = 2;
+    }
+    job_kind kind = top->kind;
+    top->items += taken;
+    top->count -= taken;
+    switch (kind) {
+    case JOB_MEMBERS:
+        print_string(&p->out, key);
+        achar__buffer_text(&p->out, ": ");
+        return print_value(p, value);
+    case JOB_PAIRS:
+        achar__buffer_byte(&p->out, '[');
+        status = push_text(p, "]");
+        if (status == ACHAR_OK)
+            status = push(p, (job){.kind = JOB_VALUE, .value = value});
+        if (status == ACHAR_OK)
+            status = push_text(p, ", ");
+        return status == ACHAR_OK ? print_value(p, key) : status;
+    default:
+        return print_value(p, value);
+    }
+}
+
+static int flush(printer *p)
+{
+    if (p->out.failed)
+        return p->out.failed;
+    if (p->sink->write(p->sink->opaque, p->out.data, p->out.nbytes) != 0)
+        return ACHAR_E_IO;
+    p->out.nbytes = 0;
+    return ACHAR_OK;
+}
+
+static int print_all(printer *p)
+{
+    int status = push_text(p, "\n");
+    if (status == ACHAR_OK && p->discarded_count != 0) {
+        achar__buffer_text(&p->out, "{\"$value\": ");
+        status = push_text(p, "]}");
+        if (status == ACHAR_OK)
+            status = push(
+                p, (job){.kind = JOB_SEQUENCE, .items = p->discarded, .count = p->discarded_count});
+        if (status == ACHAR_OK)
+            status = push_text(p, ", \"$discarded\": [");
+    }
+    if (status == ACHAR_OK)
+        status = push(p, (job){.kind = JOB_VALUE, .value = p->graph->root});
+    while (status == ACHAR_OK && p->jobs_count != 0) {
+        status = print_piece(p);
+        if (status == ACHAR_OK && p->out.nbytes >= FLUSH_NBYTES)
+            status = flush(p);
+    }
+    return status == ACHAR_OK ? flush(p) : status;
+}
+
+int achar_json(achar_graph *graph, const achar_allocator *allocator, const achar_sink *sink,
+               achar_error *error)
+{
+    if (graph == NULL || achar_kind(graph->root) == ACHAR_NOTHING)
+        return achar__fail(error, ACHAR_E_INVALID, 0, -1, "the graph has no root");
+    printer p = {.graph = graph, .sink = sink};
+    achar__memory_init(&p.mem, allocator, 0);
+    achar__buffer_init(&p.out, &p.mem);
+    achar__table_init(&p.references, &p.mem);
+    achar__table_init(&p.ids, &p.mem);
+    int status = achar__graph_prepare(graph);
+    if (status == ACHAR_OK)
+        status = visit_all(&p, graph->root);
+    if (status == ACHAR_OK)
+        status = find_discarded(&p);
+    if (status == ACHAR_OK)
+        status = print_all(&p);
+    achar__buffer_free(&p.out);
+    achar__table_free(&p.references);
+    achar__table_free(&p.ids);
+    achar__memory_give(&p.mem, p.jobs, p.jobs_capacity * sizeof *p.jobs);
+    achar__memory_give(&p.mem, p.discarded, p.discarded_capacity * sizeof *p.discarded);
+    return status == ACHAR_OK ? ACHAR_OK : achar__fail(error, status, 0, -1, NULL);
+}

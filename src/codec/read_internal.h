@@ -1,0 +1,15 @@
+/* read_internal.h - what stream.c asks of the reader beside achar_read(). */
+#ifndef ACHAR_CODEC_READ_INTERNAL_H
+#define ACHAR_CODEC_READ_INTERNAL_H
+
+#include <achar/read.h>
+
+/*
+ * achar__read() is achar_read() for bytes that stand at 'base' in the whole input: offsets are
+ * counted from there.
+ */
+int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
+                const achar_read_options *options, achar_graph **graph, size_t *used_nbytes,
+                achar_error *error);
+
+#endif
