@@ -60,6 +60,7 @@ static void look_at(achar__pool *pool, achar__slot *slot)
     pthread_mutex_lock(&pool->lock);
     achar__slot_died_locked(pool, slot, death);
     pthread_mutex_unlock(&pool->lock);
+    achar__mappings_sweep(pool);
 }
 
 void *achar__monitor_main(void *argument)

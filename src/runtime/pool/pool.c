@@ -185,6 +185,7 @@ static void free_resources(achar__pool *pool)
 void achar__pool_unref(achar__pool *pool)
 {
     if (atomic_fetch_sub(&pool->ref_count, 1) == 1) {
+        achar__mappings_sweep(pool);
         pthread_mutex_destroy(&pool->lock);
         achar__fork_guard_clear(&pool->guard);
         free(pool);
@@ -372,6 +373,7 @@ void achar__pool_release(achar__pool *pool)
     achar__functions_destroy(pool);
     pool->released = true;
     pthread_mutex_unlock(&pool->lock);
+    achar__mappings_sweep(pool);
     free_resources(pool);
     achar__pool_unref(pool);
 }

@@ -90,6 +90,7 @@ void achar__pool_block_free(achar__pool *pool, achar__block *block);
  * region when this content is new to the pool, and found by hash (then compared) when it is not, so
  * that a worker reads and decodes the same function once. 'flags' is handed to the worker as it is
  * and is part of the identity. The caller owns one reference.
+ * ACHAR_E_NOMEM, ACHAR_E_LIMIT, ACHAR_E_CLOSED.
  */
 int achar__pool_function(achar__pool *pool, const void *bytes, size_t nbytes, uint32_t flags,
                          achar__function **out);

@@ -24,8 +24,10 @@
 /* A worker's region as the client sees it: lives until the worker is gone and no task points in. */
 typedef struct achar__mapping {
     achar__region region;
-    unsigned ref_count;       /* the worker, and each task with a result there */
-    struct achar__slot *slot; /* the worker that takes released blocks back; NULL: it is gone */
+    unsigned ref_count;          /* the worker, and each task with a result there */
+    struct achar__slot *slot;    /* the worker that takes released blocks back; NULL: it is gone */
+    size_t results_end;          /* no result lies beyond */
+    struct achar__mapping *next; /* among the dead */
 } achar__mapping;
 
 enum achar__task_place { ACHAR__PLACE_NONE = 0, ACHAR__PLACE_QUEUE, ACHAR__PLACE_RING };
@@ -132,6 +134,8 @@ struct achar__pool {
     bool may_have_room; /* false: every worker is known to be full */
     unsigned ready_count;
 
+    _Atomic(achar__mapping *) dead_mappings; /* to be unmapped without the lock */
+
     achar__task_list queue;
     size_t unfinished_count;
     uint64_t bells_in_use; /* bit n: waiter n's; bit 0 is always set */
@@ -228,7 +232,13 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state);
 void achar__releases_flush_locked(achar__slot *slot);
 /* The worker of 'slot' is gone: its released results go with its region. */
 void achar__releases_drop_locked(achar__slot *slot);
-void achar__mapping_unref_locked(achar__mapping *mapping);
+/* ---- mapping.c ---- */
+
+void achar__mapping_unref_locked(achar__pool *pool, achar__mapping *mapping);
+/* The worker is gone: no more results will come, so the rest of the address space is given back. */
+void achar__mapping_settle_locked(achar__pool *pool, achar__mapping *mapping);
+/* Unmaps what nobody refers to any more. Without the lock; cheap when there is nothing. */
+void achar__mappings_sweep(achar__pool *pool);
 
 /* ---- schedule.c ---- */
 

@@ -138,7 +138,7 @@ void achar__dispatch_locked(achar__pool *pool)
         dirty->dirty = false;
         publish(dirty);
     }
-    if (prefetched &&
+    if (prefetched && !pool->tender_kicked &&
         (pool->tender_deadline_ns < 0 || pool->tender_deadline_ns > achar__now_ns() + TICK_NS)) {
         achar__pool_kick_locked(pool);
     }
@@ -177,6 +177,8 @@ static bool take_completion(achar__slot *slot, achar__task *task,
     if (completion->result_nbytes) {
         task->mapping = mapping;
         mapping->ref_count++;
+        size_t end = completion->result_offset + completion->result_nbytes;
+        mapping->results_end = end > mapping->results_end ? end : mapping->results_end;
         task->result = mapping->region.base + completion->result_offset;
         task->result_nbytes = completion->result_nbytes;
     }

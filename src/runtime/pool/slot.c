@@ -315,8 +315,7 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
     settle_tasks_locked(pool, slot, death);
 
     achar__releases_drop_locked(slot);
-    slot->mapping->slot = NULL;
-    achar__mapping_unref_locked(slot->mapping);
+    achar__mapping_settle_locked(pool, slot->mapping);
     achar__heap_free(pool->heap, slot->down);
     close(slot->pidfd);
     *slot = (achar__slot){.state = ACHAR__SLOT_EMPTY, .pidfd = -1, .pool = pool};

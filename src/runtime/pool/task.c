@@ -14,14 +14,6 @@
 
 /* ---- the end of a task ---- */
 
-void achar__mapping_unref_locked(achar__mapping *mapping)
-{
-    if (--mapping->ref_count == 0) {
-        achar__region_unmap(&mapping->region);
-        free(mapping);
-    }
-}
-
 /* Tells the worker that the task's result block is its own again; false: no room in the ring. */
 static bool send_release(achar__slot *slot, const achar__task *task)
 {
@@ -44,7 +36,7 @@ static bool send_release(achar__slot *slot, const achar__task *task)
 static void free_task_locked(achar__task *task)
 {
     if (task->mapping) {
-        achar__mapping_unref_locked(task->mapping);
+        achar__mapping_unref_locked(task->pool, task->mapping);
     }
     free(task);
 }
@@ -99,6 +91,9 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     achar__pool *pool = task->pool;
     achar__heap_free(pool->heap, task->args);
     achar__function_unref_locked(task->function);
+    if (achar__heap_has_excess(pool->heap) && !pool->tender_kicked) {
+        achar__pool_kick_locked(pool); /* it punches without the lock */
+    }
     task->args = NULL;
     task->function = NULL;
     task->place = ACHAR__PLACE_NONE;
@@ -158,6 +153,7 @@ void achar__pool_block_free(achar__pool *pool, achar__block *block)
 {
     if (achar__fork_guard_holds(&pool->guard)) {
         achar__heap_free(pool->heap, block->data);
+        achar__heap_purge(pool->heap);
     }
     *block = (achar__block){0};
 }
@@ -226,6 +222,7 @@ void achar__task_release(achar__task *task)
     pthread_mutex_lock(&pool->lock);
     bool destroyed = destroy_locked(task);
     pthread_mutex_unlock(&pool->lock);
+    achar__mappings_sweep(pool);
     if (destroyed) {
         achar__pool_unref(pool);
     }

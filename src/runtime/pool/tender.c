@@ -98,6 +98,11 @@ void *achar__tender_main(void *argument)
     while (!pool->stopped) {
         pool->tender_kicked = false;
         pool->tender_deadline_ns = 0; /* awake: no one need kick for the clock's sake */
+        if (achar__heap_has_excess(pool->heap)) {
+            pthread_mutex_unlock(&pool->lock);
+            achar__heap_purge(pool->heap);
+            pthread_mutex_lock(&pool->lock);
+        }
         int64_t due_ns = tend_locked(pool);
         uint32_t seen = atomic_load(&pool->bells->tender);
         atomic_store(&pool->shared->tender_sleeping, 1);

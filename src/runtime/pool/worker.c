@@ -154,6 +154,13 @@ const void *achar__worker_hello(achar__worker *worker, size_t *nbytes)
 
 /* ---- taking tasks ---- */
 
+static void purge_excess(achar__worker *worker)
+{
+    if (achar__heap_has_excess(worker->heap)) {
+        achar__heap_purge(worker->heap);
+    }
+}
+
 /* Result blocks that the client needs no longer. */
 static void take_releases(achar__worker *worker)
 {
@@ -167,6 +174,7 @@ static void take_releases(achar__worker *worker)
         achar__heap_free(worker->heap, worker->own.base + offset);
     }
     atomic_store_explicit(&worker->up->releases_taken, taken, memory_order_release);
+    purge_excess(worker);
 }
 
 static void ring_client(achar__worker *worker, uint32_t waiter)
@@ -299,6 +307,7 @@ void achar__worker_block_free(achar__worker *worker, achar__block *block)
 {
     if (achar__fork_guard_holds(&worker->guard)) {
         achar__heap_free(worker->heap, block->data);
+        purge_excess(worker);
     }
     *block = (achar__block){0};
 }

@@ -19,6 +19,7 @@
 #include <achar/status.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -60,10 +61,11 @@ struct achar__heap {
     achar__region *region;
     size_t warm_limit_nbytes;
     size_t used_nbytes;
-    size_t warm_span_count; /* in free runs */
+    _Atomic size_t warm_span_count; /* in free runs */
     bool purging;
     span *spans; /* private, sparse: one per span of the region */
     uint32_t first_span, span_count;
+    uint32_t untouched_span; /* from here on no span was ever taken, so none is committed */
     uint64_t bin_bitmap[BIN_COUNT / 64];
     uint32_t bins[BIN_COUNT];
     slab *partial[CLASS_COUNT]; /* slabs with free slots */
@@ -118,8 +120,9 @@ static void mark_run(achar__heap *heap, uint32_t first, uint32_t length, enum sp
 
 static uint32_t count_warm(const achar__heap *heap, uint32_t first, uint32_t length)
 {
-    uint32_t count = 0;
-    for (uint32_t i = first; i < first + length; i++) {
+    uint32_t count = 0, end = first + length;
+    end = end < heap->untouched_span ? end : heap->untouched_span;
+    for (uint32_t i = first; i < end; i++) {
         count += heap->spans[i].committed;
     }
     return count;
@@ -211,6 +214,9 @@ static void take_from_free_run(achar__heap *heap, uint32_t first, uint32_t lengt
     uint32_t run_length = heap->spans[first].length;
     uint32_t run_warm_count = heap->spans[first].warm_count;
     bin_remove(heap, first);
+    if (heap->untouched_span < first + length) {
+        heap->untouched_span = first + length;
+    }
     if (run_length > length) {
         bin_insert(heap, first + length, run_length - length,
                    run_warm_count - count_warm(heap, first, length));
@@ -293,14 +299,15 @@ static uint32_t largest_warm_run(const achar__heap *heap)
     return NO_SPAN;
 }
 
-/* Called with the lock, which it gives up in between. Half of the limit stays warm. */
-static void purge(achar__heap *heap)
+bool achar__heap_has_excess(const achar__heap *heap)
 {
-    if (heap->purging) {
-        return;
-    }
-    heap->purging = true;
-    while (heap->warm_span_count * ACHAR__HEAP_SPAN_NBYTES > heap->warm_limit_nbytes / 2) {
+    return heap->warm_span_count * ACHAR__HEAP_SPAN_NBYTES > heap->warm_limit_nbytes;
+}
+
+/* Called with the lock, which it gives up in between. */
+static void punch_down_to(achar__heap *heap, size_t warm_nbytes)
+{
+    while (heap->warm_span_count * ACHAR__HEAP_SPAN_NBYTES > warm_nbytes) {
         size_t before_count = heap->warm_span_count;
         uint32_t first = largest_warm_run(heap);
         if (first == NO_SPAN) {
@@ -318,7 +325,17 @@ static void purge(achar__heap *heap)
             break; /* the kernel refuses, or others free faster: not now */
         }
     }
-    heap->purging = false;
+}
+
+void achar__heap_purge(achar__heap *heap)
+{
+    pthread_mutex_lock(&heap->lock);
+    if (achar__heap_has_excess(heap) && !heap->purging) {
+        heap->purging = true;
+        punch_down_to(heap, heap->warm_limit_nbytes / 2);
+        heap->purging = false;
+    }
+    pthread_mutex_unlock(&heap->lock);
 }
 
 /* ---- slabs ---- */
@@ -569,9 +586,6 @@ bool achar__heap_free(achar__heap *heap, void *block)
         known = true;
         heap->used_nbytes -= span_offset(at->length);
         release_run(heap, (uint32_t)index, at->length);
-    }
-    if (heap->warm_span_count * ACHAR__HEAP_SPAN_NBYTES > heap->warm_limit_nbytes) {
-        purge(heap);
     }
     pthread_mutex_unlock(&heap->lock);
     return known;

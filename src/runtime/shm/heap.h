@@ -21,8 +21,8 @@ typedef struct achar__heap achar__heap;
 
 /*
  * 'region' stays the caller's and must outlive the heap. 'reserved_nbytes' at its start are not the
- * heap's. Free memory is kept committed ("warm": fresh pages cost 25 times a memcpy) up to
- * 'warm_limit_nbytes'; what is beyond is punched out. ACHAR_E_NOMEM; ACHAR_E_INVALID.
+ * heap's. Free memory stays committed ("warm": fresh pages cost 25 times a memcpy) up to
+ * 'warm_limit_nbytes'; what is beyond is for achar__heap_purge(). ACHAR_E_NOMEM; ACHAR_E_INVALID.
  */
 int achar__heap_create(achar__region *region, size_t reserved_nbytes, size_t warm_limit_nbytes,
                        achar__heap **out);
@@ -40,6 +40,11 @@ int achar__heap_grow(achar__heap *heap, void **block, size_t *capacity, size_t u
 void achar__heap_trim(achar__heap *heap, void **block, size_t *capacity, size_t used);
 /* NULL does nothing. False: that is no block of this heap, and nothing was done. */
 bool achar__heap_free(achar__heap *heap, void *block);
+
+/* Whether more is free and committed than the limit allows. One load. */
+bool achar__heap_has_excess(const achar__heap *heap);
+/* Punches out until half of the limit is left. Slow (system calls), so not for under a lock. */
+void achar__heap_purge(achar__heap *heap);
 
 typedef struct achar__heap_usage {
     size_t used_nbytes; /* in blocks, with what rounding adds */

@@ -144,6 +144,15 @@ void achar__region_unmap(achar__region *region)
     *region = ACHAR__REGION_CLOSED;
 }
 
+void achar__region_shorten(achar__region *region, size_t nbytes)
+{
+    size_t page_nbytes = (size_t)sysconf(_SC_PAGESIZE);
+    size_t kept = nbytes ? (nbytes + page_nbytes - 1) & ~(page_nbytes - 1) : page_nbytes;
+    if (kept < region->nbytes && munmap(region->base + kept, region->nbytes - kept) == 0) {
+        region->nbytes = kept;
+    }
+}
+
 int achar__region_commit(achar__region *region, size_t offset, size_t nbytes)
 {
     int result;

@@ -41,6 +41,8 @@ int achar__region_reopen_readonly(int fd, int *readonly_fd);
  */
 int achar__region_map(int fd, bool writable, achar__region *out);
 void achar__region_unmap(achar__region *region);
+/* Unmaps what lies beyond the first 'nbytes' (rounded up to pages; at least one page stays). */
+void achar__region_shorten(achar__region *region, size_t nbytes);
 
 /*
  * Makes [offset, offset + nbytes), whole pages, present: writing there cannot fail afterwards.

@@ -155,6 +155,18 @@ static void results_outlive_their_worker(void **state)
     kit_end(pool);
 }
 
+/* Someone else collects the client's children: the death is known, only not how it was. */
+static void ignored_sigchld_is_no_hang(void **state)
+{
+    void (*handler)(int) = signal(SIGCHLD, SIG_IGN);
+    achar__pool *pool = kit_pool((kit_options){0});
+    kit_expect_works(pool);
+    kit_expect_death(kit_submit(pool, "exit 3"), ACHAR__TASK_LOST, -1, 0);
+    kit_expect_works(pool);
+    kit_end(pool);
+    signal(SIGCHLD, handler);
+}
+
 static void descendants_die_with_the_worker(void **state)
 {
     achar__pool *pool = kit_pool((kit_options){.workers = 1});
@@ -466,6 +478,7 @@ int main(void)
         KIT_TEST(exit_codes_and_signals_arrive),
         KIT_TEST(unstarted_tasks_are_requeued),
         KIT_TEST(results_outlive_their_worker),
+        KIT_TEST(ignored_sigchld_is_no_hang),
         KIT_TEST(descendants_die_with_the_worker),
         KIT_TEST(a_fork_of_the_worker_is_inert),
         KIT_TEST(nonsense_in_shared_memory_is_not_believed),

@@ -155,6 +155,7 @@ static void *churn_main(void *argument)
             assert_true(held[at].capacity >= held[at].used);
         } else {
             assert_true(achar__heap_free(heap, data));
+            achar__heap_purge(heap);
             held[at].data = NULL;
             held[at].used = 0;
             size_t nbytes = (size_t)1 << rand_r(&job->seed) % 21;
@@ -169,6 +170,7 @@ static void *churn_main(void *argument)
     }
     for (int at = 0; at < HELD; at++) {
         assert_true(achar__heap_free(heap, held[at].data));
+        achar__heap_purge(heap);
     }
     return NULL;
 }
@@ -190,6 +192,7 @@ static void blocks_never_overlap(void **state)
         for (int t = 0; t < THREADS; t++) {
             pthread_join(threads[t], NULL);
         }
+        achar__heap_purge(it.heap);
         achar__heap_usage usage = achar__heap_usage_of(it.heap);
         assert_int_equal(usage.used_nbytes, 0);
         assert_true(usage.warm_nbytes <= 9 * MIB);
@@ -272,6 +275,9 @@ static void freed_pages_stay_warm_up_to_the_limit(void **state)
     achar__heap_free(it.heap, block);
     assert_status(achar__heap_alloc(it.heap, 100 * MIB, &block, &capacity), ACHAR_OK);
     achar__heap_free(it.heap, block);
+    assert_true(achar__heap_has_excess(it.heap));
+    achar__heap_purge(it.heap);
+    assert_false(achar__heap_has_excess(it.heap));
     assert_true(resident_nbytes(&it) <= 32 * MIB);
     assert_true(achar__heap_usage_of(it.heap).warm_nbytes <= 32 * MIB);
     arena_end(&it);
