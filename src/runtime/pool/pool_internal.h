@@ -104,6 +104,8 @@ typedef struct achar__slot {
     achar__task_list releases; /* released tasks whose blocks found no room in the ring */
     int64_t ready_ns;
     int64_t leave_deadline_ns;
+    unsigned start_failures; /* in a row, of processes in this place */
+    int64_t next_spawn_ns;
     uint64_t tick_claimed; /* 'claimed' as the tender saw it at tick_ns */
     int64_t tick_ns, tick_interval_ns;
     achar__task *inflight[ACHAR__RING_SLOTS];
@@ -156,8 +158,9 @@ struct achar__pool {
     bool tender_kicked;
     int64_t tender_deadline_ns;
     achar__death broken_death, last_start_death;
-    unsigned start_failures; /* in a row, with no task taken in between */
-    int64_t next_spawn_ns;
+    unsigned start_failures;  /* in a row, of all slots, with no task taken in between */
+    bool ever_useful;         /* some worker has taken a task */
+    int64_t useful_ns;        /* when one last ended, or the pool began */
     _Atomic uint32_t stopped; /* futex: 1 when closed, all finished, all workers gone */
 
     pthread_t tender, monitor;
@@ -257,6 +260,10 @@ uint64_t achar__slot_claimed(const achar__slot *slot);
 
 /* ---- slot.c ---- */
 
+/* A task has ended, so workers can work. */
+void achar__slot_was_useful_locked(achar__pool *pool, achar__slot *slot);
+/* Gives up when there is no worker and starting more has failed too often or for too long. */
+void achar__pool_give_up_if_hopeless_locked(achar__pool *pool);
 /* Starts a process in an empty slot. Gives the lock up in between. */
 void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot);
 /* The process is dead and collected. */

@@ -221,7 +221,7 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
     }
     slot->stuck = false;
     pool->may_have_room = true;
-    pool->start_failures = 0;
+    achar__slot_was_useful_locked(pool, slot);
     achar__releases_flush_locked(slot);
     if (pool->max_tasks_per_worker && slot->assigned >= pool->max_tasks_per_worker &&
         slot->completed == slot->tail) {

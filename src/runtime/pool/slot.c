@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define FAILURES_TO_GIVE_UP 5 /* starts in a row, with no worker left that may be well */
+#define PATIENCE_NS         INT64_C(5000000000)
 #define BACKOFF_NS          INT64_C(5000000)
 #define BACKOFF_DOUBLINGS   8
 #define LEAVE_GRACE_NS      INT64_C(5000000000)
@@ -171,21 +172,39 @@ static void give_up_locked(achar__pool *pool, achar__death death)
     }
 }
 
-/* A worker could not start, or died before it took a task. */
-static void start_failed_locked(achar__pool *pool, achar__death death)
+void achar__slot_was_useful_locked(achar__pool *pool, achar__slot *slot)
 {
-    pool->start_failures++;
-    if (pool->start_failures > 1) {
-        unsigned doublings = pool->start_failures - 2;
+    pool->ever_useful = true;
+    pool->useful_ns = achar__now_ns();
+    pool->start_failures = slot->start_failures = 0;
+}
+
+/* A worker could not start, or died before it took a task. */
+static void start_failed_locked(achar__pool *pool, achar__slot *slot, achar__death death)
+{
+    if (slot->start_failures++ > 0) {
+        unsigned doublings = slot->start_failures - 2;
         doublings = doublings < BACKOFF_DOUBLINGS ? doublings : BACKOFF_DOUBLINGS;
-        pool->next_spawn_ns = achar__now_ns() + (BACKOFF_NS << doublings);
+        slot->next_spawn_ns = achar__now_ns() + (BACKOFF_NS << doublings);
     }
+    pool->start_failures++;
     pool->last_start_death = death;
 }
 
-static void give_up_if_hopeless_locked(achar__pool *pool)
+/*
+ * Workers that were never of use and end by themselves will not do better next time. Others may have
+ * met bad luck (the OOM killer, a machine without memory or descriptors), so they get time.
+ */
+static bool is_hopeless(const achar__pool *pool)
 {
-    if (pool->broken || pool->start_failures < FAILURES_TO_GIVE_UP) {
+    return pool->start_failures >= FAILURES_TO_GIVE_UP && pool->ready_count == 0 &&
+           ((!pool->ever_useful && pool->last_start_death.signal != SIGKILL) ||
+            achar__now_ns() - pool->useful_ns >= PATIENCE_NS);
+}
+
+void achar__pool_give_up_if_hopeless_locked(achar__pool *pool)
+{
+    if (pool->broken || !is_hopeless(pool)) {
         return;
     }
     for (unsigned i = 0; i < pool->slot_count; i++) {
@@ -199,14 +218,24 @@ static void give_up_if_hopeless_locked(achar__pool *pool)
 bool achar__slot_is_wanted_locked(const achar__pool *pool, const achar__slot *slot)
 {
     return slot->state == ACHAR__SLOT_EMPTY && !pool->killed && !pool->broken &&
-           (!pool->closed || pool->queue.count > 0) &&
-           (pool->start_failures < FAILURES_TO_GIVE_UP || pool->ready_count > 0);
+           (!pool->closed || pool->queue.count > 0) && !is_hopeless(pool);
+}
+
+/* An empty slot that remembers only how often a start has failed. */
+static void slot_reset(achar__pool *pool, achar__slot *slot)
+{
+    *slot = (achar__slot){.state = ACHAR__SLOT_EMPTY,
+                          .pidfd = -1,
+                          .pool = pool,
+                          .start_failures = slot->start_failures,
+                          .next_spawn_ns = slot->next_spawn_ns};
 }
 
 void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
 {
     launch it = {.region_fd = -1, .pidfd = -1};
-    *slot = (achar__slot){.state = ACHAR__SLOT_SPAWNING, .pidfd = -1, .pool = pool};
+    slot_reset(pool, slot);
+    slot->state = ACHAR__SLOT_SPAWNING;
     pthread_mutex_unlock(&pool->lock);
     int error = 0;
     if (launch_prepare(pool, &it) != ACHAR_OK) {
@@ -222,8 +251,8 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
     pthread_mutex_lock(&pool->lock);
     if (error) {
         slot->state = ACHAR__SLOT_EMPTY;
-        start_failed_locked(pool, (achar__death){.exit_code = -1, .error = error});
-        give_up_if_hopeless_locked(pool);
+        start_failed_locked(pool, slot, (achar__death){.exit_code = -1, .error = error});
+        achar__pool_give_up_if_hopeless_locked(pool);
         achar__pool_wind_down_locked(pool);
         return;
     }
@@ -295,7 +324,7 @@ static void settle_tasks_locked(achar__pool *pool, achar__slot *slot, achar__dea
         slot->inflight[index] = NULL;
         task->at.death = death;
         achar__task_finish_locked(task, ACHAR__TASK_LOST);
-        pool->start_failures = 0;
+        achar__slot_was_useful_locked(pool, slot);
     }
 }
 
@@ -309,7 +338,7 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
     }
     if (state == ACHAR__SLOT_STARTING || (state == ACHAR__SLOT_READY && !useful &&
                                           achar__now_ns() - slot->ready_ns < EARLY_DEATH_NS)) {
-        start_failed_locked(pool, death);
+        start_failed_locked(pool, slot, death);
     }
     slot->state = ACHAR__SLOT_EMPTY;
     settle_tasks_locked(pool, slot, death);
@@ -318,9 +347,9 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
     achar__mapping_settle_locked(pool, slot->mapping);
     achar__heap_free(pool->heap, slot->down);
     close(slot->pidfd);
-    *slot = (achar__slot){.state = ACHAR__SLOT_EMPTY, .pidfd = -1, .pool = pool};
+    slot_reset(pool, slot);
 
-    give_up_if_hopeless_locked(pool);
+    achar__pool_give_up_if_hopeless_locked(pool);
     achar__dispatch_locked(pool);
     achar__pool_wind_down_locked(pool);
     achar__pool_kick_locked(pool);

@@ -67,13 +67,14 @@ static int64_t tend_locked(achar__pool *pool)
         if (!achar__slot_is_wanted_locked(pool, slot)) {
             continue;
         }
-        if (now_ns < pool->next_spawn_ns) {
-            due_ns = earlier(due_ns, pool->next_spawn_ns);
+        if (now_ns < slot->next_spawn_ns) {
+            due_ns = earlier(due_ns, slot->next_spawn_ns);
         } else {
             achar__slot_spawn_locked(pool, slot);
             return now_ns; /* that took a while: look around before the next */
         }
     }
+    achar__pool_give_up_if_hopeless_locked(pool);
     achar__pool_wind_down_locked(pool);
     return earlier(due_ns, unstick_ns);
 }
