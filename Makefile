@@ -1,6 +1,7 @@
-# The front door: `make build` and `make test` install what is missing, build, and run.
+# The front door: `make demo` and `make test` install what is missing, build, and run.
 #
 #   make build      the library, build/achar, and achar for .venv/bin/python
+#   make demo       achar at work
 #   make test       every test
 #   make bench      docs/benchmarks, measured anew on this machine
 #   make lint       formatting, Python lint, include directions
@@ -11,6 +12,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build
+DEMO_FILES ?= 0
 
 venv := $(abspath $(VENV))
 export PATH := $(venv)/bin:$(PATH)
@@ -21,14 +23,18 @@ c_files = $(shell find src include tests examples bench -name '*.[ch]')
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: build test bench lint clean distclean system test-c sanitize test-python
+.PHONY: build demo test bench lint clean distclean system test-c sanitize conformance test-python
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
 	@ninja -C $(BUILD) --quiet
 	@meson install -C $(BUILD) --no-rebuild --only-changed --quiet
 
-test: lint test-c sanitize test-python
+demo: build $(VENV)/.has-demo
+	@echo "== in Python: examples/index_sources.py"
+	@python examples/index_sources.py --files $(DEMO_FILES)
+
+test: lint test-c sanitize conformance test-python
 
 test-c: build
 	@echo "== C tests"
@@ -40,6 +46,11 @@ sanitize: build-asan/build.ninja build-tsan/build.ninja
 	@meson test -C build-asan --print-errorlogs
 	@echo "== runtime tests under ThreadSanitizer"
 	@$(no_aslr) meson test -C build-tsan --suite runtime --print-errorlogs
+
+# CPython's own pickle tests, on every CPython of the machine.
+conformance: build
+	@echo "== CPython's own tests"
+	@python tests/conformance/run.py
 
 test-python: build $(VENV)/.has-demo $(VENV)/.has-test
 	@echo "== Python tests"

@@ -49,6 +49,8 @@ def test_wheel_works_in_a_fresh_environment(wheel, tmp_path):
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", wheel)
     where = run(python, "-c", "import achar._achar; print(achar._achar.__file__)", cwd=tmp_path).stdout
     assert where.startswith(str(fresh))
+    task = "import achar\nwith achar.Executor(1) as executor: print(executor.submit(lambda x: x + 1, 1).result())"
+    assert run(python, "-c", task, cwd=tmp_path).stdout == "2\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,4 @@
+greeting = "good morning"
+
+# Latin-1 without saying so
+place = "café"

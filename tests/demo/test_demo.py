@@ -1,0 +1,66 @@
+"""`make demo`, smaller: what it prints is true, and the inputs that fail on purpose do."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def output():
+    """What `make demo` prints when it indexes 300 library files."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "demo", "DEMO_FILES=300"],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "name, exception, message",
+    [
+        ("kills_its_worker.py", "WorkerDied", "SIGSEGV"),
+        ("not_utf8.py", "UnicodeDecodeError", "can't decode byte 0xe9"),
+        ("syntax_error.py", "SyntaxError", r"invalid syntax \(syntax_error.py, line 1\)"),
+        ("too_large.py", "TooLarge", "20,368 bytes, the limit is 10,000"),
+    ],
+)
+def test_each_input_that_fails_on_purpose_comes_back_as_its_exception(output, name, exception, message):
+    assert re.search(rf"^ +data/{name} +{exception} +.*{message}", output, re.MULTILINE), output
+
+
+def test_nothing_else_fails(output):
+    failures = output.split("failures: the exception that came back\n")[1].split("\n\n")[0]
+    assert len(re.findall(r"^  \S+\.py  ", failures, re.MULTILINE)) == 4, failures
+
+
+def test_the_exception_is_the_scripts_own_class_with_its_attributes(output):
+    assert "data/too_large.py: 10,368 bytes over its limit" in output
+
+
+def test_results_equal_those_of_one_process(output):
+    assert "check: 303 outcomes, 0 differ from those of one process" in output
+
+
+@pytest.mark.parametrize("name", ["kills_its_worker.py", "too_large.py"])
+def test_it_is_true_that_these_break_a_whole_process_pool(name, tmp_path):
+    definitions, main = (ROOT / "examples/index_sources.py").read_text().split("\nparser = ")
+    script = tmp_path / "breaks.py"
+    script.write_text(
+        f"""{definitions}
+with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as executor:
+    first = executor.submit(index_file, {str(ROOT / "examples/data" / name)!r}, DATA_LIMIT_NBYTES)
+    print(type(first.exception()).__name__)
+    try:
+        executor.submit(int).result()
+    except Exception as error:
+        print(type(error).__name__)
+"""
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["BrokenProcessPool", "BrokenProcessPool"], done.stderr
