@@ -209,7 +209,6 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pool->client = pool->bells_region = ACHAR__REGION_CLOSED;
     pool->bells_in_use = 1;
     pool->may_have_room = true;
-    pool->useful_ns = achar__now_ns();
     pool->slot_count = options->worker_count;
     pool->max_tasks_per_worker = options->max_tasks_per_worker;
     if (getrandom(&pool->hash_seed, sizeof pool->hash_seed, GRND_NONBLOCK) < 0) {

@@ -158,9 +158,9 @@ struct achar__pool {
     bool tender_kicked;
     int64_t tender_deadline_ns;
     achar__death broken_death, last_start_death;
-    unsigned start_failures;  /* in a row, of all slots, with no task taken in between */
-    bool ever_useful;         /* some worker has taken a task */
-    int64_t useful_ns;        /* when one last ended, or the pool began */
+    unsigned start_failures; /* in a row, of all slots, with no task taken in between */
+    bool ever_useful;        /* some worker has taken a task */
+    int64_t failing_since_ns;
     _Atomic uint32_t stopped; /* futex: 1 when closed, all finished, all workers gone */
 
     pthread_t tender, monitor;

@@ -175,7 +175,6 @@ static void give_up_locked(achar__pool *pool, achar__death death)
 void achar__slot_was_useful_locked(achar__pool *pool, achar__slot *slot)
 {
     pool->ever_useful = true;
-    pool->useful_ns = achar__now_ns();
     pool->start_failures = slot->start_failures = 0;
 }
 
@@ -187,7 +186,9 @@ static void start_failed_locked(achar__pool *pool, achar__slot *slot, achar__dea
         doublings = doublings < BACKOFF_DOUBLINGS ? doublings : BACKOFF_DOUBLINGS;
         slot->next_spawn_ns = achar__now_ns() + (BACKOFF_NS << doublings);
     }
-    pool->start_failures++;
+    if (pool->start_failures++ == 0) {
+        pool->failing_since_ns = achar__now_ns();
+    }
     pool->last_start_death = death;
 }
 
@@ -199,7 +200,7 @@ static bool is_hopeless(const achar__pool *pool)
 {
     return pool->start_failures >= FAILURES_TO_GIVE_UP && pool->ready_count == 0 &&
            ((!pool->ever_useful && pool->last_start_death.signal != SIGKILL) ||
-            achar__now_ns() - pool->useful_ns >= PATIENCE_NS);
+            achar__now_ns() - pool->failing_since_ns >= PATIENCE_NS);
 }
 
 void achar__pool_give_up_if_hopeless_locked(achar__pool *pool)

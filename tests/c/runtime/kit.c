@@ -143,6 +143,14 @@ long kit_expect_number(achar__task *task)
     return strtol(text, NULL, 10);
 }
 
+void kit_wait_for_workers(achar__pool *pool, int *pids, size_t count)
+{
+    for (int i = 0; achar__pool_pids(pool, pids, count) != count; i++) {
+        assert_true(i < 2000);
+        kit_nap_ms(10);
+    }
+}
+
 void kit_expect_works(achar__pool *pool)
 {
     kit_expect(kit_submit(pool, "echo still works"), ACHAR__TASK_RETURNED, "still works");

@@ -70,6 +70,8 @@ void kit_expect_death(achar__task *task, enum achar__task_state state, int exit_
                       int signal_number);
 /* Waits for a task that returns a number. */
 long kit_expect_number(achar__task *task);
+/* Waits until there are 'count' workers. */
+void kit_wait_for_workers(achar__pool *pool, int *pids, size_t count);
 /* Runs one echo: the pool works. */
 void kit_expect_works(achar__pool *pool);
 /* The fork below is a child of this process; its exit code. */

@@ -281,10 +281,7 @@ static void out_of_descriptors(void **state)
         close(fds[--count]);
     }
     int pids[2];
-    for (int i = 0; achar__pool_pids(pool, pids, 2) < 2; i++) {
-        assert_true(i < 1000);
-        kit_nap_ms(10);
-    }
+    kit_wait_for_workers(pool, pids, 2);
     kit_expect_works(pool);
     kit_end(pool);
 
@@ -379,7 +376,7 @@ static void stopped_worker_holds_only_its_own(void **state)
         kit_expect_works(pool);
     }
     int pids[2];
-    assert_int_equal(achar__pool_pids(pool, pids, 2), 2);
+    kit_wait_for_workers(pool, pids, 2);
     for (int round = 0; round < 4; round++) {
         int stopped = pids[round % 2];
         kill(stopped, SIGSTOP);
@@ -404,7 +401,7 @@ static void all_workers_stopped_and_continued(void **state)
         kit_expect_works(pool);
     }
     int pids[2];
-    assert_int_equal(achar__pool_pids(pool, pids, 2), 2);
+    kit_wait_for_workers(pool, pids, 2);
     kill(pids[0], SIGSTOP);
     kill(pids[1], SIGSTOP);
     achar__task *tasks[COUNT];
@@ -448,8 +445,8 @@ static void client_death_ends_the_workers(void **state)
         kit_submit(pool, "sleep 100000");
         kit_expect_number(kit_submit(pool, "unprivileged"));
         kit_nap_ms(50);
-        int count = (int)achar__pool_pids(pool, report->pids, 8);
-        atomic_store(&report->count, count);
+        kit_wait_for_workers(pool, report->pids, 4);
+        atomic_store(&report->count, 4);
         for (;;) {
             pause();
         }
