@@ -23,6 +23,8 @@ void byvalue_session_free(byvalue_session *session)
 {
     if (!session)
         return;
+    Py_XDECREF(session->named_module);
+    Py_XDECREF(session->named_qualname);
     byvalue_map_clear(&session->globals);
     byvalue_map_clear(&session->cells);
     byvalue_code_free_loose(session);
@@ -32,8 +34,19 @@ void byvalue_session_free(byvalue_session *session)
 int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     *reduced = NULL;
+    session->named = NULL;
     byvalue_reducer reducer = byvalue_reducer_of_type(session->st, Py_TYPE(obj));
     return reducer ? reducer(session, obj, reduced) : 0;
+}
+
+int byvalue_name(const byvalue_session *session, PyObject *obj, PyObject **module_name,
+                 PyObject **qualname)
+{
+    if (session->named != obj)
+        return 0;
+    *module_name = session->named_module;
+    *qualname = session->named_qualname;
+    return 1;
 }
 
 int byvalue_concerns(module_state *st, PyTypeObject *type)
@@ -82,7 +95,7 @@ static int is_constant(byvalue_session *session, PyObject *obj, int depth)
     if (PyModule_CheckExact(obj)) {
         PyObject *name = PyModule_GetNameObject(obj);
         int registered = name ? byvalue_is_registered(session->st, name) : -1;
-        PyObject *imported = registered == 0 ? PyImport_GetModule(name) : NULL;
+        PyObject *imported = registered == 0 ? compat_loaded_module(name) : NULL;
         int constant = registered < 0 || PyErr_Occurred() ? -1 : imported == obj;
         Py_XDECREF(name);
         Py_XDECREF(imported);
@@ -171,16 +184,30 @@ static void free_tables(PyObject *capsule)
     PyMem_Free(PyCapsule_GetPointer(capsule, NULL));
 }
 
+static int remember_v1_name(module_state *st, const char *name)
+{
+    PyObject *function = PyObject_GetAttrString(st->byvalue_v1, name);
+    PyObject *text = PyUnicode_InternFromString(name);
+    int status = -1;
+    if (function && text)
+        status = PyDict_SetItem(st->byvalue_v1_names, function, text);
+    Py_XDECREF(function);
+    Py_XDECREF(text);
+    return status;
+}
+
 static int add_v1_functions(PyObject *module, module_state *st)
 {
     PyMethodDef *const tables[] = {byvalue_v1_code, byvalue_v1_function,  byvalue_v1_class,
                                    byvalue_v1_enum, byvalue_v1_exception, byvalue_v1_small};
     st->byvalue_v1 = PyModule_New("achar._v1");
-    if (!st->byvalue_v1)
+    st->byvalue_v1_names = PyDict_New();
+    if (!st->byvalue_v1 || !st->byvalue_v1_names)
         return -1;
     for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
         for (PyMethodDef *def = tables[i]; def->ml_name; def++) {
-            if (state_add_function(module, st->byvalue_v1, def, "achar._v1") < 0)
+            if (state_add_function(module, st->byvalue_v1, def, "achar._v1") < 0 ||
+                remember_v1_name(st, def->ml_name) < 0)
                 return -1;
         }
     }

@@ -19,11 +19,19 @@ void byvalue_session_free(byvalue_session *session);
 
 /*
  * byvalue_reduce() decides about 'obj'.
+ *  2  by name: it was looked up, and byvalue_name() tells under which
  *  1  *reduced is a new reference to a reduce tuple of 2 to 6 items
  *  0  the ordinary way is right (by name, or by its own __reduce_ex__)
  * -1  an exception is set: it cannot be sent; the message says why and what to do
  */
 int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced);
+
+/*
+ * byvalue_name() is the name under which 'obj' was found if the last byvalue_reduce() of this
+ * session answered 2 for it: 1, and the references are borrowed, until the next; otherwise 0.
+ */
+int byvalue_name(const byvalue_session *session, PyObject *obj, PyObject **module_name,
+                 PyObject **qualname);
 
 /*
  * byvalue_concerns() is 0 if byvalue_reduce() answers 0 for every object of exactly this type, as

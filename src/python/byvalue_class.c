@@ -228,6 +228,22 @@ static PyObject *class_state(module_state *st, PyTypeObject *type, PyObject *dic
     return state;
 }
 
+static int class_by_name(byvalue_session *session, PyObject *obj)
+{
+    module_state *st = session->st;
+    PyObject *module_name, *qualname = NULL;
+    int status = compat_find_attr(obj, st->byvalue_str___module__, &module_name);
+    if (status == 1) {
+        qualname = PyObject_GetAttr(obj, st->byvalue_str___qualname__);
+        status = qualname ? byvalue_is_named(st, obj, module_name, qualname) : -1;
+    }
+    if (status == 1)
+        status = byvalue_answer_name(session, obj, module_name, qualname);
+    Py_XDECREF(module_name);
+    Py_XDECREF(qualname);
+    return status;
+}
+
 int byvalue_reduce_class(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     module_state *st = session->st;
@@ -235,9 +251,9 @@ int byvalue_reduce_class(byvalue_session *session, PyObject *obj, PyObject **red
     if (type == Py_TYPE(Py_None) || type == Py_TYPE(Py_Ellipsis) ||
         type == Py_TYPE(Py_NotImplemented))
         return 0; /* pickle has a way of its own */
-    int named = byvalue_has_name(st, obj);
+    int named = class_by_name(session, obj);
     if (named)
-        return named < 0 ? -1 : 0;
+        return named;
     if (!byvalue_is_python_class(type))
         return reduce_builtin_class(session, obj, reduced);
     PyObject *dict = compat_type_dict(type);

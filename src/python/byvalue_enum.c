@@ -27,6 +27,15 @@ static PyObject *member_by_name(PyTypeObject *type, PyObject *name)
     return member;
 }
 
+/* 1 if its objects hold nothing but a __dict__ and weak references to them. */
+static int has_only_dict(PyTypeObject *type)
+{
+    Py_ssize_t nbytes = PyBaseObject_Type.tp_basicsize;
+    nbytes += type->tp_dictoffset > 0 ? (Py_ssize_t)sizeof(PyObject *) : 0;
+    nbytes += type->tp_weaklistoffset > 0 ? (Py_ssize_t)sizeof(PyObject *) : 0;
+    return type->tp_basicsize <= nbytes;
+}
+
 /*
  * What the C class's own pickling says of 'member': the arguments of its __new__. '*slots' is what
  * it holds in slots, or None.
@@ -35,6 +44,10 @@ static PyObject *native_args(byvalue_session *session, PyObject *member, PyObjec
 {
     PyTypeObject *native = byvalue_native_base(Py_TYPE(member));
     PyObject *args = NULL, *callable, *given, *state;
+    if (native == &PyBaseObject_Type && has_only_dict(Py_TYPE(member))) {
+        *slots = Py_NewRef(Py_None);
+        return PyTuple_New(0);
+    }
     PyObject *newobj = byvalue_import("copyreg", "__newobj__");
     PyObject *reduced =
         newobj ? PyObject_CallMethod((PyObject *)native, "__reduce_ex__", "Oi", member, 2) : NULL;

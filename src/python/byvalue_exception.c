@@ -214,9 +214,7 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
         return 0;
     if (is_plain(obj))
         return 0;
-    PyObject *table = byvalue_import("copyreg", "dispatch_table");
-    int registered = table ? PySequence_Contains(table, (PyObject *)type) : -1;
-    Py_XDECREF(table);
+    int registered = PyDict_Contains(st->copyreg_dispatch_table, (PyObject *)type);
     if (registered)
         return registered < 0 ? -1 : 0;
     if (is_group(type)) {

@@ -101,7 +101,7 @@ static int add_submodules(PyObject *package, PyObject *names, PyObject **found)
         goto done;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
         Py_XSETREF(name, PyUnicode_FromFormat("%U.%U", prefix, PyTuple_GET_ITEM(names, i)));
-        PyObject *module = name ? PyImport_GetModule(name) : NULL;
+        PyObject *module = name ? compat_loaded_module(name) : NULL;
         if (!module && PyErr_Occurred())
             goto leave;
         int failed = module && PyModule_Check(module) && add_submodule(module, names, found) < 0;
@@ -367,8 +367,10 @@ int byvalue_reduce_function(byvalue_session *session, PyObject *obj, PyObject **
     module_state *st = session->st;
     PyFunctionObject *func = (PyFunctionObject *)obj;
     int named = byvalue_is_named(st, obj, func->func_module, func->func_qualname);
+    if (named < 0)
+        return -1;
     if (named)
-        return named < 0 ? -1 : 0;
+        return byvalue_answer_name(session, obj, func->func_module, func->func_qualname);
     code_facts *facts = byvalue_code_facts(session, (PyCodeObject *)func->func_code);
     if (!facts)
         return -1;
@@ -438,7 +440,7 @@ int byvalue_reduce_module(byvalue_session *session, PyObject *obj, PyObject **re
     if (!name)
         return -1;
     int registered = byvalue_is_registered(st, name);
-    imported = registered == 0 ? PyImport_GetModule(name) : NULL;
+    imported = registered == 0 ? compat_loaded_module(name) : NULL;
     if (registered < 0 || PyErr_Occurred())
         goto done;
     if (imported) {

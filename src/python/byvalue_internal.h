@@ -22,16 +22,18 @@
     X(__builtins__)                                                                                \
     X(__defaults__)                                                                                \
     X(__dict__)                                                                                    \
-    X(__doc__) X(__func__) X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__)        \
-        X(__package__) X(__path__) X(__qualname__) X(__reduce__) X(__reduce_ex__) X(__setstate__)  \
-            X(__slots__) X(__type_params__)
+    X(__doc__)                                                                                     \
+    X(__func__) X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__) X(__package__)    \
+        X(__path__) X(__qualname__) X(__reduce__) X(__reduce_ex__) X(__setstate__) X(__slots__)    \
+            X(__type_params__)
 #define BYVALUE_V1(X)                                                                              \
     X(code)                                                                                        \
     X(function)                                                                                    \
     X(function_state)                                                                              \
     X(cell)                                                                                        \
     X(cell_state)                                                                                  \
-    X(method) X(module) X(new_module) X(module_state) X(class_) X(class_state) X(enum_member)      \
+    X(method)                                                                                      \
+    X(module) X(new_module) X(module_state) X(class_) X(class_state) X(enum_member)                \
         X(enum_member_state) X(exception) X(exception_state) X(property_) X(memory) X(dict_view)   \
             X(typevar) X(lru_cache) X(attribute)
 
@@ -43,7 +45,9 @@ struct byvalue_session {
         globals;       /* globals dict -> what its functions take as theirs: a new dict, a module */
     byvalue_map cells; /* cells whose contents come with a function's state -> None */
     struct code_facts *loose_facts; /* of code objects that could not keep them; freed at the end */
-    unsigned captures;              /* CODE_* flags of all functions seen, and CAPTURES_* */
+    PyObject *named; /* not owned, only compared: what was found by name last, and its name */
+    PyObject *named_module, *named_qualname;
+    unsigned captures; /* CODE_* flags of all functions seen, and CAPTURES_* */
 };
 
 enum {
@@ -78,6 +82,7 @@ static inline byvalue_tables *byvalue_tables_of(module_state *st)
 int byvalue_reduce_function(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_cell(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_code(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_builtin(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_method(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_module(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_class(byvalue_session *, PyObject *, PyObject **);
@@ -121,6 +126,9 @@ int byvalue_reduce_refused(byvalue_session *, PyObject *, PyObject **);
 int byvalue_is_named(module_state *st, PyObject *obj, PyObject *module_name, PyObject *qualname);
 /* 1 if the module of this name, or a package around it, was registered to be sent by value. */
 int byvalue_is_registered(module_state *st, PyObject *module_name);
+/* The reducers' answer for what byvalue_is_named() found: remembers the name for the saver. 2. */
+int byvalue_answer_name(byvalue_session *session, PyObject *obj, PyObject *module_name,
+                        PyObject *qualname);
 /* By the object's own __module__ and __qualname__ (or __name__). As byvalue_is_named(). */
 int byvalue_has_name(module_state *st, PyObject *obj);
 

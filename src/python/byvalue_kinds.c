@@ -12,6 +12,8 @@ static byvalue_reducer exact_kind(PyTypeObject *type)
 {
     if (type == &PyFunction_Type)
         return byvalue_reduce_function;
+    if (type == &PyCFunction_Type)
+        return byvalue_reduce_builtin;
     if (type == &PyCell_Type)
         return byvalue_reduce_cell;
     if (type == &PyCode_Type)

@@ -75,7 +75,7 @@ int byvalue_is_named(module_state *st, PyObject *obj, PyObject *module_name, PyO
         PyUnicode_CompareWithASCIIString(module_name, "__main__") == 0)
         return 0;
     PyObject *found = NULL;
-    PyObject *module = PyImport_GetModule(module_name);
+    PyObject *module = compat_loaded_module(module_name);
     if (!module)
         return PyErr_Occurred() ? -1 : 0;
     int status = walk(module, qualname, &found);
@@ -88,6 +88,40 @@ int byvalue_is_named(module_state *st, PyObject *obj, PyObject *module_name, PyO
         status = registered < 0 ? -1 : !registered;
     }
     return status;
+}
+
+int byvalue_answer_name(byvalue_session *session, PyObject *obj, PyObject *module_name,
+                        PyObject *qualname)
+{
+    session->named = obj;
+    Py_XSETREF(session->named_module, Py_NewRef(module_name));
+    Py_XSETREF(session->named_qualname, Py_NewRef(qualname));
+    return 2;
+}
+
+/*
+ * Builtin functions go by name. Those of achar._v1, which most of what is written here starts with,
+ * need no lookup; they cannot be anywhere else.
+ */
+int byvalue_reduce_builtin(byvalue_session *session, PyObject *obj, PyObject **reduced)
+{
+    (void)reduced;
+    module_state *st = session->st;
+    PyObject *self = PyCFunction_GET_SELF(obj);
+    PyObject *module_name = ((PyCFunctionObject *)obj)->m_module;
+    if (!module_name || (self && !PyModule_Check(self)))
+        return 0;
+    PyObject *name = PyDict_GetItemWithError(st->byvalue_v1_names, obj);
+    if (name)
+        return byvalue_answer_name(session, obj, module_name, name);
+    name = PyErr_Occurred() ? NULL : PyObject_GetAttr(obj, st->byvalue_str___name__);
+    if (!name)
+        return -1;
+    int named = byvalue_is_named(st, obj, module_name, name);
+    if (named == 1)
+        named = byvalue_answer_name(session, obj, module_name, name);
+    Py_DECREF(name);
+    return named;
 }
 
 int byvalue_has_name(module_state *st, PyObject *obj)

@@ -147,11 +147,7 @@ int byvalue_is_refused(PyTypeObject *type)
 int byvalue_reduce_refused(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     const struct refusal *refusal = refusal_in_mro(Py_TYPE(obj));
-    PyObject *table = byvalue_import("copyreg", "dispatch_table");
-    if (!table)
-        return -1;
-    int registered = PySequence_Contains(table, (PyObject *)Py_TYPE(obj));
-    Py_DECREF(table);
+    int registered = PyDict_Contains(session->st->copyreg_dispatch_table, (PyObject *)Py_TYPE(obj));
     if (registered || !refusal)
         return registered < 0 ? -1 : 0;
     return byvalue_refuse(session->st, obj, refusal->why, refusal->remedy);

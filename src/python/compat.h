@@ -371,6 +371,22 @@ static inline int compat_add_note(PyObject *exception, PyObject *note)
 
 /* ---- the block of what travels by value ---- */
 
+/*
+ * The module that sys.modules has under this name, a new reference; NULL with or without an
+ * exception. PyImport_GetModule() would also wait for a module that another thread is importing,
+ * and makes and drops an AttributeError to find out.
+ */
+static inline PyObject *compat_loaded_module(PyObject *name)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+    if (PyDict_CheckExact(modules))
+        return Py_XNewRef(PyDict_GetItemWithError(modules, name));
+    PyObject *module = PyObject_GetItem(modules, name);
+    if (!module && PyErr_ExceptionMatches(PyExc_KeyError))
+        PyErr_Clear();
+    return module;
+}
+
 /* The type's own dict, a new reference; never NULL for a type that is ready. */
 static inline PyObject *compat_type_dict(PyTypeObject *type)
 {

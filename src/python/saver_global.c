@@ -214,6 +214,21 @@ int saver_begin_global(saver *s, PyObject *name)
 
     if (saver_before_python(s) < 0)
         return -1;
+    if (s->superset && !name && s->protocol >= 4 &&
+        byvalue_name(s->session, obj, &module_name, &name)) {
+        int written = PyDict_GET_SIZE(s->st->copyreg_extension_registry)
+                          ? write_extension(s, obj, module_name, name)
+                          : 0;
+        if (written == 0) {
+            saver_top(s)->kind = FRAME_GLOBAL;
+            saver_top(s)->stage = 0;
+            saver_hold(s, 0, module_name);
+            saver_hold(s, 1, name);
+        } else if (written > 0) {
+            saver_pop(s);
+        }
+        return written < 0 ? -1 : 0;
+    }
     Py_XINCREF(name);
     if (!name) {
         if (compat_find_attr(obj, s->st->str___qualname__, &name) < 0)

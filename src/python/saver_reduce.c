@@ -289,6 +289,8 @@ static int ask(saver *s, PyObject **reduced)
     }
     if (s->superset) {
         int decided = byvalue_reduce(s->session, obj, reduced);
+        if (decided == 2)
+            return 0; /* saver_begin_global() asks for the name */
         if (decided != 0)
             return decided; /* by-value code itself answers for what changes */
     }
