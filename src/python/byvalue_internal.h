@@ -23,8 +23,9 @@
     X(__defaults__)                                                                                \
     X(__dict__)                                                                                    \
     X(__doc__)                                                                                     \
-    X(__func__) X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__) X(__package__)    \
-        X(__path__) X(__qualname__) X(__reduce__) X(__reduce_ex__) X(__setstate__) X(__slots__)    \
+    X(__func__)                                                                                    \
+    X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__) X(__package__) X(__path__)    \
+        X(__qualname__) X(__reduce__) X(__reduce_ex__) X(__setstate__) X(__slots__)                \
             X(__type_params__)
 #define BYVALUE_V1(X)                                                                              \
     X(code)                                                                                        \
@@ -33,9 +34,10 @@
     X(cell)                                                                                        \
     X(cell_state)                                                                                  \
     X(method)                                                                                      \
-    X(module) X(new_module) X(module_state) X(class_) X(class_state) X(enum_member)                \
-        X(enum_member_state) X(exception) X(exception_state) X(property_) X(memory) X(dict_view)   \
-            X(typevar) X(lru_cache) X(attribute)
+    X(module)                                                                                      \
+    X(new_module) X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state)     \
+        X(exception) X(exception_state) X(property_) X(memory) X(dict_view) X(typevar)             \
+            X(lru_cache) X(attribute)
 
 struct code_facts;
 

@@ -7,7 +7,6 @@ import sys
 
 import achar
 
-
 dumps = achar.dumps
 loads = achar.loads
 PACKAGE_ROOT = str(pathlib.Path(achar.__file__).parent.parent)

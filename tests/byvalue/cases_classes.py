@@ -11,6 +11,7 @@ import typing
 
 from cases import case, main
 
+
 class Plain:
     kind = "plain"
 
@@ -283,7 +284,7 @@ def class_abc():
 
 @case
 def class_abc_registry_by_value():
-    class Base(abc.ABC):
+    class Base(abc.ABC):  # noqa: B024
         pass
 
     @Base.register
@@ -460,7 +461,7 @@ def typevars():
 
 @case
 def typing_aliases():
-    return [typing.List[T], dict[str, T], typing.Optional[Plain], int | str, typing.Callable[[int], T]], (  # noqa: UP006
+    return [typing.List[T], dict[str, T], typing.Optional[Plain], int | str, typing.Callable[[int], T]], (  # noqa: UP006, UP045
         lambda a: a[0][int] == list[int] or str(a[0][int]) == "typing.List[int]"
     )
 
@@ -484,7 +485,7 @@ def class_with_nested_class():
             def up(self):
                 return Outer
 
-    return Outer, lambda O: O.Inner().up() is O and O.Inner.__qualname__.endswith("Outer.Inner")
+    return Outer, lambda C: C.Inner().up() is C and C.Inner.__qualname__.endswith("Outer.Inner")
 
 
 @case
@@ -727,7 +728,7 @@ def bound_method_of_stdlib():
 
 if sys.version_info >= (3, 12):
     exec(
-        '''
+        """
 @case
 def pep695():
     class Box[T: int]:
@@ -746,7 +747,7 @@ def pep695_bound_to_itself():
     class Node[T: Node]:
         pass
     return Node, lambda N: N.__type_params__[0].__bound__ is N
-'''
+"""
     )
 
 

@@ -4,6 +4,7 @@ import enum
 
 from cases import case, main
 
+
 class Color(enum.Enum):
     RED = 1
     GREEN = "g"
@@ -69,8 +70,10 @@ def enum_with_new_and_init():
 
     def check(p):
         earth, a = p
-        return earth.mass == 5.9e24 and type(earth)((3.3e23, 2.4e6)).name == "MERCURY" and (
-            a.label == "first" and bytes(a) == b"\x01" and type(a)(1) is a
+        return (
+            earth.mass == 5.9e24
+            and type(earth)((3.3e23, 2.4e6)).name == "MERCURY"
+            and (a.label == "first" and bytes(a) == b"\x01" and type(a)(1) is a)
         )
 
     return (Planet.EARTH, Coded.A), check

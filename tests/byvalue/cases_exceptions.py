@@ -4,6 +4,7 @@ import sys
 
 from cases import case, main
 
+
 class Picky(Exception):
     def __init__(self, *, code, detail):
         super().__init__(f"code {code}")
@@ -157,9 +158,10 @@ def builtin_exceptions():
     def state(e):
         names = (
             "args errno strerror filename filename2 characters_written name path msg name_from lineno offset text"
-            " end_lineno end_offset print_file_and_line encoding object start end reason value code __notes__"
+            " end_lineno end_offset print_file_and_line encoding start end reason value code __notes__"
         )
-        return {n: getattr(e, n, "absent") for n in names.split() if n != "object" or isinstance(e, UnicodeError)}, str(e)
+        found = {name: getattr(e, name, "absent") for name in names.split()}
+        return found, str(e)
 
     made = []
     for name in sorted(vars(__import__("builtins"))):

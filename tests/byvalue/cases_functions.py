@@ -395,7 +395,7 @@ def function_reads_its_module_name():
 
 @case
 def code_object():
-    return plus_answer.__code__, lambda code: code.co_names == ("ANSWER",) and isinstance(code, type((lambda: 0).__code__))
+    return plus_answer.__code__, lambda code: code.co_names == ("ANSWER",) and code.co_argcount == 1
 
 
 @case

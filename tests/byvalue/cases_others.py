@@ -9,20 +9,21 @@ import xml.etree.ElementTree
 
 from cases import case, main
 
+
 @case
 def module_by_name():
-    return [os, os.path, xml.etree.ElementTree], lambda m: [x.__name__ for x in m] == ["os", "posixpath", "xml.etree.ElementTree"]
+    modules = [os, os.path, xml.etree.ElementTree]
+    return modules, lambda ms: [m.__name__ for m in ms] == ["os", "posixpath", "xml.etree.ElementTree"]
 
 
 @case
 def module_dynamic():
     m = types.ModuleType("dynamic", "its doc")
-    exec("n = 1\ndef up():\n    global n\n    n += 1\n    return n\nclass C:\n    def get(self): return up()\n", m.__dict__)
+    exec("n = 1\ndef up():\n    global n\n    n += 1\n    return n", m.__dict__)
+    exec("class C:\n    def get(self): return up()\n", m.__dict__)
 
     def check(m):
-        return (
-            m.__name__ == "dynamic" and m.__doc__ == "its doc" and m.up() == 2 and m.n == 2 and m.C().get() == 3
-        )
+        return m.__name__ == "dynamic" and m.__doc__ == "its doc" and m.up() == 2 and m.n == 2 and m.C().get() == 3
 
     return m, check
 
@@ -48,23 +49,28 @@ def memoryviews():
 def dict_views():
     d = {"a": 1, "b": 2}
     return [d.keys(), d.values(), d.items(), d], (
-        lambda v: list(v[0]) == ["a", "b"]
-        and list(v[1]) == [1, 2]
-        and ("a", 1) in v[2]
-        and (v[3].update(c=3), "c" in v[0])[1]
+        lambda v: (
+            list(v[0]) == ["a", "b"]
+            and list(v[1]) == [1, 2]
+            and ("a", 1) in v[2]
+            and (v[3].update(c=3), "c" in v[0])[1]
+        )
     )
 
 
 @case
 def special_types():
-    return [type(None), type(...), type(NotImplemented), None, ..., NotImplemented, types.FunctionType, type({}.keys())], (
-        lambda t: t[0] is type(None)
-        and t[1] is type(...)
-        and t[2] is type(NotImplemented)
-        and t[4] is ...
-        and t[5] is NotImplemented
-        and t[6] is type(lambda: 0)
-        and t[7] is type({}.keys())
+    found = [type(None), type(...), type(NotImplemented), None, ..., NotImplemented]
+    return found + [types.FunctionType, type({}.keys())], (
+        lambda t: (
+            t[0] is type(None)
+            and t[1] is type(...)
+            and t[2] is type(NotImplemented)
+            and t[4] is ...
+            and t[5] is NotImplemented
+            and t[6] is type(lambda: 0)
+            and t[7] is type({}.keys())
+        )
     )
 
 

@@ -27,8 +27,9 @@ class Peer:
 
         from byvalue_support import PACKAGE_ROOT
 
+        here = os.path.dirname(__file__)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path.append({os.path.dirname(__file__)!r}); import peer; peer.serve()"],
+            [sys.executable, "-c", f"import sys; sys.path.append({here!r}); import peer; peer.serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": PACKAGE_ROOT},

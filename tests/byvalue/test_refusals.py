@@ -52,7 +52,7 @@ def refused():
         (threading.local(), "_thread._local", "each thread", "send the value"),
         (queue.Queue(), "queue.Queue", "threads of one process", "send its items"),
         (queue.SimpleQueue(), "_queue.SimpleQueue", "threads of one process", "send its items"),
-        (socket.socket(), "socket.socket", "a connection belongs to the process that opened it", "connect inside the task"),
+        (socket.socket(), "socket.socket", "a connection belongs to the process", "connect inside the task"),
         (open(__file__), "_io.TextIOWrapper", "an open file belongs to the process", "send its path"),
         (open(__file__, "rb"), "_io.BufferedReader", "an open file belongs to the process", "send its path"),
         (tempfile.NamedTemporaryFile(), "tempfile._TemporaryFileWrapper", "an open file", "send its path"),
@@ -147,7 +147,7 @@ def test_another_minor_version():
     blob = bytearray(blob_of(lambda: 1))
     assert tuple(blob[:2]) == sys.version_info[:2]
     blob[1] += 1
-    here, there = "3.%d" % sys.version_info[1], "3.%d" % (sys.version_info[1] + 1)
+    here, there = f"3.{sys.version_info[1]}", f"3.{sys.version_info[1] + 1}"
     with pytest.raises(pickle.UnpicklingError) as caught:
         rebuild("function", bytes(blob), {}, None, "work.task")
     assert f"the function 'work.task' was pickled by Python {there}" in str(caught.value)
