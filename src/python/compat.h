@@ -337,15 +337,21 @@ one_by_one:
 }
 
 /*
- * Objects of 'type' keep their attributes in themselves until someone asks for __dict__, so that
- * setting them one by one is cheaper than through a dict. 0 for all is always right.
+ * 1 if 'object' keeps its attributes in itself, as 3.11 and later do until someone asks for its
+ * __dict__: setting them one by one is then cheaper than through a dict. 0 is always right.
+ *
+ * The words before the object: 3.11 has the values at -4 and the dict at -3; 3.12 has either at -3,
+ * values with the lowest bit set; 3.13 has the dict at -3, and the values behind the object.
  */
-static inline int compat_has_inline_attributes(PyTypeObject *type)
+static inline int compat_attributes_in_object(PyObject *object)
 {
-#if PY_VERSION_HEX >= 0x030D0000 && COMPAT_INSIDES
-    return (type->tp_flags & Py_TPFLAGS_INLINE_VALUES) != 0;
-#elif PY_VERSION_HEX >= 0x030B0000 && COMPAT_INSIDES
-    return (type->tp_flags & Py_TPFLAGS_MANAGED_DICT) != 0;
+#if COMPAT_INSIDES && PY_VERSION_HEX >= 0x030D0000
+    return (Py_TYPE(object)->tp_flags & Py_TPFLAGS_INLINE_VALUES) && !((PyObject **)object)[-3];
+#elif COMPAT_INSIDES && PY_VERSION_HEX >= 0x030C0000
+    return (Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT) && ((uintptr_t *)object)[-3] & 1;
+#elif COMPAT_INSIDES && PY_VERSION_HEX >= 0x030B0000
+    return (Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT) && ((void **)object)[-4] &&
+           !((PyObject **)object)[-3];
 #else
     return 0;
 #endif

@@ -194,14 +194,13 @@ static PyObject *intern_key(loader *ld, PyObject *key)
 }
 
 /*
- * object.__dict__.update(state) for an object whose attributes need no dict (3.11 on keeps them in
- * the object), without making one. 1: done; 0: not such an object, or one of the names is a data
+ * object.__dict__.update(state) for an object that has no dict yet, without making one. 1: done; 0: not such an object, or one of the names is a data
  * descriptor's, which setattr would find but the dict would not: nothing is done; -1: exception.
  */
 static int build_attributes(loader *ld, PyObject *object, PyObject *state)
 {
     PyTypeObject *type = Py_TYPE(object);
-    if (!compat_has_inline_attributes(type) || type->tp_setattro != PyObject_GenericSetAttr ||
+    if (!compat_attributes_in_object(object) || type->tp_setattro != PyObject_GenericSetAttr ||
         !PyDict_CheckExact(state))
         return 0;
     Py_ssize_t position = 0;
