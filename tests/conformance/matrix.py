@@ -11,6 +11,7 @@ far as sources have changed.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +69,7 @@ class Interpreter:
     @property
     def site(self):
         """Where achar is installed for it."""
-        return self.prefix / "lib" / f"python{self.numbers[0]}.{self.numbers[1]}" / "site-packages"
+        return self.prefix / "site"
 
     @property
     def extension(self):
@@ -78,28 +79,30 @@ class Interpreter:
         return {**plain_environment(), "PYTHONPATH": str(self.site), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def build(self):
-        """Builds and installs achar for this interpreter. Returns the output; raises if it fails."""
+        """Builds and installs achar for this interpreter; raises RuntimeError with the output if it fails."""
         tools = Path(sys.executable).parent
-        meson = tools / "meson" if (tools / "meson").exists() else "meson"
-        commands = []
-        if not (self.folder / "build.ninja").exists():
-            commands.append([
-                meson, "setup", "--reconfigure", self.folder, f"--prefix={self.prefix}",
-                f"-Dpython_exe={self.executable}", "-Dpython.install_env=prefix", "-Dtests=disabled",
-            ])  # fmt: skip
-        commands.append([meson, "compile", "-C", self.folder])
-        commands.append([meson, "install", "-C", self.folder, "--no-rebuild", "--quiet", "--only-changed"])
-        output = ""
-        environment = {**plain_environment(), "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}"}
-        for command in commands:
-            done = subprocess.run(
-                [str(part) for part in command], cwd=ROOT, env=environment, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-            output += done.stdout
-            if done.returncode:
-                raise RuntimeError(f"achar does not build for CPython {self.version}:\n{output}")
-        return output
+        meson = str(tools / "meson") if (tools / "meson").exists() else "meson"
+        folder = str(self.folder)
+        setup = [
+            meson, "setup", folder, f"--prefix={self.prefix}", f"-Dpython_exe={self.executable}", "-Dtests=disabled",
+            "-Dpython.purelibdir=site", "-Dpython.platlibdir=site",
+        ]  # fmt: skip
+        configured = self.folder / "configured-as"
+        if not configured.exists() or configured.read_text() != repr(setup):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.run(setup)
+            configured.write_text(repr(setup))
+        self.run([meson, "compile", "-C", folder])
+        self.run([meson, "install", "-C", folder, "--no-rebuild", "--quiet", "--only-changed"])
+
+    def run(self, command):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        done = subprocess.run(
+            command, cwd=ROOT, env={**plain_environment(), "PATH": path}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"achar does not build for CPython {self.version}:\n{done.stdout}")
 
     def venv(self):
         """The python of a venv with what our own tests need, achar's site on its path."""
