@@ -4,8 +4,6 @@ Imports are kept to what every interpreter has loaded anyway: a worker should be
 that Python takes to start.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

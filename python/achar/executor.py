@@ -152,18 +152,22 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
 
 
 def _results(futures: list[Future], deadline: float | None) -> Iterator[Any]:
+    """The futures' results in order; who stops reading cancels the rest."""
     try:
         futures.reverse()
         while futures:
-            future = futures.pop()
-            try:
-                yield future.result(None if deadline is None else deadline - time.monotonic())
-            finally:
-                future.cancel()
-                del future
+            # No name for the future or its result: while the caller has it, nobody else does.
+            yield _result_or_cancel(futures.pop(), deadline)
     finally:
         for future in futures:
             future.cancel()
+
+
+def _result_or_cancel(future: Future, deadline: float | None) -> Any:
+    try:
+        return future.result(None if deadline is None else deadline - time.monotonic())
+    finally:
+        future.cancel()
 
 
 # ---- how many workers, and how they are started

@@ -7,7 +7,6 @@
 #include "executor.h"
 #include "compat.h"
 #include "future.h"
-#include <signal.h>
 
 static int memory_reserve(void *owner, size_t nbytes, achar__block *out)
 {
@@ -199,14 +198,29 @@ static PyObject *pool_pids(PyObject *self, PyObject *unused)
 void pool_interrupt(PyObject *self)
 {
     pool_object *p = (pool_object *)self;
-    int pids[1024];
     if (!p->pool)
         return;
-    p->interrupted = 1;
-    achar__pool_cancel_queued(p->pool);
-    size_t count = achar__pool_pids(p->pool, pids, 1024);
-    for (size_t i = 0; i < count && i < 1024; i++)
-        kill(pids[i], SIGKILL);
+    /* The pids are for the messages only: without memory for them, messages say less. */
+    PyObject *pending = PyErr_Occurred() ? compat_take_exception() : NULL;
+    PyObject *running = pool_pids(self, NULL);
+    if (running && !p->interrupted)
+        p->interrupted = PySet_New(NULL);
+    if (running && p->interrupted)
+        Py_XDECREF(PyObject_CallMethod(p->interrupted, "update", "(O)", running));
+    Py_XDECREF(running);
+    achar__pool_interrupt(p->pool);
+    compat_restore_exception(pending);
+}
+
+int pool_interrupted(PyObject *self, int pid)
+{
+    pool_object *p = (pool_object *)self;
+    PyObject *number = p->interrupted ? PyLong_FromLong(pid) : NULL;
+    int found = number ? PySet_Contains(p->interrupted, number) : 0;
+    Py_XDECREF(number);
+    if (found < 0)
+        PyErr_Clear();
+    return found > 0;
 }
 
 PyDoc_STRVAR(interrupt_doc, "interrupt()\n--\n\n"
@@ -296,12 +310,14 @@ static int pool_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((pool_object *)self)->watcher);
+    Py_VISIT(((pool_object *)self)->interrupted);
     return 0;
 }
 
 static int pool_clear(PyObject *self)
 {
     Py_CLEAR(((pool_object *)self)->watcher);
+    Py_CLEAR(((pool_object *)self)->interrupted);
     return 0;
 }
 

@@ -218,7 +218,7 @@ static PyObject *future_result(METHOD_ARGS)
         PyErr_SetObject((PyObject *)Py_TYPE(f->exception), f->exception);
         return NULL;
     }
-    return Py_NewRef(f->result);
+    return Py_NewRef(f->result ? f->result : Py_None);
 }
 
 PyDoc_STRVAR(exception_doc, "exception(timeout=None)\n--\n\n"

@@ -97,7 +97,7 @@ static int read_outcome(module_state *st, future_object *f, achar__task *task,
 {
     achar__task_result r;
     achar__task_result_of(task, &r);
-    int interrupted = f->pool && ((pool_object *)f->pool)->interrupted;
+    int interrupted = f->pool && pool_interrupted(f->pool, r.death.pid);
     *state = FUTURE_FINISHED;
     switch (r.state) {
     case ACHAR__TASK_RETURNED:

@@ -34,6 +34,8 @@ EXCLUDED = {
     "test_error_during_result_unpickle_in_result_handler": DEATH,
     "test_exit_during_result_unpickle_in_result_handler": DEATH,
     "test_crash_big_data": DEATH,
+    "test_shutdown_deadlock": DEATH,
+    "test_cancel_futures": "demands that a task cannot be cancelled while its worker still starts",
     "test_traceback": PRIVATE,
     "test_saturation": PRIVATE,
     "test_idle_process_reuse_one": PRIVATE,

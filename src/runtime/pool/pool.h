@@ -145,6 +145,12 @@ int achar__pool_next_watched(achar__pool *pool, int64_t timeout_ns, achar__task 
 void achar__pool_close(achar__pool *pool);
 /* Cancels all that has not been started; returns how many. */
 size_t achar__pool_cancel_queued(achar__pool *pool);
+/*
+ * achar__pool_interrupt() ends at once what was submitted so far, and the pool goes on: what no worker
+ * has started is CANCELLED, workers that run a task are killed (SIGKILL; it is LOST) and replaced.
+ * Returns how many were cancelled.
+ */
+size_t achar__pool_interrupt(achar__pool *pool);
 /* Kills the workers (SIGKILL); unfinished tasks become ABANDONED. Implies close. Does not block long. */
 void achar__pool_kill(achar__pool *pool);
 /* Waits until the pool is closed, all tasks are finished and all workers are gone (those that do not

@@ -377,19 +377,42 @@ int achar__task_cancel(achar__task *task)
     return cancelled;
 }
 
-size_t achar__pool_cancel_queued(achar__pool *pool)
+static size_t cancel_queued_locked(achar__pool *pool)
 {
     size_t count = 0;
-    if (!achar__fork_guard_holds(&pool->guard)) {
-        return 0;
-    }
-    pthread_mutex_lock(&pool->lock);
     achar__recall_all_locked(pool);
     while (pool->queue.head) {
         achar__task *task = pool->queue.head;
         achar__list_remove(&pool->queue, task);
         achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);
         count++;
+    }
+    return count;
+}
+
+size_t achar__pool_cancel_queued(achar__pool *pool)
+{
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return 0;
+    }
+    pthread_mutex_lock(&pool->lock);
+    size_t count = cancel_queued_locked(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return count;
+}
+
+size_t achar__pool_interrupt(achar__pool *pool)
+{
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return 0;
+    }
+    pthread_mutex_lock(&pool->lock);
+    size_t count = cancel_queued_locked(pool);
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        achar__slot *slot = &pool->slots[i];
+        if (slot->completed < slot->tail) { /* after the recall: what it has started */
+            achar__slot_kill_locked(slot);
+        }
     }
     pthread_mutex_unlock(&pool->lock);
     return count;
