@@ -117,6 +117,14 @@ static int create_memory(achar__pool *pool, const achar__pool_options *options)
     }
     pool->shared = (achar__wire_client *)pool->client.base;
     pool->bells = (achar__wire_bells *)pool->bells_region.base;
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        void *down;
+        status = achar__heap_alloc(pool->heap, sizeof *pool->slots[i].down, &down, &capacity);
+        if (status != ACHAR_OK) {
+            return status;
+        }
+        pool->slots[i].down = down;
+    }
     pool->hello_nbytes = options->hello_nbytes;
     if (options->hello_nbytes) {
         memcpy(pool->hello, options->hello, options->hello_nbytes);

@@ -95,11 +95,11 @@ typedef struct achar__slot {
     achar__pool *pool;
     achar__mapping *mapping;
     const achar__wire_up *up;
-    achar__wire_down *down;
-    uint64_t tail;      /* tasks put into its ring, less those recalled */
-    uint64_t completed; /* completions taken from it */
-    uint64_t load_ns;   /* estimated, of the tasks in its ring */
-    uint64_t assigned;  /* tasks in its life; for max_tasks_per_worker */
+    achar__wire_down *down; /* the slot's own, for every process in it */
+    uint64_t tail;          /* tasks put into its ring, less those recalled */
+    uint64_t completed;     /* completions taken from it */
+    uint64_t load_ns;       /* estimated, of the tasks in its ring */
+    uint64_t assigned;      /* tasks in its life; for max_tasks_per_worker */
     uint64_t releases_sent;
     achar__task_list releases; /* released tasks whose blocks found no room in the ring */
     int64_t ready_ns;

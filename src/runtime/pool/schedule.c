@@ -233,7 +233,7 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
 
 void achar__recall_locked(achar__pool *pool, achar__slot *slot, uint64_t position)
 {
-    if (!slot->down || position >= slot->tail) {
+    if (position >= slot->tail) {
         return;
     }
     achar__wire_down *down = slot->down;

@@ -2,8 +2,9 @@
  * slot.c - the life of one worker process: spawned, told to leave or killed, collected.
  *
  * Processes are started by posix_spawn from the tender's thread: their parent-death signal follows
- * that thread, which lives as long as the pool. Everything that a start needs (region, mapping, down
- * block) is had before the process exists, so a start that fails leaves nothing behind.
+ * that thread, which lives as long as the pool. Everything that a start needs is had before the
+ * process exists, so a start that fails leaves nothing behind; and nothing of it comes from the
+ * client's region, so a worker can be replaced when that is full of arguments.
  */
 #include "runtime/pool/pool_internal.h"
 
@@ -30,11 +31,11 @@
 typedef struct launch {
     int region_fd;
     achar__mapping *mapping;
-    achar__wire_down *down;
+    achar__wire_down *down; /* the slot's */
     int pid, pidfd;
 } launch;
 
-static void launch_undo(achar__pool *pool, launch *it)
+static void launch_undo(launch *it)
 {
     if (it->region_fd >= 0) {
         close(it->region_fd);
@@ -43,14 +44,11 @@ static void launch_undo(achar__pool *pool, launch *it)
         achar__region_unmap(&it->mapping->region);
         free(it->mapping);
     }
-    achar__heap_free(pool->heap, it->down);
 }
 
 /* ACHAR_OK or a status with errno. */
 static int launch_prepare(achar__pool *pool, launch *it)
 {
-    void *down = NULL;
-    size_t capacity;
     int status = achar__region_create("achar-worker", pool->region_nbytes, ACHAR__HEAP_SPAN_NBYTES,
                                       &it->region_fd);
     if (status != ACHAR_OK) {
@@ -62,17 +60,8 @@ static int launch_prepare(achar__pool *pool, launch *it)
         return ACHAR_E_NOMEM;
     }
     it->mapping->region = ACHAR__REGION_CLOSED;
-    status = achar__region_map(it->region_fd, false, &it->mapping->region);
-    if (status != ACHAR_OK) {
-        return status;
-    }
-    errno = ENOMEM;
-    status = achar__heap_alloc(pool->heap, sizeof *it->down, &down, &capacity);
-    if (status != ACHAR_OK) {
-        return status;
-    }
-    it->down = memset(down, 0, sizeof *it->down);
-    return ACHAR_OK;
+    memset(it->down, 0, sizeof *it->down);
+    return achar__region_map(it->region_fd, false, &it->mapping->region);
 }
 
 /* The pool's environment and ACHAR_WORKER, in one array whose strings are not copied. */
@@ -228,13 +217,14 @@ static void slot_reset(achar__pool *pool, achar__slot *slot)
     *slot = (achar__slot){.state = ACHAR__SLOT_EMPTY,
                           .pidfd = -1,
                           .pool = pool,
+                          .down = slot->down,
                           .start_failures = slot->start_failures,
                           .next_spawn_ns = slot->next_spawn_ns};
 }
 
 void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
 {
-    launch it = {.region_fd = -1, .pidfd = -1};
+    launch it = {.region_fd = -1, .pidfd = -1, .down = slot->down};
     slot_reset(pool, slot);
     slot->state = ACHAR__SLOT_SPAWNING;
     pthread_mutex_unlock(&pool->lock);
@@ -245,7 +235,7 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
         error = launch_spawn(pool, &it);
     }
     if (error) {
-        launch_undo(pool, &it);
+        launch_undo(&it);
     } else {
         close(it.region_fd);
     }
@@ -263,7 +253,6 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
     slot->mapping = it.mapping;
     slot->mapping->slot = slot;
     slot->mapping->ref_count = 1;
-    slot->down = it.down;
     slot->up = (const achar__wire_up *)it.mapping->region.base;
     if (achar__monitor_add(pool, slot) != ACHAR_OK) {
         /* As with the pidfd: who cannot be watched must not be. */
@@ -346,7 +335,6 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
 
     achar__releases_drop_locked(slot);
     achar__mapping_settle_locked(pool, slot->mapping);
-    achar__heap_free(pool->heap, slot->down);
     close(slot->pidfd);
     slot_reset(pool, slot);
 

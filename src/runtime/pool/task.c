@@ -300,10 +300,11 @@ static int wait_for_bell_locked(achar__task *task, uint8_t bell, int64_t deadlin
 
     pool->bells_in_use |= UINT64_C(1) << bell;
     set_bell_locked(task, bell);
-    for (;;) {
+    /* Once the task is finished the pool may be released, and the bells with it. */
+    while (!is_finished(task) && status == ACHAR_OK) {
         uint32_t seen = atomic_load(word);
         look_locked(task, bell);
-        if (is_finished(task) || status != ACHAR_OK) {
+        if (is_finished(task)) {
             break;
         }
         pthread_mutex_unlock(&pool->lock);

@@ -2,7 +2,7 @@
  * wire.h - what the client and a worker can both see: the layout of the shared memory.
  *
  *    client's region   achar__wire_client | blocks: hello, functions, arguments, one
- *    (client writes,                        achar__wire_down per worker process
+ *    (client writes,                        achar__wire_down per place for a worker
  *     workers read)
  *    worker's region   achar__wire_up     | blocks: results
  *    (one worker writes, client reads)

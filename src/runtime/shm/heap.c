@@ -1,76 +1,19 @@
 /*
- * heap.c - spans of 64 KiB; runs of spans for large blocks, slabs of equal slots for small ones.
+ * heap.c - blocks: large ones are runs of spans of 64 KiB (runs.c), small ones slots of slabs.
  *
- *    region   | reserved | slab | run of 3 spans    | free run ...                           |
- *    spans[]  |          |  S   |  L    .     L     |  F  .  .  .  .  .  .  .  .  .       F  |
- *
- * The first and the last span of every run know its kind and length, so a freed run finds its
- * neighbours and merges with them in O(1). Free runs hang in bins by length (8 bins per doubling, a
- * bitmap tells which are not empty), so that the smallest that fits is found without a search; at
- * first the whole region is one free run, and since smaller runs are taken first, fresh address
- * space is what is taken last. A slab is one span cut into slots of one size class (4 classes per
- * doubling, so at most 1/5 is lost), with a bitmap of the free ones.
- *
- * Which spans are committed is a flag per span that belongs to whoever holds the run. So the slow
- * system calls, committing and punching, happen outside of the lock, on a run that is nobody else's.
+ * A slab is one span cut into slots of one size class (4 classes per doubling, so at most 1/5 is
+ * lost), with a bitmap of the free ones. Its class has a list of slabs with free slots; of those
+ * that are all free one is kept.
  */
-#include "runtime/shm/heap.h"
+#include "runtime/shm/heap_internal.h"
 
 #include <achar/status.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define SPAN_SHIFT        16
-#define NO_SPAN           UINT32_MAX
-#define SMALL_MAX_NBYTES  ((size_t)32768)
-#define CLASS_COUNT       32
-#define EXACT_BINS        16
-#define BIN_COUNT         256
-#define BIN_SEARCH_COUNT  16   /* runs of a block's own bin that are looked at first */
-#define TRIM_COPY_NBYTES  8192 /* what trimming may copy to get rid of slack */
-#define SLOTS_MAX         (ACHAR__HEAP_SPAN_NBYTES / ACHAR__HEAP_ALIGNMENT)
-#define BITMAP_WORD_COUNT (SLOTS_MAX / 64)
-
-_Static_assert(ACHAR__HEAP_SPAN_NBYTES == (size_t)1 << SPAN_SHIFT, "one span size");
-
-typedef struct slab {
-    struct slab *prev, *next; /* among the slabs of its class that have free slots */
-    uint32_t span;
-    uint16_t free_count, slot_count;
-    uint64_t free_slots[BITMAP_WORD_COUNT];
-} slab;
-
-enum span_kind { SPAN_NONE = 0, SPAN_FREE, SPAN_LARGE, SPAN_SLAB };
-
-typedef struct span {
-    uint32_t length;     /* of the run; right in its first and last span */
-    uint32_t warm_count; /* committed spans of a free run; right in its first span */
-    uint32_t prev, next; /* in the bin of a free run */
-    slab *slab;
-    uint8_t kind;
-    uint8_t size_class;
-    uint8_t committed;
-} span;
-
-struct achar__heap {
-    pthread_mutex_t lock;
-    achar__region *region;
-    size_t warm_limit_nbytes;
-    size_t used_nbytes;
-    _Atomic size_t warm_span_count; /* in free runs */
-    bool purging;
-    span *spans; /* private, sparse: one per span of the region */
-    uint32_t first_span, span_count;
-    uint32_t untouched_span; /* from here on no span was ever taken, so none is committed */
-    uint64_t bin_bitmap[BIN_COUNT / 64];
-    uint32_t bins[BIN_COUNT];
-    slab *partial[CLASS_COUNT]; /* slabs with free slots */
-    slab *empty[CLASS_COUNT];   /* at most one per class is kept when all its slots are free */
-};
+#define SMALL_MAX_NBYTES ((size_t)32768)
+#define TRIM_COPY_NBYTES 8192 /* what trimming may copy to get rid of slack */
 
 /* ---- size classes ---- */
 
@@ -91,251 +34,9 @@ static size_t class_nbytes(unsigned size_class)
     return (size_t)(5 + (size_class - 8) % 4) << (7 + (size_class - 8) / 4);
 }
 
-static size_t span_offset(uint32_t index)
-{
-    return (size_t)index << SPAN_SHIFT;
-}
-
 static size_t spans_for(size_t nbytes)
 {
     return (nbytes >> SPAN_SHIFT) + ((nbytes & (ACHAR__HEAP_SPAN_NBYTES - 1)) != 0);
-}
-
-/* ---- free runs ---- */
-
-static unsigned bin_of(uint32_t length)
-{
-    if (length < EXACT_BINS) {
-        return length;
-    }
-    unsigned doubling = 31 - (unsigned)__builtin_clz(length);
-    return EXACT_BINS + (doubling - 4) * 8 + ((length >> (doubling - 3)) & 7);
-}
-
-static void mark_run(achar__heap *heap, uint32_t first, uint32_t length, enum span_kind kind)
-{
-    heap->spans[first].kind = heap->spans[first + length - 1].kind = (uint8_t)kind;
-    heap->spans[first].length = heap->spans[first + length - 1].length = length;
-}
-
-static uint32_t count_warm(const achar__heap *heap, uint32_t first, uint32_t length)
-{
-    uint32_t count = 0, end = first + length;
-    end = end < heap->untouched_span ? end : heap->untouched_span;
-    for (uint32_t i = first; i < end; i++) {
-        count += heap->spans[i].committed;
-    }
-    return count;
-}
-
-static void bin_insert(achar__heap *heap, uint32_t first, uint32_t length, uint32_t warm_count)
-{
-    unsigned bin = bin_of(length);
-    span *run = &heap->spans[first];
-    mark_run(heap, first, length, SPAN_FREE);
-    run->warm_count = warm_count;
-    run->prev = NO_SPAN;
-    run->next = heap->bins[bin];
-    if (run->next != NO_SPAN) {
-        heap->spans[run->next].prev = first;
-    }
-    heap->bins[bin] = first;
-    heap->bin_bitmap[bin / 64] |= UINT64_C(1) << bin % 64;
-    heap->warm_span_count += warm_count;
-}
-
-static void bin_remove(achar__heap *heap, uint32_t first)
-{
-    span *run = &heap->spans[first];
-    unsigned bin = bin_of(run->length);
-    if (run->prev != NO_SPAN) {
-        heap->spans[run->prev].next = run->next;
-    } else {
-        heap->bins[bin] = run->next;
-        if (run->next == NO_SPAN) {
-            heap->bin_bitmap[bin / 64] &= ~(UINT64_C(1) << bin % 64);
-        }
-    }
-    if (run->next != NO_SPAN) {
-        heap->spans[run->next].prev = run->prev;
-    }
-    heap->warm_span_count -= run->warm_count;
-}
-
-/* The first run of 'bin' that has 'length', among 'limit' runs. */
-static uint32_t bin_search(const achar__heap *heap, unsigned bin, uint32_t length, uint32_t limit)
-{
-    uint32_t first = heap->bins[bin];
-    while (first != NO_SPAN && heap->spans[first].length < length) {
-        first = --limit == 0 ? NO_SPAN : heap->spans[first].next;
-    }
-    return first;
-}
-
-static uint32_t search_free_runs(const achar__heap *heap, uint32_t length)
-{
-    unsigned bin = bin_of(length);
-    uint32_t first = bin_search(heap, bin, length, BIN_SEARCH_COUNT);
-    if (first != NO_SPAN) {
-        return first;
-    }
-    /* In every later bin every run is long enough. */
-    for (unsigned later = bin + 1; later < BIN_COUNT; later = (later / 64 + 1) * 64) {
-        uint64_t bits = heap->bin_bitmap[later / 64] >> later % 64;
-        if (bits) {
-            return heap->bins[later + (unsigned)__builtin_ctzll(bits)];
-        }
-    }
-    return bin_search(heap, bin, length, UINT32_MAX);
-}
-
-/*
- * The smallest free run of 'length' spans; NO_SPAN: there is none. While another thread punches a
- * run out it is in no bin, so "none" is true only when no one does. Called with the lock, which it
- * may give up in between.
- */
-static uint32_t find_free_run(achar__heap *heap, uint32_t length)
-{
-    for (;;) {
-        uint32_t first = search_free_runs(heap, length);
-        if (first != NO_SPAN || !heap->purging) {
-            return first;
-        }
-        pthread_mutex_unlock(&heap->lock);
-        sched_yield();
-        pthread_mutex_lock(&heap->lock);
-    }
-}
-
-/* Takes 'length' spans from the start of the free run at 'first'. */
-static void take_from_free_run(achar__heap *heap, uint32_t first, uint32_t length,
-                               enum span_kind kind)
-{
-    uint32_t run_length = heap->spans[first].length;
-    uint32_t run_warm_count = heap->spans[first].warm_count;
-    bin_remove(heap, first);
-    if (heap->untouched_span < first + length) {
-        heap->untouched_span = first + length;
-    }
-    if (run_length > length) {
-        bin_insert(heap, first + length, run_length - length,
-                   run_warm_count - count_warm(heap, first, length));
-    }
-    mark_run(heap, first, length, kind);
-}
-
-static void release_run(achar__heap *heap, uint32_t first, uint32_t length)
-{
-    uint32_t warm_count = count_warm(heap, first, length);
-    uint32_t end = first + length;
-    if (end < heap->span_count && heap->spans[end].kind == SPAN_FREE) {
-        warm_count += heap->spans[end].warm_count;
-        length += heap->spans[end].length;
-        bin_remove(heap, end);
-    }
-    if (first > heap->first_span && heap->spans[first - 1].kind == SPAN_FREE) {
-        uint32_t before = first - heap->spans[first - 1].length;
-        warm_count += heap->spans[before].warm_count;
-        length += heap->spans[before].length;
-        first = before;
-        bin_remove(heap, before);
-    }
-    bin_insert(heap, first, length, warm_count);
-}
-
-/* ---- committing and punching: on a run that the caller holds, without the lock ---- */
-
-static int commit_run(achar__heap *heap, uint32_t first, uint32_t length)
-{
-    for (uint32_t i = first, end = first + length; i < end;) {
-        uint32_t stop = i;
-        while (stop < end && !heap->spans[stop].committed) {
-            stop++;
-        }
-        if (stop > i) {
-            int status = achar__region_commit(heap->region, span_offset(i), span_offset(stop - i));
-            if (status != ACHAR_OK) {
-                /* Some of these pages may be there: take them back, they count as absent. */
-                achar__region_punch(heap->region, span_offset(i), span_offset(stop - i));
-                return status;
-            }
-            for (uint32_t j = i; j < stop; j++) {
-                heap->spans[j].committed = 1;
-            }
-        }
-        i = stop + 1;
-    }
-    return ACHAR_OK;
-}
-
-static void punch_run(achar__heap *heap, uint32_t first, uint32_t length, uint32_t warm_count)
-{
-    for (uint32_t i = first, end = first + length; i < end && warm_count;) {
-        uint32_t stop = i;
-        while (stop < end && heap->spans[stop].committed) {
-            stop++;
-        }
-        if (stop > i) {
-            warm_count -= stop - i;
-            if (achar__region_punch(heap->region, span_offset(i), span_offset(stop - i))) {
-                for (uint32_t j = i; j < stop; j++) {
-                    heap->spans[j].committed = 0;
-                }
-            }
-        }
-        i = stop + 1;
-    }
-}
-
-static uint32_t largest_warm_run(const achar__heap *heap)
-{
-    for (unsigned bin = BIN_COUNT; bin-- > 0;) {
-        for (uint32_t run = heap->bins[bin]; run != NO_SPAN; run = heap->spans[run].next) {
-            if (heap->spans[run].warm_count) {
-                return run;
-            }
-        }
-    }
-    return NO_SPAN;
-}
-
-bool achar__heap_has_excess(const achar__heap *heap)
-{
-    return heap->warm_span_count * ACHAR__HEAP_SPAN_NBYTES > heap->warm_limit_nbytes;
-}
-
-/* Called with the lock, which it gives up in between. */
-static void punch_down_to(achar__heap *heap, size_t warm_nbytes)
-{
-    while (heap->warm_span_count * ACHAR__HEAP_SPAN_NBYTES > warm_nbytes) {
-        size_t before_count = heap->warm_span_count;
-        uint32_t first = largest_warm_run(heap);
-        if (first == NO_SPAN) {
-            break;
-        }
-        uint32_t length = heap->spans[first].length;
-        uint32_t warm_count = heap->spans[first].warm_count;
-        bin_remove(heap, first);
-        mark_run(heap, first, length, SPAN_LARGE);
-        pthread_mutex_unlock(&heap->lock);
-        punch_run(heap, first, length, warm_count);
-        pthread_mutex_lock(&heap->lock);
-        release_run(heap, first, length);
-        if (heap->warm_span_count >= before_count) {
-            break; /* the kernel refuses, or others free faster: not now */
-        }
-    }
-}
-
-void achar__heap_purge(achar__heap *heap)
-{
-    pthread_mutex_lock(&heap->lock);
-    if (achar__heap_has_excess(heap) && !heap->purging) {
-        heap->purging = true;
-        punch_down_to(heap, heap->warm_limit_nbytes / 2);
-        heap->purging = false;
-    }
-    pthread_mutex_unlock(&heap->lock);
 }
 
 /* ---- slabs ---- */
@@ -369,15 +70,15 @@ static int slab_create(achar__heap *heap, unsigned size_class, slab **out)
     if (!it) {
         return status;
     }
-    uint32_t first = find_free_run(heap, 1);
+    uint32_t first = achar__runs_find(heap, 1);
     if (first == NO_SPAN) {
         free(it);
         return ACHAR_E_LIMIT;
     }
-    take_from_free_run(heap, first, 1, SPAN_SLAB);
-    status = commit_run(heap, first, 1);
+    achar__run_take(heap, first, 1, SPAN_SLAB);
+    status = achar__run_commit(heap, first, 1);
     if (status != ACHAR_OK) {
-        release_run(heap, first, 1);
+        achar__run_release(heap, first, 1);
         free(it);
         return status;
     }
@@ -396,7 +97,7 @@ static int slab_create(achar__heap *heap, unsigned size_class, slab **out)
 static void slab_destroy(achar__heap *heap, slab *it)
 {
     heap->spans[it->span].slab = NULL;
-    release_run(heap, it->span, 1);
+    achar__run_release(heap, it->span, 1);
     free(it);
 }
 
@@ -463,16 +164,16 @@ static bool free_small(achar__heap *heap, span *at, size_t offset_in_span)
 static int alloc_large(achar__heap *heap, size_t nbytes, void **block, size_t *capacity)
 {
     size_t length = spans_for(nbytes);
-    uint32_t first = length < heap->span_count ? find_free_run(heap, (uint32_t)length) : NO_SPAN;
+    uint32_t first = length < heap->span_count ? achar__runs_find(heap, (uint32_t)length) : NO_SPAN;
     if (first == NO_SPAN) {
         return ACHAR_E_LIMIT;
     }
-    take_from_free_run(heap, first, (uint32_t)length, SPAN_LARGE);
+    achar__run_take(heap, first, (uint32_t)length, SPAN_LARGE);
     pthread_mutex_unlock(&heap->lock);
-    int status = commit_run(heap, first, (uint32_t)length);
+    int status = achar__run_commit(heap, first, (uint32_t)length);
     pthread_mutex_lock(&heap->lock);
     if (status != ACHAR_OK) {
-        release_run(heap, first, (uint32_t)length);
+        achar__run_release(heap, first, (uint32_t)length);
         return status;
     }
     *block = heap->region->base + span_offset(first);
@@ -493,15 +194,15 @@ static bool extend_large(achar__heap *heap, void *block, size_t *capacity, size_
         return false;
     }
     uint32_t more = (uint32_t)wanted - length;
-    take_from_free_run(heap, end, more, SPAN_LARGE);
+    achar__run_take(heap, end, more, SPAN_LARGE);
     pthread_mutex_unlock(&heap->lock);
-    int status = commit_run(heap, end, more);
+    int status = achar__run_commit(heap, end, more);
     pthread_mutex_lock(&heap->lock);
     if (status != ACHAR_OK) {
-        release_run(heap, end, more);
+        achar__run_release(heap, end, more);
         return false;
     }
-    mark_run(heap, first, (uint32_t)wanted, SPAN_LARGE);
+    achar__run_mark(heap, first, (uint32_t)wanted, SPAN_LARGE);
     heap->used_nbytes += span_offset(more);
     *capacity = wanted << SPAN_SHIFT;
     return true;
@@ -532,10 +233,7 @@ int achar__heap_create(achar__region *region, size_t reserved_nbytes, size_t war
     heap->warm_limit_nbytes = warm_limit_nbytes;
     heap->first_span = (uint32_t)first;
     heap->span_count = (uint32_t)count;
-    for (unsigned bin = 0; bin < BIN_COUNT; bin++) {
-        heap->bins[bin] = NO_SPAN;
-    }
-    bin_insert(heap, heap->first_span, heap->span_count - heap->first_span, 0);
+    achar__runs_init(heap);
     *out = heap;
     return ACHAR_OK;
 }
@@ -585,7 +283,7 @@ bool achar__heap_free(achar__heap *heap, void *block)
     } else if (at->kind == SPAN_LARGE && offset_in_span == 0) {
         known = true;
         heap->used_nbytes -= span_offset(at->length);
-        release_run(heap, (uint32_t)index, at->length);
+        achar__run_release(heap, (uint32_t)index, at->length);
     }
     pthread_mutex_unlock(&heap->lock);
     return known;
@@ -623,8 +321,8 @@ static void shorten_large(achar__heap *heap, void *block, uint32_t needed)
     uint32_t first = (uint32_t)(((unsigned char *)block - heap->region->base) >> SPAN_SHIFT);
     pthread_mutex_lock(&heap->lock);
     uint32_t length = heap->spans[first].length;
-    mark_run(heap, first, needed, SPAN_LARGE);
-    release_run(heap, first + needed, length - needed);
+    achar__run_mark(heap, first, needed, SPAN_LARGE);
+    achar__run_release(heap, first + needed, length - needed);
     heap->used_nbytes -= span_offset(length - needed);
     pthread_mutex_unlock(&heap->lock);
 }

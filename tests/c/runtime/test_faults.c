@@ -155,6 +155,37 @@ static void results_outlive_their_worker(void **state)
     kit_end(pool);
 }
 
+/* A worker is replaced also when the client's region has no room left at all. */
+static void full_region_does_not_stop_replacement(void **state)
+{
+    enum { MOST = 100000 };
+    static achar__block blocks[MOST];
+    size_t count = 0;
+    achar__pool *pool = kit_pool((kit_options){.workers = 1, .region_nbytes = 4 * MIB});
+    kit_expect_works(pool);
+    achar__function *function = kit_function(pool);
+    achar__block killing;
+    assert_status(achar__pool_block_reserve(pool, 6, &killing), ACHAR_OK);
+    memcpy(killing.data, "exit 1", 6);
+    for (size_t nbytes = MIB; nbytes > 0; nbytes /= 2) {
+        while (count < MOST &&
+               achar__pool_block_reserve(pool, nbytes, &blocks[count]) == ACHAR_OK) {
+            count++;
+        }
+    }
+    achar__task *killer, *next;
+    assert_status(achar__pool_submit(pool, function, &killing, 6, &killer), ACHAR_OK);
+    assert_status(achar__pool_submit(pool, function, NULL, 0, &next), ACHAR_OK);
+    kit_expect_death(killer, ACHAR__TASK_LOST, 1, 0);
+    kit_expect(next, ACHAR__TASK_RETURNED, "");
+    while (count > 0) {
+        achar__pool_block_free(pool, &blocks[--count]);
+    }
+    achar__function_release(function);
+    kit_expect_works(pool);
+    kit_end(pool);
+}
+
 /* Someone else collects the client's children: the death is known, only not how it was. */
 static void ignored_sigchld_is_no_hang(void **state)
 {
@@ -475,6 +506,7 @@ int main(void)
         KIT_TEST(exit_codes_and_signals_arrive),
         KIT_TEST(unstarted_tasks_are_requeued),
         KIT_TEST(results_outlive_their_worker),
+        KIT_TEST(full_region_does_not_stop_replacement),
         KIT_TEST(ignored_sigchld_is_no_hang),
         KIT_TEST(descendants_die_with_the_worker),
         KIT_TEST(a_fork_of_the_worker_is_inert),
