@@ -70,7 +70,7 @@ typedef struct achar_graph achar_graph;
 /* achar_kind() is the value's enum achar_kind. */
 static inline int achar_kind(achar_value value)
 {
-    return (int)(value.meta & 0x7f);
+    return (int)(value.meta & 0x3f);
 }
 
 /* achar_kind_name() is Python's word for a kind, "?" for no kind. Static storage. */

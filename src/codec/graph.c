@@ -77,18 +77,29 @@ int achar__log_change(achar_graph *g, int effect, achar_value target, const acha
     return ACHAR_OK;
 }
 
+/* Values that nothing happens to: no tuple, container or object among them. */
+static bool all_plain(const achar_value *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (achar_kind(values[i]) >= ACHAR_TUPLE)
+            return false;
+    return true;
+}
+
 /*
- * Whether this filling has to be in the log. Not if nothing had happened before the container was
- * made, or between then and now. Of a container that is not empty the latter is not known; an
- * entry too many does no harm. Fillings of one container in a row share an entry.
+ * Sees to it that this filling is in the log if it has to be. Not if nothing had happened before
+ * the container was made, or between then and now. Of a container that is not empty the latter is
+ * not known; an entry too many does no harm. Plain values share the entry of those before them.
  */
-static int log_fill(achar_graph *g, achar_value target, size_t count, int opcode, uint64_t offset)
+static int log_fill(achar_graph *g, achar_value target, const achar_value *values, size_t count,
+                    int opcode, uint64_t offset)
 {
     const container *c = value_container(target);
     if (g->log_count == 0 || (c->count == 0 && c->born == g->log_count))
         return ACHAR_OK;
     log_entry *last = &g->log[g->log_count - 1];
-    if (last->kind == ACHAR_EFFECT_FILL && last->target.as.pointer == c) {
+    if (last->kind == ACHAR_EFFECT_FILL && last->target.as.pointer == c &&
+        all_plain(values, count)) {
         last->count += count;
         return ACHAR_OK;
     }
@@ -103,46 +114,53 @@ static int log_fill(achar_graph *g, achar_value target, size_t count, int opcode
 
 /* ---- containers ---- */
 
-/* Room for 'count' more values behind the items. On failure nothing has changed. */
-static int container_reserve(achar_graph *g, container *c, size_t count)
+/* Whether it can matter when items came together: not before the first effect. */
+static bool is_timed(const achar_graph *g, const achar_value *items, size_t count)
 {
-    size_t old_count = c->count;
-    achar_value *old_items = old_count == 0 ? NULL : c->items;
+    return g->log_count != 0 && !all_plain(items, count);
+}
+
+/*
+ * Room for 'count' more values behind the items. The first filling is usually all there will be, so
+ * it gets what it asks for. Slots are counted with the one for 'born'.
+ */
+static int container_reserve(achar_graph *g, container *c, size_t count, bool timed)
+{
+    bool empty = c->count == 0;
     bool large = c->spare == CONTAINER_SPARE_LARGE;
-    size_t old_capacity =
-        large ? achar__arena_block_capacity(old_items) / sizeof *old_items : old_count + c->spare;
-    if (count > SIZE_MAX / 4 / sizeof *old_items - old_count)
+    size_t front = empty ? timed : c->timed;
+    achar_value *old = empty ? NULL : c->items - front;
+    size_t used = empty ? 0 : front + c->count;
+    size_t capacity = large ? achar__arena_block_capacity(old) / sizeof *old : used + c->spare;
+    if (count > SIZE_MAX / 4 / sizeof *old - c->count - front)
         return ACHAR_E_NOMEM;
-    size_t needed = old_count + count;
-    if (needed <= old_capacity)
+    size_t needed = front + c->count + count;
+    if (!empty && needed <= capacity)
         return ACHAR_OK;
-    /* The first filling is usually all there will be: give it what it asks for. */
-    size_t capacity = large ? old_capacity + old_capacity / 4 : old_capacity * 2;
-    if (capacity < needed)
-        capacity = needed;
-    achar_value *items;
-    if (capacity <= CONTAINER_SMALL_COUNT) {
-        size_t old_nbytes = old_capacity * sizeof *items;
-        size_t nbytes = capacity * sizeof *items;
-        if (old_count != 0 && achar__arena_extend(&g->arena, old_items, old_nbytes, nbytes)) {
-            items = old_items;
-        } else {
-            items = achar__arena_take(&g->arena, nbytes);
-            if (items != NULL && old_count != 0)
-                memcpy(items, old_items, old_count * sizeof *items);
-        }
+    size_t wanted = large ? capacity + capacity / 4 : capacity * 2;
+    if (wanted < needed)
+        wanted = needed;
+    bool moves = true;
+    achar_value *slots;
+    if (wanted > CONTAINER_SMALL_COUNT) {
+        slots = achar__arena_block_resize(&g->arena, large ? old : NULL, wanted * sizeof *slots);
+        moves = !large;
+    } else if (!empty && achar__arena_extend(&g->arena, old, capacity * sizeof *slots,
+                                             wanted * sizeof *slots)) {
+        slots = old;
+        moves = false;
     } else {
-        items = achar__arena_block_resize(&g->arena, large ? old_items : NULL,
-                                          capacity * sizeof *items);
-        if (items != NULL && old_count != 0 && !large)
-            memcpy(items, old_items, old_count * sizeof *items);
+        slots = achar__arena_take(&g->arena, wanted * sizeof *slots);
     }
-    if (items == NULL)
+    if (slots == NULL)
         return achar__memory_status(&g->mem);
-    if (old_count == 0 && count == 0)
-        return ACHAR_OK;
-    c->items = items;
-    c->spare = capacity <= CONTAINER_SMALL_COUNT ? capacity - old_count : CONTAINER_SPARE_LARGE;
+    if (!empty && moves)
+        memcpy(slots, old, used * sizeof *slots);
+    if (empty && timed)
+        slots[0] = (achar_value){.as = {.word = c->born}};
+    c->timed = front;
+    c->items = slots + front;
+    c->spare = wanted > CONTAINER_SMALL_COUNT ? CONTAINER_SPARE_LARGE : wanted - front - c->count;
     return ACHAR_OK;
 }
 
@@ -152,10 +170,11 @@ int achar__container_fill(achar_graph *g, achar_value target, const achar_value 
     container *c = value_container(target);
     if (count == 0)
         return ACHAR_OK;
-    int status = log_fill(g, target, count, opcode, offset);
+    bool together = c->count == 0 && c->born == g->log_count; /* with making it */
+    int status = log_fill(g, target, values, count, opcode, offset);
     if (status == ACHAR_OK &&
-        !(c->spare >= count && c->spare != CONTAINER_SPARE_LARGE && c->count != 0))
-        status = container_reserve(g, c, count);
+        (c->count == 0 || c->spare < count || c->spare == CONTAINER_SPARE_LARGE))
+        status = container_reserve(g, c, count, together && is_timed(g, values, count));
     if (status != ACHAR_OK)
         return status;
     memcpy(c->items + c->count, values, count * sizeof *values);
@@ -171,11 +190,16 @@ achar_value achar__frozen_new(achar_graph *g, int kind, const achar_value *items
         return value_make(kind, 0, NULL);
     if (count > SIZE_MAX / 2 / sizeof *items)
         return VALUE_NOTHING;
-    achar_value *copy = achar__arena_take(&g->arena, count * sizeof *copy);
-    if (copy == NULL)
+    bool timed = is_timed(g, items, count);
+    achar_value *slots = achar__arena_take(&g->arena, (timed + count) * sizeof *slots);
+    if (slots == NULL)
         return VALUE_NOTHING;
-    memcpy(copy, items, count * sizeof *copy);
-    return value_make(kind, count, copy);
+    if (timed)
+        slots[0] = (achar_value){.as = {.word = g->log_count}};
+    memcpy(slots + timed, items, count * sizeof *slots);
+    achar_value value = value_make(kind, count, slots + timed);
+    value.meta |= timed ? VALUE_TIMED : 0;
+    return value;
 }
 
 /* ---- objects ---- */

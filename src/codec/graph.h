@@ -15,10 +15,13 @@
  *     │ STR  │  11  │    ●────┼─▶ "hello world" in the input
  *     └──────┴──────┴─────────┘
  *
- * The log holds, in order, every effect that loading would have (value.h). A plain container that
- * is filled right after it was made needs no entry; one whose filling came after some other effect
- * does, since a call may have seen it empty. That is what FILL entries are, and why an empty
- * container remembers how long the log was when it was made ('born').
+ * The log holds, in order, every effect that loading would have (value.h). What matters to whoever
+ * replays it is what had happened when a container got its items. So an empty container remembers
+ * how long the log was when it was made ('born'). If it is filled before the log grows, making and
+ * filling are one, and it keeps that number; a filling after that, which a call may have come
+ * before, is a FILL entry of its own. Tuples and frozensets keep theirs as well. The number lies in
+ * a slot in front of the items, and only where it can matter: if it is not 0, and not all items are
+ * small values and spans.
  */
 #ifndef ACHAR_CODEC_GRAPH_H
 #define ACHAR_CODEC_GRAPH_H
@@ -31,7 +34,9 @@
 #include "base/arena.h"
 #include "base/table.h"
 
-/* The memo's own mark on a value that a GET has asked for. */
+/* Two bits beside the kind: a frozen value with 'born' in front of its items; and the memo's own mark
+ * on what a GET has asked for. */
+#define VALUE_TIMED   ((uint64_t)0x40)
 #define VALUE_FETCHED ((uint64_t)0x80)
 
 static inline achar_value value_make(int kind, uint64_t size, const void *pointer)
@@ -95,7 +100,7 @@ static inline bool kind_is_object(int kind)
 #define NO_ENTRY UINT64_MAX
 
 enum {
-    CONTAINER_SPARE_LARGE = 0x7fff, /* 'spare' of a container whose items are an arena block */
+    CONTAINER_SPARE_LARGE = 0x3fff, /* 'spare' of a container whose items are an arena block */
     CONTAINER_SMALL_COUNT = 1024,   /* up to here items lie in the arena itself */
 };
 
@@ -105,7 +110,8 @@ typedef struct container {
         uint64_t born; /* while count is 0: the log's length when it was made */
     };
     uint64_t count : 48; /* values: two for each pair of a dict */
-    uint64_t spare : 15; /* room behind them */
+    uint64_t spare : 14; /* room behind them */
+    uint64_t timed : 1;  /* 'born' is in front of them */
     uint64_t shared : 1; /* more than one thing refers to it */
 } container;
 
@@ -172,6 +178,17 @@ static inline container *value_container(achar_value value)
 static inline object *value_object(achar_value value)
 {
     return (object *)(uintptr_t)value.as.pointer;
+}
+
+/* How long the log was when a container or frozen value got the items that it had from the start; 0
+ * also where that cannot matter. */
+static inline uint64_t value_born(achar_value value)
+{
+    int kind = achar_kind(value);
+    if (kind_is_frozen(kind))
+        return value.meta & VALUE_TIMED ? ((const achar_value *)value.as.pointer)[-1].as.word : 0;
+    const container *c = value_container(value);
+    return c->count == 0 ? c->born : c->timed ? c->items[-1].as.word : 0;
 }
 
 /* The items of any container or frozen kind; '*count' in values. NULL and 0 for other kinds. */

@@ -166,14 +166,24 @@ static int read_name_line(reading *r, const uint8_t *at, size_t nbytes, achar_va
 
 /* ---- numbers ---- */
 
+/* A failure that shows the line which is no number: the start of it, in printable ASCII. */
+static int bad_number(reading *r, const char *what, const uint8_t *at, size_t nbytes)
+{
+    char shown[64];
+    size_t used = 0;
+    for (size_t i = 0; i < nbytes && used < sizeof shown - 8; i++)
+        used += (size_t)snprintf(shown + used, sizeof shown - used,
+                                 at[i] >= 0x20 && at[i] < 0x7f ? "%c" : "\\x%02x", at[i]);
+    return problem(r, ACHAR_E_NUMBER, "not %s: %.*s", what, (int)used, shown);
+}
+
 /* The line of INT (its two booleans apart) or LONG. Python's readers take more (hexadecimal,
  * octal), but not the same more, so that only the plain form has one meaning. */
 static int read_decimal(reading *r, const uint8_t *at, size_t nbytes, achar_value *value)
 {
     size_t sign = nbytes != 0 && (at[0] == '-' || at[0] == '+');
     if (!decode_is_decimal(at, nbytes) || (nbytes > sign + 1 && at[sign] == '0'))
-        return problem(r, ACHAR_E_NUMBER, "not a plain decimal integer: %.*s",
-                       (int)(nbytes < 40 ? nbytes : 40), (const char *)at);
+        return bad_number(r, "a plain decimal integer", at, nbytes);
     return achar__decimal_value(&r->graph->arena, at, nbytes, value);
 }
 
@@ -182,9 +192,7 @@ static int read_float(reading *r, const uint8_t *at, size_t nbytes, achar_value 
     double real;
     int status = ACHAR_OK;
     if (!achar__float_read(&r->graph->mem, at, nbytes, &real, &status))
-        return status != ACHAR_OK ? status
-                                  : problem(r, ACHAR_E_NUMBER, "not a decimal float: %.*s",
-                                            (int)(nbytes < 40 ? nbytes : 40), (const char *)at);
+        return status != ACHAR_OK ? status : bad_number(r, "a decimal float", at, nbytes);
     *value = value_float(real);
     return ACHAR_OK;
 }
@@ -194,8 +202,7 @@ static int read_index(reading *r, const uint8_t *at, size_t nbytes, uint64_t *in
 {
     int64_t number;
     if (!decode_decimal(at, nbytes, &number) || number < 0)
-        return problem(r, ACHAR_E_NUMBER, "not a memo index: %.*s",
-                       (int)(nbytes < 40 ? nbytes : 40), (const char *)at);
+        return bad_number(r, "a memo index", at, nbytes);
     *index = (uint64_t)number;
     return ACHAR_OK;
 }
@@ -312,8 +319,9 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
     achar_graph *const g = r->graph;
     const uint8_t *cursor = start;
     const uint8_t *end = input_end; /* or the frame's */
-    const uint8_t *at = start;      /* the opcode */
-    achar_value *top;               /* behind the last value */
+    bool in_frame = false;
+    const uint8_t *at = start; /* the opcode */
+    achar_value *top;          /* behind the last value */
     achar_value *limit;
     achar_value *fence; /* the last mark */
     achar_value value;
@@ -366,9 +374,10 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
 
         at = cursor;
         if (__builtin_expect(cursor == end, 0)) {
-            if (end == input_end)
+            if (!in_frame)
                 goto truncated;
             end = input_end; /* the frame is done */
+            in_frame = false;
             continue;
         }
         if (__builtin_expect(top == limit, 0)) {
@@ -835,7 +844,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             NEED(8);
             size = decode_uint8(cursor);
             cursor += 8;
-            if (end != input_end && cursor != end) {
+            if (in_frame && cursor != end) {
                 status = problem(r, ACHAR_E_FRAME, "a frame begins inside another");
                 goto fail;
             }
@@ -845,10 +854,11 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
                 goto fail;
             }
             end = cursor + size;
+            in_frame = true;
             continue;
         case OP_STOP:
             HAVE(1);
-            if (end != input_end && cursor != end) {
+            if (in_frame && cursor != end) {
                 status = problem(r, ACHAR_E_FRAME, "STOP before the end of its frame");
                 goto fail;
             }
@@ -868,10 +878,9 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
 
 truncated:
     /* either the input ends in the middle of this opcode, or only the frame does */
-    status = end == input_end
-                 ? problem(r, ACHAR_E_TRUNCATED, "the pickle ends %s",
-                           at == end ? "without STOP" : "inside this opcode's argument")
-                 : problem(r, ACHAR_E_FRAME, "the opcode's argument reaches past its frame");
+    status = in_frame ? problem(r, ACHAR_E_FRAME, "the opcode's argument reaches past its frame")
+                      : problem(r, ACHAR_E_TRUNCATED, "the pickle ends %s",
+                                at == end ? "without STOP" : "inside this opcode's argument");
     goto fail;
 underflow:
     status = problem(r, ACHAR_E_STACK,

@@ -14,13 +14,15 @@
  *     between any two opcodes. So is a call whose result was thrown away.
  *   - While the parts of entry k are written, nothing that comes after k is ('limit'): a list in a
  *     call's arguments gets only the items that it had then. The rest comes later, as a statement.
+ *     The same holds for what a container has from the start, and for tuples: what happened to
+ *     their items after they came together ('born', graph.h) waits until they are complete.
  *
  * Cycles. A list, dict or set is made empty, memoized, then filled, so it may contain itself. A
  * tuple or frozenset that can be reached from itself cannot: while one that is referred to twice is
- * being written, containers with parts of their own are only made ('pending'), and filled once it
+ * being written, containers that may lead back to it are only made ('pending'), and filled once it
  * is complete. This keeps the output linear in the graph, where pickling the tuple anew each time
- * it is met, as Python does, is not. The arguments of a call existed before anything that contains
- * the call, so they are a scope of their own, in which such waiting starts afresh.
+ * it is met, as Python does, is not. The parts of an entry existed before the tuple if the entry may
+ * go out within it, so they are a scope of their own, in which such waiting starts afresh.
  */
 #include <achar/build.h>
 #include <achar/write.h>
@@ -60,11 +62,10 @@ typedef struct step {
     uint64_t change; /* STEP_CONTENTS, STEP_CHANGES: the next change to look at */
 } step;
 
-/* Where containers wait for tuples: the whole pickle, or one call's operands. */
+/* Where containers wait for tuples: the whole pickle, or the parts of one entry. */
 typedef struct scope {
     size_t open_count;    /* shared tuples and frozensets being written */
     size_t pending_start; /* this scope's part of the pending containers */
-    uint64_t held_back;   /* changes before this entry wait too; 0: none */
 } scope;
 
 typedef struct writer {
@@ -207,7 +208,7 @@ static int recall(writer *w, achar_value value, uint64_t limit, bool *recalled)
     if (known == NULL)
         return ACHAR_OK;
     if (*known & MEMO_OPEN)
-        return unsupported(w, "a tuple, frozenset or set that contains itself");
+        return unsupported(w, "a tuple, frozenset or set that is needed before it is complete");
     *recalled = true;
     achar__output_get(&w->o, *known & MEMO_INDEX);
     if (!(*known & MEMO_PENDING) || current_scope(w)->open_count != 0)
@@ -239,8 +240,9 @@ static int begin_container(writer *w, achar_value value, uint64_t limit, bool re
     uint64_t change = achar__graph_first_change(w->graph, value);
     if (count == 0 && change == NO_ENTRY && !remember)
         return ACHAR_OK;
+    size_t first = first_count(w, value, change, count);
     bool waits =
-        current_scope(w)->open_count != 0 && !(change == NO_ENTRY && all_atoms(items, count));
+        current_scope(w)->open_count != 0 && value_born(value) >= limit && !all_atoms(items, first);
     if (remember || waits || has_later_change(w, change, limit)) {
         int status = achar__output_memoize(o, value);
         if (status != ACHAR_OK)
@@ -250,18 +252,13 @@ static int begin_container(writer *w, achar_value value, uint64_t limit, bool re
     if (!waits)
         return push(
             w, (step){.kind = STEP_CONTENTS, .value = value, .limit = limit, .change = change});
-    if (first_count(w, value, change, count) != 0) {
-        int status = grow(w, (void **)&w->pending, w->pending_count, &w->pending_capacity,
-                          sizeof *w->pending);
-        if (status != ACHAR_OK)
-            return status;
-        w->pending[w->pending_count++] = value;
-        *achar__table_find(&o->memo, value.meta, value.as.word) |= MEMO_PENDING;
-    }
-    for (; change != NO_ENTRY && change < limit; change = w->graph->log[change].next)
-        if (current_scope(w)->held_back <= change)
-            current_scope(w)->held_back = change + 1;
-    return ACHAR_OK;
+    int status =
+        grow(w, (void **)&w->pending, w->pending_count, &w->pending_capacity, sizeof *w->pending);
+    if (status != ACHAR_OK)
+        return status;
+    w->pending[w->pending_count++] = value;
+    *achar__table_find(&o->memo, value.meta, value.as.word) |= MEMO_PENDING;
+    return ACHAR_OK; /* its changes come after the tuple in the log as well */
 }
 
 /* A tuple or frozenset; below protocol 4 also a set: what must be complete when it is made. */
@@ -271,11 +268,14 @@ static int begin_frozen(writer *w, achar_value value, uint64_t limit, bool remem
     int kind = achar_kind(value);
     size_t count;
     const achar_value *items = value_items(value, &count);
+    uint64_t limit_of_items = limit;
     if (kind == ACHAR_TUPLE && count == 0) {
         achar__output_tuple_begin(o, 0);
         achar__output_tuple_end(o, 0);
         return ACHAR_OK;
     }
+    if (value_born(value) < limit)
+        limit_of_items = value_born(value);
     if (kind == ACHAR_SET) {
         /* All its fillings happen when it is made. Whoever would have seen it before finds it
          * open. */
@@ -283,6 +283,7 @@ static int begin_frozen(writer *w, achar_value value, uint64_t limit, bool remem
              change = w->graph->log[change].next) {
             if (w->graph->log[change].kind != ACHAR_EFFECT_FILL || change >= limit)
                 return unsupported(w, "a set that is changed after a call has seen it");
+            limit_of_items = change;
             if (achar__table_put(&w->absorbed, change, 0, 0, NULL) == NULL)
                 return achar__memory_status(o->mem);
         }
@@ -307,7 +308,7 @@ static int begin_frozen(writer *w, achar_value value, uint64_t limit, bool remem
                           .value = value,
                           .items = items,
                           .count = count,
-                          .limit = limit,
+                          .limit = limit_of_items,
                           .remember = remember});
 }
 
@@ -406,7 +407,11 @@ static uint8_t filling_opcode(int kind)
 static int push_change(writer *w, uint64_t index)
 {
     const log_entry *entry = &w->graph->log[index];
-    step s = {.kind = STEP_ITEMS, .entry = index, .limit = index, .count = entry->count};
+    step s = {.kind = STEP_ITEMS,
+              .entry = index,
+              .limit = index,
+              .count = entry->count,
+              .opens_scope = true};
     if (entry->kind == ACHAR_EFFECT_FILL) {
         s.items = value_container(entry->target)->items + entry->start;
         s.opcode = filling_opcode(achar_kind(entry->target));
@@ -436,11 +441,12 @@ static int run_contents(writer *w)
     count = first_count(w, s->value, change, count);
     if (count == 0)
         return ACHAR_OK;
+    uint64_t born = value_born(s->value);
     step items_step = {.kind = STEP_ITEMS,
                        .items = items,
                        .count = count,
                        .entry = NO_ENTRY,
-                       .limit = s->limit,
+                       .limit = born < s->limit ? born : s->limit,
                        .opcode = filling_opcode(achar_kind(s->value))};
     if (s->change == NO_ENTRY)
         pop(w); /* no changes: this step's place is free */
@@ -463,20 +469,23 @@ static int run_changes(writer *w)
         change = w->graph->log[change].next;
     if (change == NO_ENTRY || change >= s->limit)
         return pop(w);
-    scope *here = current_scope(w);
-    if (here->open_count != 0) {
-        for (; change != NO_ENTRY && change < s->limit; change = w->graph->log[change].next)
-            if (here->held_back <= change)
-                here->held_back = change + 1;
-        return pop(w);
-    }
     s->change = w->graph->log[change].next;
     return push_change(w, change);
 }
 
 /* ---- tuples, frozensets ---- */
 
-enum { FROZEN_ITEMS, FROZEN_PENDING, FROZEN_HELD_BACK };
+enum { FROZEN_ITEMS, FROZEN_PENDING };
+
+/* NO_ENTRY if there is none. */
+static uint64_t last_change(const writer *w, achar_value value)
+{
+    uint64_t last = NO_ENTRY;
+    for (uint64_t change = achar__graph_first_change(w->graph, value); change != NO_ENTRY;
+         change = w->graph->log[change].next)
+        last = change;
+    return last;
+}
 
 static void end_frozen(writer *w, const step *s)
 {
@@ -503,6 +512,8 @@ static int run_frozen(writer *w)
             return status;
     }
     if (s->stage == FROZEN_ITEMS) {
+        if (achar_kind(s->value) == ACHAR_SET && catch_up(w, last_change(w, s->value), &status))
+            return status;
         end_frozen(w, s);
         if (!s->remember)
             return pop(w);
@@ -514,21 +525,14 @@ static int run_frozen(writer *w)
         }
         s->stage = FROZEN_PENDING;
     }
-    scope *here = current_scope(w);
-    if (s->stage == FROZEN_PENDING) {
-        while (w->pending_count > here->pending_start) {
-            achar_value value = w->pending[--w->pending_count];
-            uint64_t *known = achar__table_find(&w->o.memo, value.meta, value.as.word);
-            if (*known & MEMO_PENDING) {
-                *known &= ~MEMO_PENDING;
-                return push(w, (step){.kind = STEP_FILL, .value = value, .limit = s->limit});
-            }
+    while (w->pending_count > current_scope(w)->pending_start) {
+        achar_value value = w->pending[--w->pending_count];
+        uint64_t *known = achar__table_find(&w->o.memo, value.meta, value.as.word);
+        if (*known & MEMO_PENDING) {
+            *known &= ~MEMO_PENDING;
+            return push(w, (step){.kind = STEP_FILL, .value = value, .limit = s->limit});
         }
-        s->stage = FROZEN_HELD_BACK;
     }
-    if (here->held_back != 0 && catch_up(w, here->held_back, &status))
-        return status;
-    here->held_back = 0;
     return pop(w);
 }
 
@@ -743,8 +747,7 @@ static int begin_object(writer *w, achar_value value, uint64_t limit, bool remem
     }
 
     uint64_t change = w->graph->log_count == 0 ? NO_ENTRY : o->first_change;
-    remember |= has_later_change(w, change, limit) ||
-                (change != NO_ENTRY && current_scope(w)->open_count != 0);
+    remember |= has_later_change(w, change, limit);
     if (change != NO_ENTRY || remember) {
         status = push(w, (step){.kind = STEP_CHANGES,
                                 .value = value,
