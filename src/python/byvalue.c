@@ -49,6 +49,14 @@ int byvalue_name(const byvalue_session *session, PyObject *obj, PyObject **modul
     return 1;
 }
 
+const char *byvalue_state_part(PyObject *obj, Py_ssize_t index)
+{
+    static const char *const of_function[] = {".__globals__", ".__closure__", ""};
+    if (PyFunction_Check(obj))
+        return index >= 0 && index < 3 ? of_function[index] : NULL;
+    return PyType_Check(obj) && index == 0 ? "" : NULL;
+}
+
 int byvalue_concerns(module_state *st, PyTypeObject *type)
 {
     return byvalue_reducer_of_type(st, type) != NULL;

@@ -49,6 +49,14 @@ int byvalue_concerns(module_state *st, PyTypeObject *type);
 int byvalue_reusable(const byvalue_session *session);
 
 /*
+ * byvalue_state_part() names, for error paths, a part of the state in a reduce tuple that
+ * byvalue_reduce() answered for 'obj': item 'index' of the tuple that the state is. ".__globals__",
+ * whose items are items; ".__closure__", whose items are pairs of index and contents; "": its keys
+ * are names of attributes. NULL: no name is better than the place in the tuple.
+ */
+const char *byvalue_state_part(PyObject *obj, Py_ssize_t index);
+
+/*
  * byvalue_refuse() raises PicklingError "<type> cannot be sent\n  why: <why>\n  do:  <remedy>". The
  * saver puts "<path>: " in front. Always -1.
  */

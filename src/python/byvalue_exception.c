@@ -8,7 +8,8 @@
  *
  * The call makes it with the __new__ of the C class it is made from; 'arguments' only for groups,
  * which need message and members there. The state is a dict of what is there: "args"; "fields", what the C class
- * keeps beside them (errno, filename, …); "dict" and "slots"; "cause", "context" and "suppress".
+ * keeps beside them (errno, filename, …); "__dict__"; "slots"; "__cause__", "__context__" and
+ * "__suppress_context__".
  * A class that says itself how it is pickled is believed. Tracebacks do not travel this way; their
  * text does, as achar.RemoteTraceback.
  */
@@ -195,11 +196,11 @@ done:
 static int put_links(PyObject *state, PyObject *obj)
 {
     PyBaseExceptionObject *exception = (PyBaseExceptionObject *)obj;
-    if (exception->cause && put(state, "cause", exception->cause) < 0)
+    if (exception->cause && put(state, "__cause__", exception->cause) < 0)
         return -1;
-    if (exception->context && put(state, "context", exception->context) < 0)
+    if (exception->context && put(state, "__context__", exception->context) < 0)
         return -1;
-    if (exception->suppress_context && put(state, "suppress", Py_True) < 0)
+    if (exception->suppress_context && put(state, "__suppress_context__", Py_True) < 0)
         return -1;
     return 0;
 }
@@ -228,7 +229,7 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
     if (!state || put(state, "args", exception->args) < 0)
         goto fail;
     if (exception->dict && PyDict_GET_SIZE(exception->dict) &&
-        put(state, "dict", exception->dict) < 0)
+        put(state, "__dict__", exception->dict) < 0)
         goto fail;
     if (put_fields(state, obj) < 0 || put_slots(st, state, obj) < 0 || put_links(state, obj) < 0)
         goto fail;
@@ -316,10 +317,10 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
     PyObject *own_args = PyDict_GetItemString(state, "args");
     PyObject *fields = PyDict_GetItemString(state, "fields");
     PyObject *slots = PyDict_GetItemString(state, "slots");
-    PyObject *dict = PyDict_GetItemString(state, "dict");
-    PyObject *cause = PyDict_GetItemString(state, "cause");
-    PyObject *context = PyDict_GetItemString(state, "context");
-    PyObject *suppress = PyDict_GetItemString(state, "suppress");
+    PyObject *dict = PyDict_GetItemString(state, "__dict__");
+    PyObject *cause = PyDict_GetItemString(state, "__cause__");
+    PyObject *context = PyDict_GetItemString(state, "__context__");
+    PyObject *suppress = PyDict_GetItemString(state, "__suppress_context__");
     if ((own_args && !PyTuple_Check(own_args)) || (fields && !PyDict_CheckExact(fields)) ||
         (slots && !PyDict_CheckExact(slots)) || (dict && !PyDict_CheckExact(dict)) ||
         (cause && !PyExceptionInstance_Check(cause)) ||

@@ -16,28 +16,18 @@
 #include <sys/types.h>
 
 /* Of each there is a member in state.def: byvalue_str_NAME an interned str, v1_NAME a function. */
+// clang-format off
 #define BYVALUE_STRINGS(X)                                                                         \
-    X(__annotate__)                                                                                \
-    X(__annotations__)                                                                             \
-    X(__builtins__)                                                                                \
-    X(__defaults__)                                                                                \
-    X(__dict__)                                                                                    \
-    X(__doc__)                                                                                     \
-    X(__func__)                                                                                    \
-    X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__) X(__package__) X(__path__)    \
-        X(__qualname__) X(__reduce__) X(__reduce_ex__) X(__setstate__) X(__slots__)                \
-            X(__type_params__)
+    X(__annotate__) X(__annotations__) X(__builtins__) X(__defaults__) X(__dict__) X(__doc__) X(__func__)\
+    X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__) X(__package__)                \
+    X(__path__) X(__qualname__) X(__reduce__) X(__reduce_ex__) X(__setstate__)                     \
+    X(__slots__) X(__type_params__)
 #define BYVALUE_V1(X)                                                                              \
-    X(code)                                                                                        \
-    X(function)                                                                                    \
-    X(function_state)                                                                              \
-    X(cell)                                                                                        \
-    X(cell_state)                                                                                  \
-    X(method)                                                                                      \
-    X(module)                                                                                      \
-    X(new_module) X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state)     \
-        X(exception) X(exception_state) X(property_) X(memory) X(dict_view) X(typevar)             \
-            X(lru_cache) X(attribute)
+    X(code) X(function) X(function_state) X(cell) X(cell_state) X(method) X(module) X(new_module)  \
+    X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state) X(exception)      \
+    X(exception_state) X(property_) X(memory) X(dict_view) X(typevar) X(lru_cache)                 \
+    X(attribute)
+// clang-format on
 
 struct code_facts;
 

@@ -54,6 +54,17 @@ static int is_instance_state(const saver *s, Py_ssize_t depth)
                          saver_reduce_part_of(&s->frames[depth - 1]) == SAVER_PART_STATE);
 }
 
+/* The name of what a function or class by value is writing of its state, a tuple; NULL if none. */
+static const char *byvalue_part(const saver *s, Py_ssize_t depth)
+{
+    if (!s->superset || depth < 0 || depth + 1 >= s->depth ||
+        s->frames[depth].kind != FRAME_REDUCE || !s->frames[depth].obj ||
+        saver_reduce_part_of(&s->frames[depth]) != SAVER_PART_STATE ||
+        s->frames[depth + 1].kind != FRAME_TUPLE)
+        return NULL;
+    return byvalue_state_part(s->frames[depth].obj, s->frames[depth + 1].position - 1);
+}
+
 /* Is the frame's part already named by what the next frames add? */
 static PyObject *describe_reduce(const saver *s, Py_ssize_t depth)
 {
@@ -65,6 +76,8 @@ static PyObject *describe_reduce(const saver *s, Py_ssize_t depth)
     case SAVER_PART_ARGUMENTS:
         return PyUnicode_FromString(".__reduce__()[1]");
     case SAVER_PART_STATE:
+        if (byvalue_part(s, depth))
+            return PyUnicode_FromString(byvalue_part(s, depth));
         if (next && (next->kind == FRAME_DICT ||
                      (next->kind == FRAME_TUPLE && next->size == 2 && depth + 2 < s->depth &&
                       s->frames[depth + 2].kind == FRAME_DICT)))
@@ -86,6 +99,10 @@ static PyObject *describe_part(const saver *s, Py_ssize_t depth)
     case FRAME_TUPLE:
         if (depth == 0 && s->options->root_items)
             return PyUnicode_FromString(""); /* the name of the item stands at the start */
+        if (byvalue_part(s, depth - 1))
+            return PyUnicode_FromString(""); /* so does the name of a part of the state */
+        if (byvalue_part(s, depth - 2) && strcmp(byvalue_part(s, depth - 2), ".__closure__") == 0)
+            return PyUnicode_FromFormat("[%zd].cell_contents", (frame->position - 1) / 2);
         if (is_instance_state(s, depth) && depth + 1 < s->depth &&
             s->frames[depth + 1].kind == FRAME_DICT)
             return PyUnicode_FromString("");
@@ -95,7 +112,9 @@ static PyObject *describe_part(const saver *s, Py_ssize_t depth)
         return PyUnicode_FromFormat("[%zd]", frame->position - 1);
     case FRAME_DICT:
         if (frame->held[0])
-            return describe_key(frame->held[0], is_instance_state(s, depth));
+            return describe_key(frame->held[0], byvalue_part(s, depth - 2)
+                                                    ? *byvalue_part(s, depth - 2) == 0
+                                                    : is_instance_state(s, depth));
         break;
     case FRAME_DICT_ITEMS:
         if (frame->held[0])

@@ -158,7 +158,7 @@ def builtin_exceptions():
     def state(e):
         names = (
             "args errno strerror filename filename2 characters_written name path msg name_from lineno offset text"
-            " end_lineno end_offset print_file_and_line encoding start end reason value code __notes__"
+            " end_lineno end_offset print_file_and_line encoding object start end reason value code __notes__"
         )
         found = {name: getattr(e, name, "absent") for name in names.split()}
         return found, str(e)

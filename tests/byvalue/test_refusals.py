@@ -96,6 +96,43 @@ def test_captured_by_a_function():
         dumps(lambda: lock)
 
 
+def path_of(obj):
+    with pytest.raises(pickle.PicklingError) as caught:
+        dumps(obj)
+    return str(caught.value).partition(": ")[0]
+
+
+class Client:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+def test_path_to_the_culprit():
+    client = Client()
+    free = eval("lambda: (client, other)", {"client": client, "other": 1, "__name__": "__main__"})
+    assert path_of(free) == "obj.__globals__['client'].lock"
+    first, lock = [1], threading.Lock()
+    assert path_of(lambda: (first, lock)) == "obj.__closure__[1].cell_contents"
+    assert path_of(lambda: (first, [1, (2, client)])) == "obj.__closure__[0].cell_contents.lock"
+    assert path_of(lambda a=(1, client): a) == "obj.__defaults__[0][1].lock"
+
+    class C:
+        table = {"k": [client]}
+
+        def method(self):
+            return lock
+
+    assert path_of(C) == "obj.table['k'][0].lock"
+    del C.table
+    assert path_of([C]) == "obj[0].method.__closure__[0].cell_contents"
+    e = ValueError("x", client)
+    assert path_of(e) == "obj.args[1].lock"
+    cause = KeyError()
+    cause.__cause__ = e
+    cause.note = 1
+    assert path_of(cause) == "obj.__cause__.args[1].lock"
+
+
 def test_subclass_that_knows_better_is_believed():
     class Portable(queue.Queue):
         def __reduce__(self):
@@ -204,7 +241,7 @@ def test_another_build():
         ("exception", int),
         ("exception", 3),
         ("exception_state", 3, {}),
-        ("exception_state", ValueError(), {"cause": 3}),
+        ("exception_state", ValueError(), {"__cause__": 3}),
         ("exception_state", ValueError(), {"args": 3}),
         ("property_", int, 1, 2, 3, 4),
         ("memory", b"", 3, ()),
