@@ -206,8 +206,9 @@ static int remember_v1_name(module_state *st, const char *name)
 
 static int add_v1_functions(PyObject *module, module_state *st)
 {
-    PyMethodDef *const tables[] = {byvalue_v1_code, byvalue_v1_function,  byvalue_v1_class,
-                                   byvalue_v1_enum, byvalue_v1_exception, byvalue_v1_small};
+    PyMethodDef *const tables[] = {byvalue_v1_code,  byvalue_v1_function, byvalue_v1_module,
+                                   byvalue_v1_class, byvalue_v1_enum,     byvalue_v1_exception,
+                                   byvalue_v1_small};
     st->byvalue_v1 = PyModule_New("achar._v1");
     st->byvalue_v1_names = PyDict_New();
     if (!st->byvalue_v1 || !st->byvalue_v1_names)

@@ -170,6 +170,16 @@ int byvalue_identity_known(module_state *st, PyObject *obj, int *at_home);
 /* Gives 'obj', which was rebuilt here, the id that it came with. */
 int byvalue_identity_adopt(module_state *st, PyObject *id, PyObject *obj);
 
+/* ---- modules (byvalue_module.c) ---- */
+
+/*
+ * byvalue_submodules() is a tuple of the submodules that code with these names reads from packages
+ * among its globals (a dict or NULL) and in its closure (a tuple of cells or NULL); None if none.
+ */
+PyObject *byvalue_submodules(PyObject *globals, PyObject *closure, PyObject *names);
+/* Gives a globals dict the __builtins__ of this process if it has none. 0 or -1. */
+int byvalue_give_builtins(module_state *st, PyObject *globals);
+
 /* ---- helpers ---- */
 
 /* None, bool, int, float, complex, str, bytes, …: has no parts, cannot refer to anything. */
@@ -205,7 +215,7 @@ int byvalue_names_exec(PyObject *module, module_state *st);
 int byvalue_exception_exec(PyObject *module, module_state *st);
 
 /* The tables of achar._v1's functions, one per file; the format (byvalue.c puts them together). */
-extern PyMethodDef byvalue_v1_code[], byvalue_v1_function[], byvalue_v1_class[], byvalue_v1_enum[],
-    byvalue_v1_exception[], byvalue_v1_small[];
+extern PyMethodDef byvalue_v1_code[], byvalue_v1_function[], byvalue_v1_module[],
+    byvalue_v1_class[], byvalue_v1_enum[], byvalue_v1_exception[], byvalue_v1_small[];
 
 #endif
