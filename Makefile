@@ -1,7 +1,7 @@
 # The front door: `make demo` and `make test` install what is missing, build, and run.
 #
 #   make build      the library, build/achar, and achar for .venv/bin/python
-#   make demo       achar at work
+#   make demo       achar at work, in C and in Python
 #   make test       every test
 #   make bench      docs/benchmarks, measured anew on this machine
 #   make lint       formatting, Python lint, include directions
@@ -31,6 +31,12 @@ build: $(BUILD)/build.ninja
 	@meson install -C $(BUILD) --no-rebuild --only-changed --quiet
 
 demo: build $(VENV)/.has-demo
+	@echo "== in C, no Python: examples/pickle_dict.c"
+	@$(BUILD)/examples/pickle_dict $(BUILD)/planets.pickle
+	@echo
+	@echo "== in Python: pickle.loads of the same bytes"
+	@python examples/show_pickle.py $(BUILD)/planets.pickle
+	@echo
 	@echo "== in Python: examples/index_sources.py"
 	@python examples/index_sources.py --files $(DEMO_FILES)
 

@@ -1,5 +1,8 @@
 """`make demo`, smaller: what it prints is true, and the inputs that fail on purpose do."""
 
+import io
+import os
+import pickletools
 import re
 import subprocess
 import sys
@@ -19,6 +22,20 @@ def output():
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_python_reads_what_c_wrote_and_prints_the_same(output):
+    in_c, in_python = output.split("== in Python: pickle.loads of the same bytes\n")
+    read_back = in_c.split("read back:\n")[1].strip().splitlines()
+    assert in_python.split("\n\n")[0].splitlines() == read_back
+    assert [line.split(" = ")[0] for line in read_back] == ["earth", "venus", "orbit"]
+
+
+def test_the_disassembly_is_pickletools(output):
+    pickled = (ROOT / os.environ.get("BUILD", "build") / "planets.pickle").read_bytes()
+    text = io.StringIO()
+    pickletools.dis(pickled, text)
+    assert text.getvalue() in output
 
 
 @pytest.mark.parametrize(
