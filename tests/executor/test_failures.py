@@ -60,10 +60,9 @@ FAILURES = {
     ),
     "stack overflow": (
         "def fail(_):\n"
-        "    import ctypes\n"
-        "    sys.setrecursionlimit(1 << 30)\n"
-        "    callback = ctypes.CFUNCTYPE(ctypes.c_int)\n"
-        "    recurse = callback(lambda: recurse())\n"
+        "    import resource\n"
+        "    resource.setrlimit(resource.RLIMIT_STACK, (65536, -1))\n"
+        "    def recurse(_=0): return sorted([0], key=recurse)\n"
         "    recurse()",
         "type(error) is achar.WorkerDied and error.signal == 'SIGSEGV'",
     ),
