@@ -3,6 +3,7 @@
     python bench/codec                     measure with this interpreter, write results as JSON
     python bench/codec --quick             the same in seconds, with tiny data: does it work at all?
     python bench/codec --only ints,set     some cases
+    python bench/codec --check             only the proof that everyone gives back what they were given
     python bench/codec report FILE...      results to docs/benchmarks/codec.md and pictures
 
 How it measures is in timing.py, who takes part in contestants.py, what in cases.py, and what the
@@ -25,6 +26,7 @@ import report
 from cases import CASES, Case
 from contestants import BASELINE, FLOOR, PROTOCOL, SUBJECT, gather
 from equality import difference
+from runner import Runner
 from timing import ratio, run_rounds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,54 +76,48 @@ def summarize(seconds):
     return figures
 
 
+def run_direction(direction, case_name, names, options):
+    timers = {name: Runner(name, case_name, direction, options.quick) for name in names}
+    try:
+        return summarize(run_rounds(timers, options.rounds, options.seconds))
+    finally:
+        for timer in timers.values():
+            timer.close()
+
+
 def measure_case(case, contestants, options):
-    obj = case.build(options.quick)
+    obj = case.build(options.quick or options.check)
     prepared, refused = prepare(case, obj, contestants)
-    present = [contestant for contestant in contestants if contestant.name in prepared]
-    buffers = prepared[BASELINE][1]
     result = {"name": case.name, "what": case.what, "refused": refused}
     result["nbytes"] = {
-        name: len(dumped) + sum(buffer.raw().nbytes for buffer in buffers or ())
-        for name, (dumped, buffers) in prepared.items()
+        name: len(data) + sum(buffer.raw().nbytes for buffer in buffers or ())
+        for name, (data, buffers) in prepared.items()
         if name != FLOOR
     }
-    timers = {
-        contestant.name: contestant.timer("dumps", obj=obj, buffers=buffers)
-        for contestant in present
-        if contestant.name != FLOOR
-    }
-    result["dumps"] = summarize(run_rounds(timers, options.rounds, options.seconds))
-    del obj, timers
-    timers = {}
-    for contestant in present:
-        data, buffers = prepared[contestant.name]
-        timers[contestant.name] = contestant.timer("loads", data=data, buffers=buffers)
-    result["loads"] = summarize(run_rounds(timers, options.rounds, options.seconds))
+    if options.check:
+        return result
+    names = list(prepared)
+    del obj, prepared
+    result["dumps"] = run_direction("dumps", case.name, [name for name in names if name != FLOOR], options)
+    result["loads"] = run_direction("loads", case.name, names, options)
     return result
 
 
-def measure_performance(benchmark, name, contestants, options):
+def measure_performance(name, contestants, options):
     """One benchmark of pyperformance, in its one direction."""
-    direction, table = ("dumps", performance.DUMPS) if name in performance.DUMPS else ("loads", performance.LOADS)
-    function, data_names = table[name]
-    objects = performance.objects(benchmark, data_names)
-
-    prepare(Case(name, "", None), objects, [c for c in contestants if c.is_pickle or c.name == FLOOR])
-    timers = {}
-    for contestant in contestants:
-        if contestant.name == FLOOR and direction == "dumps":
-            continue
-        timer = performance.timer(benchmark, function, contestant)
-        if timer:
-            timers[contestant.name] = timer
-    figures = summarize(run_rounds(timers, options.rounds, options.seconds))
-    return {
+    direction = performance.BENCHMARKS[name][0]
+    able = [one for one in contestants if one.is_pickle or one.name == FLOOR]
+    prepare(Case(name, "", None), performance.objects(name), able)
+    names = [one.name for one in able if one.name != FLOOR or direction == "loads"]
+    result = {
         "name": name,
         "what": f"pyperformance's benchmark {name}: one round of its loop",
         "nbytes": {},
-        "refused": {c.name: "takes other arguments" for c in contestants if c.name not in timers and c.name != FLOOR},
-        direction: figures,
+        "refused": {one.name: "takes other arguments" for one in contestants if one not in able},
     }
+    if not options.check:
+        result[direction] = run_direction(direction, name, names, options)
+    return result
 
 
 def machine():
@@ -154,14 +150,14 @@ def commit():
 
 
 def measure(options):
-    contestants, absent = gather(ROOT / "build" / "bench")
-    benchmark = performance.find_benchmark()
+    contestants, absent = gather()
+    benchmarks = list(performance.BENCHMARKS) if performance.find_benchmark() else []
     wanted = options.only.split(",") if options.only else None
-    names = [case.name for case in CASES] + [*performance.DUMPS, *performance.LOADS]
+    names = [case.name for case in CASES] + benchmarks
     unknown = set(wanted or ()) - set(names)
     if unknown:
         sys.exit(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    if benchmark is None:
+    if not benchmarks:
         absent["pyperformance"] = "its benchmarks are not installed"
     for name, why in absent.items():
         print(f"without {name}: {why}")
@@ -174,12 +170,13 @@ def measure(options):
         result = measured()
         gc.collect()
         results.append(result)
-        print(report.progress_line(result, judged=not options.quick), flush=True)
+        if not options.check:
+            print(report.progress_line(result, judged=not options.quick), flush=True)
 
     for case in CASES:
         run(case.name, lambda case=case: measure_case(case, contestants, options))
-    for name in [*performance.DUMPS, *performance.LOADS] if benchmark else ():
-        run(name, lambda name=name: measure_performance(benchmark, name, contestants, options))
+    for name in benchmarks:
+        run(name, lambda name=name: measure_performance(name, contestants, options))
 
     return {
         "python": platform.python_version(),
@@ -199,6 +196,7 @@ def measure(options):
 def main():
     parser = argparse.ArgumentParser(prog="bench/codec", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny data, one round")
+    parser.add_argument("--check", action="store_true", help="time nothing; tiny data")
     parser.add_argument("--only", help="these cases, separated by commas")
     parser.add_argument("--rounds", type=int, help="how often each contestant is timed (21)")
     parser.add_argument("--seconds", type=float, help="the least that one timing takes (0.02)")
@@ -216,6 +214,9 @@ def main():
     options.rounds = options.rounds or (1 if options.quick else 21)
     options.seconds = options.seconds if options.seconds is not None else (0 if options.quick else 0.02)
     results = measure(options)
+    if options.check:
+        print(f"{len(results['cases'])} cases: achar.pickle's bytes are _pickle's, and all load to equal objects")
+        return
     out = options.out or ROOT / "build" / "bench" / f"codec-{results['python']}{'-quick' if options.quick else ''}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=1) + "\n")

@@ -7,13 +7,9 @@ unless the case is about sharing.
 import collections
 import dataclasses
 import datetime
+import importlib.util
 import random
 from collections.abc import Callable
-
-try:
-    import numpy
-except ImportError:
-    numpy = None
 
 START = datetime.datetime(2026, 1, 31, 12, 30, 15, 250_000)
 SECOND = datetime.timedelta(seconds=1)
@@ -129,6 +125,12 @@ def datetimes(count):
     return [START + i * 977 * SECOND for i in range(count)]
 
 
+def array(count):
+    import numpy  # here, so that the other cases have a process without it
+
+    return numpy.arange(float(count))
+
+
 @dataclasses.dataclass
 class Case:
     name: str
@@ -164,9 +166,9 @@ CASES = [
     Case("datetimes", "10,000 datetimes", datetimes, 10_000, 20),
 ]  # fmt: skip
 
-if numpy is not None:
+if importlib.util.find_spec("numpy"):
     CASES += [
-        Case("array in band", "a numpy array of 1,000,000 float64", lambda n: numpy.arange(float(n)), 1_000_000, 1000),
-        Case("array out of band", "the same, its memory as a buffer beside the pickle",
-             lambda n: numpy.arange(float(n)), 1_000_000, 1000, out_of_band=True),
+        Case("array in band", "a numpy array of 1,000,000 float64", array, 1_000_000, 1000),
+        Case("array out of band", "the same, its memory as a buffer beside the pickle", array, 1_000_000, 1000,
+             out_of_band=True),
     ]  # fmt: skip

@@ -6,12 +6,14 @@ have it: enabled, and paused only by those that pause it themselves.
 
 import dataclasses
 import importlib
-import importlib.metadata
 import itertools
-
-from timing import clock
+import time
+from pathlib import Path
 
 PROTOCOL = 5
+
+# The thread's CPU time, the kernel's part included: what else the machine does is not counted.
+clock = time.thread_time
 
 
 @dataclasses.dataclass
@@ -75,12 +77,12 @@ def make_superset():
     return pickle_like("achar", importlib.import_module("achar"))
 
 
-def make_floor(folder):
+def make_floor():
     """The floor of loads; its dumps is how the pickle is prepared, and is not timed."""
     from floor.build import load_floor
     from floor.describe import describe
 
-    floor = load_floor(folder)
+    floor = load_floor(Path(__file__).resolve().parents[2] / "build" / "bench")
     pickle = importlib.import_module("_pickle")
 
     def dumps(obj, protocol, **options):
@@ -109,15 +111,16 @@ def make_pyfory():
     pyfory = importlib.import_module("pyfory")
     # Python's own types, shared references as pickle has them, any class: what it offers in pickle's place.
     fory = pyfory.Fory(xlang=False, ref=True, strict=False)
-    return plain("pyfory", fory.dumps, fory.loads, importlib.metadata.version("pyfory"))
+    return plain("pyfory", fory.dumps, fory.loads, pyfory.__version__)
 
 
 def make_larch():
     larch = importlib.import_module("larch.pickle")
-    return plain("larch", larch.dumps, larch.loads, importlib.metadata.version("larch-pickle"))
+    return plain("larch", larch.dumps, larch.loads, larch.__version__)
 
 
 BASELINE, SUBJECT, FLOOR = "_pickle", "achar.pickle", "floor"
+OWN = {BASELINE: make_standard, SUBJECT: make_strict, "achar": make_superset, FLOOR: make_floor}
 PEERS = {
     "marshal": make_marshal,
     "msgspec": make_msgspec,
@@ -125,11 +128,12 @@ PEERS = {
     "pyfory": make_pyfory,
     "larch": make_larch,
 }
+CONTESTANTS = {**OWN, **PEERS}
 
 
-def gather(build_folder):
+def gather():
     """(contestants, absent): a list, and {name: why it is not here} for peers that are not installed."""
-    contestants = [make_standard(), make_strict(), make_superset(), make_floor(build_folder)]
+    contestants = [make() for make in OWN.values()]
     absent = {}
     for name, make in PEERS.items():
         try:

@@ -4,25 +4,24 @@ They are taken from the installed package. Each calls dumps or loads of the modu
 pickle's arguments; so who takes other arguments does not take part.
 """
 
+import functools
 import importlib.util
 import types
 from pathlib import Path
 
-from contestants import PROTOCOL
-from timing import clock
+from contestants import PROTOCOL, clock
 
-# name of the benchmark: (its function, its data)
-DUMPS = {
-    "pickle": ("bench_pickle", ("DICT", "TUPLE", "DICT_GROUP")),
-    "pickle_list": ("bench_pickle_list", ("LIST",)),
-    "pickle_dict": ("bench_pickle_dict", ("MICRO_DICT",)),
-}
-LOADS = {
-    "unpickle": ("bench_unpickle", ("DICT", "TUPLE", "DICT_GROUP")),
-    "unpickle_list": ("bench_unpickle_list", ("LIST",)),
+# name of the benchmark: (direction, its function, its data)
+BENCHMARKS = {
+    "pickle": ("dumps", "bench_pickle", ("DICT", "TUPLE", "DICT_GROUP")),
+    "pickle_list": ("dumps", "bench_pickle_list", ("LIST",)),
+    "pickle_dict": ("dumps", "bench_pickle_dict", ("MICRO_DICT",)),
+    "unpickle": ("loads", "bench_unpickle", ("DICT", "TUPLE", "DICT_GROUP")),
+    "unpickle_list": ("loads", "bench_unpickle_list", ("LIST",)),
 }
 
 
+@functools.cache
 def find_benchmark():
     """The module bm_pickle; None where pyperformance is not installed."""
     package = importlib.util.find_spec("pyperformance")
@@ -36,14 +35,13 @@ def find_benchmark():
     return module
 
 
-def objects(benchmark, names):
-    return [getattr(benchmark, name) for name in names]
+def objects(name):
+    return [getattr(find_benchmark(), attribute) for attribute in BENCHMARKS[name][2]]
 
 
-def timer(benchmark, function, contestant):
-    """Like Contestant.timer, by the benchmark's own function; None if it cannot use the contestant."""
-    if not (contestant.is_pickle or contestant.name == "floor"):
-        return None
+def timer(name, contestant):
+    """Like Contestant.timer, by the benchmark's own function."""
+    function = getattr(find_benchmark(), BENCHMARKS[name][1])
     module = types.SimpleNamespace(dumps=contestant.names["dumps"], loads=contestant.names["loads"])
     options = types.SimpleNamespace(protocol=PROTOCOL)
-    return lambda loops: getattr(benchmark, function)(loops, module, options)
+    return lambda loops: function(loops, module, options)

@@ -187,10 +187,11 @@ objects: same count, final sizes, by the cheapest calls of CPython's interface
 ([floor.c](../../bench/codec/floor/floor.c) says what is counted and why). The column
 "`achar.pickle` / floor" is how many times as long achar takes; 1.0 would mean that reading the bytes is free.
 
-**Method.** In every round each contestant runs once, in turning order; one timing is a loop of at least
-20 ms of the thread's CPU time; the ratio is the median of the rounds' ratios. The time to free the result of a loads is part of
-its loop, for the floor too. The garbage collector is enabled, as for users; achar and the floor pause it inside a
-loads themselves. The last five cases are pyperformance's own benchmark functions, unchanged.
+**Method.** Each contestant has a process of its own for each case and direction, in which nothing else
+has run. In every round each of them times one loop, of at least 20 ms of the thread's CPU time, in turning
+order; the ratio is the median of the rounds' ratios. The time to free what loads made is part of its loop,
+for the floor too. The garbage collector is enabled, as for users; achar and the floor pause it inside a loads
+themselves. The last five cases are pyperformance's own benchmark functions, unchanged.
 
 """
 

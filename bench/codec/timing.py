@@ -4,12 +4,7 @@ A contestant's figure is the median of its rounds; its ratio to another is the m
 ratios, each of two measurements made within a second of one another.
 """
 
-import gc
 import statistics
-import time
-
-# The thread's CPU time, the kernel's part included: what else the machine does is not counted.
-clock = time.thread_time
 
 
 def calibrate(timer, least_seconds):
@@ -29,7 +24,6 @@ def run_rounds(timers, rounds, least_seconds):
     order = list(timers)
     for _ in range(rounds):
         for name in order:
-            gc.collect()
             seconds[name].append(timers[name](loops[name]) / loops[name])
         order.append(order.pop(0))
     return seconds

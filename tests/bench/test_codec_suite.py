@@ -1,7 +1,9 @@
 """The codec benchmark works: on tiny data, whatever peers are installed. What is slow is not judged here."""
 
+import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = ROOT / "bench" / "codec"
 TIME_LIMIT_S = 240
+MEASURED = ["None", "slotted dataclasses", "set", "nested", "array out of band", "pickle_list", "unpickle"]
 
 
 def run(*arguments, check=True):
@@ -32,31 +35,37 @@ def run_inside(code, tmp_path, **kwargs):
     return run(script, **kwargs)
 
 
+def test_in_every_case_the_bytes_are_those_of_pickle_and_load_to_equal_objects():
+    done = run(SUITE, "--check")
+    count = re.search(r"^(\d+) cases: ", done.stdout, re.MULTILINE)
+    assert int(count[1]) >= 18, done.stdout
+
+
 @pytest.fixture(scope="module")
 def results_path(tmp_path_factory):
+    """Results of a quick run of MEASURED, as far as what they need is installed."""
+    here = [name for name in MEASURED if "pickle" not in name or importlib.util.find_spec("pyperformance")]
     path = tmp_path_factory.mktemp("bench") / "results.json"
-    run(SUITE, "--quick", "--out", path)
+    run(SUITE, "--quick", "--only", ",".join(here), "--out", path)
     return path
 
 
-def test_every_case_is_measured_in_both_directions(results_path):
+def test_every_contestant_has_figures_or_a_reason_why_not(results_path):
     results = json.loads(results_path.read_text())
     cases = {case["name"]: case for case in results["cases"]}
-    assert {"None", "request", "records", "slotted dataclasses", "set", "nested", "bytes", "datetimes"} <= set(cases)
+    assert {"None", "slotted dataclasses", "set", "nested", "array out of band"} <= set(cases)
     for case in cases.values():
         directions = [direction for direction in ("dumps", "loads") if direction in case]
-        assert directions, case["name"]
-        if not case["name"].startswith(("pickle", "unpickle")):  # pyperformance's have one each
-            assert directions == ["dumps", "loads"]
+        one_way = {"pickle_list": ["dumps"], "unpickle": ["loads"]}
+        assert directions == one_way.get(case["name"], ["dumps", "loads"])
         for direction in directions:
             for name in ("_pickle", "achar.pickle", "achar"):
                 assert case[direction][name]["seconds"] > 0
             assert case[direction]["_pickle"]["ratio"] == 1
+            for name in set(results["versions"]) - {"floor"}:
+                assert name in case[direction] or case["refused"][name]
         if "loads" in case:
             assert case["loads"]["achar.pickle"]["floors"] > 0
-        # whoever is in the run has figures, or a reason why not
-        for name in set(results["versions"]) - {"floor"}:
-            assert name in case[directions[0]] or case["refused"][name]
 
 
 def test_the_table_says_what_is_met_and_what_is_not(results_path, tmp_path):
@@ -66,7 +75,7 @@ def test_the_table_says_what_is_met_and_what_is_not(results_path, tmp_path):
     for case in cases.values():
         for direction in ("dumps", "loads"):
             if direction in case:
-                case[direction]["achar.pickle"]["ratio"] = 3.0
+                case[direction]["achar.pickle"]["ratio"] = 5.0
         if "loads" in case:
             case["loads"]["achar.pickle"]["floors"] = 1.1
     cases["set"]["dumps"]["achar.pickle"]["ratio"] = 1.04
@@ -207,7 +216,7 @@ def test_nothing_is_timed_that_is_wrong(sabotage, complaint, tmp_path):
         f"""
         import pickle, runpy
         import contestants
-        make = contestants.make_strict
+        make = contestants.OWN["achar.pickle"]
 
         def sabotaged():
             contestant = make()
@@ -215,7 +224,7 @@ def test_nothing_is_timed_that_is_wrong(sabotage, complaint, tmp_path):
             {sabotage}
             return contestant
 
-        contestants.make_strict = sabotaged
+        contestants.OWN["achar.pickle"] = sabotaged
         sys.argv = ["bench/codec", "--quick", "--only", "shared strings", "--out", FOLDER + "/results.json"]
         runpy.run_path({str(SUITE)!r}, run_name="__main__")
         """,

@@ -29,22 +29,33 @@ class Node:
 
 
 def text_node(text):
-    # CPython shares the strings of no or one Latin-1 character: they are looked up, not made.
-    return Node("ASCII" if text.isascii() and len(text) > 1 else "UTF8", text.encode("utf-8", "surrogatepass"))
+    if text == "" or (len(text) == 1 and text <= "\xff"):
+        return Node("SHARED", text)
+    return Node("ASCII" if text.isascii() else "UTF8", text.encode("utf-8", "surrogatepass"))
+
+
+def bytes_node(value):
+    return Node("SHARED" if len(value) < 2 else "BYTES", value)
 
 
 def int_node(number):
+    if -5 <= number <= 256:
+        return Node("SHARED", number)
     if -(2**63) <= number < 2**63:
         return Node("INT", number)
     return Node("BIG", number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True))
 
 
+def text_of(node):
+    return node.value if isinstance(node.value, str) else node.value.decode("utf-8", "surrogatepass")
+
+
 SIMPLE = {
-    "NONE": lambda _: Node("NONE"),
-    "NEWTRUE": lambda _: Node("TRUE"),
-    "NEWFALSE": lambda _: Node("FALSE"),
+    "NONE": lambda _: Node("SHARED", None),
+    "NEWTRUE": lambda _: Node("SHARED", True),
+    "NEWFALSE": lambda _: Node("SHARED", False),
     "BINFLOAT": lambda value: Node("FLOAT", value),
-    "EMPTY_TUPLE": lambda _: Node("TUPLE"),
+    "EMPTY_TUPLE": lambda _: Node("SHARED", ()),
     "EMPTY_LIST": lambda _: Node("LIST", items=[]),
     "EMPTY_DICT": lambda _: Node("DICT", items=[]),
     "EMPTY_SET": lambda _: Node("SET", items=[]),
@@ -52,7 +63,7 @@ SIMPLE = {
 }
 SIMPLE.update(dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "LONG4"), int_node))
 SIMPLE.update(dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), text_node))
-SIMPLE.update(dict.fromkeys(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"), lambda value: Node("BYTES", value)))
+SIMPLE.update(dict.fromkeys(("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"), bytes_node))
 TUPLE_SIZE = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -100,7 +111,7 @@ def read_graph(data):
             del stack[-2:]
             stack[-1].items.extend(pair)
         elif name == "STACK_GLOBAL":
-            module, qualified = (node.value.decode() for node in stack[-2:])
+            module, qualified = map(text_of, stack[-2:])
             stack[-2:] = [Node("FOUND", (module, *qualified.split(".")))]
         elif name == "NEWOBJ":
             new_class, arguments = stack[-2:]
@@ -130,7 +141,7 @@ def found(path):
 
 
 def new_object(class_node, arguments, constructors):
-    assert class_node.kind == "FOUND" and arguments.kind == "TUPLE"
+    assert class_node.kind == "FOUND"
     if found(class_node.value).__new__ is object.__new__ and not arguments.items:
         return Node("INSTANCE", items=[class_node])
     path = (*class_node.value, "__new__")
@@ -150,7 +161,7 @@ def attributes_of(state):
     """[name, value, name, value…]: what a BUILD with 'state' sets where there is no __setstate__."""
     parts = [state]
     if state.kind == "TUPLE" and len(state.items) == 2:  # __dict__, slots
-        parts = [part for part in state.items if part.kind != "NONE"]
+        parts = [part for part in state.items if part.kind == "DICT"]
     assert all(part.kind == "DICT" for part in parts)
     return [node for part in parts for node in part.items]
 
@@ -171,7 +182,8 @@ def settle_states(root):
         else:
             node.state = attributes_of(node.state)
             for name in node.state[::2]:
-                name.kind = "NAME"
+                if name.kind != "SHARED":
+                    name.kind = "NAME"
             pending.extend(node.state)
 
 
@@ -181,7 +193,8 @@ class Program:
     def __init__(self, floor):
         self.floor = floor
         self.words = bytearray()
-        self.constants = {(): 0}  # the first is the empty tuple that object.__new__ wants
+        self.constants = {}  # (type, object): index; equal ones of different types are two
+        self.constant((), tuple)  # the first is what object.__new__ wants
         self.slot_count = 1  # slot 0 means none
 
     def emit(self, kind, slot=0, count=0, payload=b""):
@@ -190,8 +203,11 @@ class Program:
         self.words += payload
         self.words += bytes(-len(payload) % 8)
 
+    def constant(self, value, kind):
+        return self.constants.setdefault((kind, value), len(self.constants))
+
     def slot_for(self, node):
-        if node.uses == 1 or node.kind in ("NONE", "TRUE", "FALSE", "INT", "BIG", "FLOAT"):
+        if node.uses == 1 or node.kind in ("SHARED", "INT", "BIG", "FLOAT"):
             return 0
         node.slot = self.slot_count
         self.slot_count += 1
@@ -212,8 +228,9 @@ class Program:
         elif kind == "FLOAT":
             self.emit(kind, payload=struct.pack("<d", value))
         elif kind == "FOUND":
-            path = tuple(map(sys.intern, value))
-            self.emit(kind, slot, self.constants.setdefault(path, len(self.constants)))
+            self.emit(kind, slot, self.constant(tuple(map(sys.intern, value)), kind))
+        elif kind == "SHARED":
+            self.emit(kind, slot, self.constant(value, type(value)))
         elif kind == "BUFFER":
             self.emit(kind, slot, value)
         elif isinstance(value, bytes):
@@ -241,4 +258,5 @@ def describe(data, floor):
     settle_states(root)
     program = Program(floor)
     program.write(root)
-    return floor.Graph(bytes(program.words), tuple(program.constants), program.slot_count)
+    constants = tuple(value for _, value in program.constants)
+    return floor.Graph(bytes(program.words), constants, program.slot_count)

@@ -13,6 +13,8 @@
  *    that exist only on the pickle's way (state dicts, tuples of arguments, the memo's entry for an
  *    object that nobody fetches) are not;
  *  - containers are made at their final size: lists and tuples are filled in place, dicts presized;
+ *  - what the interpreter keeps one of (None, bools, ints up to 256, strings and bytes of at most one
+ *    character, the empty tuple) is at hand;
  *  - ints and floats come from machine words, str from UTF-8 (a copy where it is ASCII), keys of
  *    instance attributes are interned as BUILD has to intern them;
  *  - a class or function is looked up once each time: sys.modules, then getattr, because that is
@@ -29,7 +31,7 @@
  * slot (24 bits; 0: nobody refers to it again) and a count (32 bits: of bytes, items, arguments, or
  * an index). What follows depends on the kind, parts before the whole that follows them:
  *
- *      NONE TRUE FALSE            -
+ *      SHARED                     count is the index in 'constants' of the object itself
  *      INT FLOAT                  one word
  *      BIG ASCII UTF8 NAME        count bytes, padded to words
  *      BYTES BYTEARRAY            likewise
@@ -73,7 +75,7 @@ typedef struct maker {
     PyObject *buffers; /* tuple or list, or NULL */
 } maker;
 
-static PyObject *make(maker *m);
+static PyObject *make_other(maker *m, uint64_t word);
 
 static const char *take_bytes(maker *m, Py_ssize_t nbytes)
 {
@@ -95,6 +97,46 @@ static PyObject *make_ascii(maker *m, Py_ssize_t nbytes)
     if (object)
         memcpy(PyUnicode_1BYTE_DATA(object), text, (size_t)nbytes);
     return object;
+}
+
+static Py_ssize_t slot_of(uint64_t word)
+{
+    return (Py_ssize_t)((word >> 8) & 0xFFFFFF);
+}
+
+static Py_ssize_t count_of(uint64_t word)
+{
+    return (Py_ssize_t)(word >> 32);
+}
+
+/*
+ * The next object of the program: a new reference, or NULL with an exception set. The frequent and
+ * small ones are made here, in the loop that wants them.
+ */
+static inline PyObject *make(maker *m)
+{
+    uint64_t word = (uint64_t)*m->next++;
+    switch ((enum kind)(word & 0xFF)) {
+    case KIND_SHARED:
+        return Py_NewRef(PyTuple_GET_ITEM(m->constants, count_of(word)));
+    case KIND_AGAIN:
+        return Py_NewRef(m->slots[count_of(word)]);
+    case KIND_INT:
+        return PyLong_FromLongLong(*m->next++);
+    case KIND_FLOAT: {
+        double value;
+        memcpy(&value, m->next++, sizeof value);
+        return PyFloat_FromDouble(value);
+    }
+    case KIND_ASCII: {
+        PyObject *object = make_ascii(m, count_of(word));
+        if (object)
+            keep(m, slot_of(word), object);
+        return object;
+    }
+    default:
+        return make_other(m, word);
+    }
 }
 
 static PyObject *make_name(maker *m, Py_ssize_t nbytes)
@@ -266,30 +308,19 @@ static PyObject *take_buffer(maker *m, Py_ssize_t index)
     return Py_NewRef(PySequence_Fast_GET_ITEM(m->buffers, index));
 }
 
-/* The next object of the program: a new reference, or NULL with an exception set. */
-static PyObject *make(maker *m)
+/* What make() leaves: the object of 'word', whose parts follow. */
+static PyObject *make_other(maker *m, uint64_t word)
 {
-    uint64_t word = (uint64_t)*m->next++;
-    Py_ssize_t slot = (Py_ssize_t)((word >> 8) & 0xFFFFFF);
-    Py_ssize_t count = (Py_ssize_t)(word >> 32);
+    Py_ssize_t slot = slot_of(word), count = count_of(word);
     PyObject *object = NULL;
 
     switch ((enum kind)(word & 0xFF)) {
-    case KIND_NONE:
-        return Py_NewRef(Py_None);
-    case KIND_TRUE:
-        return Py_NewRef(Py_True);
-    case KIND_FALSE:
-        return Py_NewRef(Py_False);
+    case KIND_SHARED:
     case KIND_INT:
-        return PyLong_FromLongLong(*m->next++);
-    case KIND_FLOAT: {
-        double value;
-        memcpy(&value, m->next++, sizeof value);
-        return PyFloat_FromDouble(value);
-    }
+    case KIND_FLOAT:
     case KIND_AGAIN:
-        return Py_NewRef(m->slots[count]);
+    case KIND_ASCII: /* make() has */
+        Py_UNREACHABLE();
 
     /* containers put themselves into their slot before they are filled: they may hold themselves */
     case KIND_TUPLE:
@@ -307,9 +338,6 @@ static PyObject *make(maker *m)
     case KIND_STATE:
         return make_state(m);
 
-    case KIND_ASCII:
-        object = make_ascii(m, count);
-        break;
     case KIND_UTF8:
         object = PyUnicode_DecodeUTF8(take_bytes(m, count), count, "surrogatepass");
         break;
