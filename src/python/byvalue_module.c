@@ -16,6 +16,14 @@ static int is_import_machinery(PyObject *name)
     return 0;
 }
 
+/* 1 if no import made this module: it may have the name of one that can be imported. */
+static int is_homemade(PyObject *module)
+{
+    PyObject *dict = PyModule_GetDict(module);
+    PyObject *spec = PyDict_GetItemString(dict, "__spec__");
+    return (!spec || spec == Py_None) && !PyDict_GetItemString(dict, "__file__");
+}
+
 /*
  * A module is module(name), imported there, or, when nobody can import it or it is registered to be
  * sent whole, new_module(name) with module_state(module, dict). Functions that come after it and
@@ -33,7 +41,7 @@ int byvalue_reduce_module(byvalue_session *session, PyObject *obj, PyObject **re
     imported = registered == 0 ? compat_loaded_module(name) : NULL;
     if (registered < 0 || PyErr_Occurred())
         goto done;
-    if (imported) {
+    if (imported && (imported == obj || !is_homemade(obj))) {
         status = byvalue_make_reduce(st->v1_module, PyTuple_Pack(1, name), NULL, NULL, reduced);
         goto done;
     }

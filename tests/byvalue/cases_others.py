@@ -29,6 +29,13 @@ def module_dynamic():
 
 
 @case
+def module_with_the_name_of_another():
+    m = types.ModuleType("json")
+    m.mine = 1
+    return m, lambda m: m.mine == 1 and not hasattr(m, "dumps")
+
+
+@case
 def mappingproxy():
     return types.MappingProxyType({"a": [1]}), lambda m: m["a"] == [1] and type(m).__name__ == "mappingproxy"
 
