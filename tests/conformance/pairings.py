@@ -6,6 +6,7 @@ Run by run.py in each interpreter. The tests are the abstract classes of test.te
 pickler and unpickler taken from two of: ours (achar.pickle), Py (pickle.py), C (_pickle).
 """
 
+import _pickle
 import collections
 import io
 import pickle
@@ -13,11 +14,9 @@ import sys
 import unittest
 from types import SimpleNamespace
 
-import _pickle
+import achar.pickle as achar_pickle
 import report
 import test.test_pickle as tp  # by module: an imported test class would be collected twice
-
-import achar.pickle as achar_pickle
 
 PAIRINGS = ["ours->ours", "ours->Py", "Py->ours", "ours->C", "C->ours"]
 

@@ -78,7 +78,7 @@ def main():
 
     total = {"passed": 0, "failed": 0, "skipped": 0}
     bad_skips = 0
-    for (one, label, _), result in zip(jobs, results):
+    for (one, label, _), result in zip(jobs, results, strict=True):
         counts = {"passed": result["passed"], "failed": len(result["failed"]), "skipped": len(result["skipped"])}
         for key, count in counts.items():
             total[key] += count

@@ -187,7 +187,7 @@ def straddles(data):
         operations = list(pickletools.genops(data))
     except Exception:
         return b"\x95" in data
-    for (opcode, argument, at), following in zip(operations, [*operations[1:], (None, None, len(data))]):
+    for (opcode, argument, at), following in zip(operations, [*operations[1:], (None, None, len(data))], strict=True):
         if end is not None and at < end and (end < following[2] or opcode.name == "FRAME"):
             return True
         if opcode.name == "FRAME":

@@ -58,7 +58,7 @@ def test_bomb(name):
     if name != "wide_tuple_key":  # the strict module hashes it, as the interpreter does, to the end
         entries += ["strict.loads", "strict.load"]
     with ThreadPoolExecutor(2) as pool:
-        for entry, done in zip(entries, pool.map(lambda entry: explode(name, entry), entries)):
+        for entry, done in zip(entries, pool.map(lambda entry: explode(name, entry), entries), strict=True):
             assert done.returncode == 0, f"{entry}: {done.stdout}{done.stderr[-2000:]}"
             assert done.stdout.startswith(EXPECTED[name]), f"{entry}: {done.stdout}"
 

@@ -9,10 +9,9 @@ import sys
 import threading
 import weakref
 
-import pytest
-
 import achar
 import achar.pickle
+import pytest
 
 
 class Boom(Exception):

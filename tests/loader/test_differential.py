@@ -12,12 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import achar
+import achar.pickle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import achar
-import achar.pickle
 
 HERE = Path(__file__).parent
 
@@ -35,7 +34,12 @@ scalars = (
     | st.decimals(allow_nan=False)
     | st.complex_numbers(allow_nan=False)
 )
-keys = st.text(max_size=8) | st.integers() | st.tuples(st.text(max_size=3), st.integers()) | st.frozensets(st.integers())
+keys = (
+    st.text(max_size=8)
+    | st.integers()
+    | st.tuples(st.text(max_size=3), st.integers())
+    | st.frozensets(st.integers())
+)
 values = st.recursive(
     scalars,
     lambda inner: (

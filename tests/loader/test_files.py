@@ -5,10 +5,9 @@ import io
 import os
 import pickle
 
-import pytest
-
 import achar
 import achar.pickle
+import pytest
 
 VALUES = [None, [1, "two", 3.0], {"k": b"v" * 100}, "x" * 70000, bytes(300000), [bytes(200000), "end"], "üöä" * 1000]
 

@@ -4,9 +4,8 @@ import io
 import pickle
 import sys
 
-import pytest
-
 import achar
+import pytest
 
 ERRORS = {
     "nothing": (b"", EOFError, r"Ran out of input \(at byte 0, the end\): there is nothing to load"),
