@@ -1,6 +1,6 @@
 """Writes src/codec/python2_names.def from the standard library's own tables.
 
-    python tools/make_python2_names.py > src/codec/python2_names.def
+python tools/make_python2_names.py > src/codec/python2_names.def
 """
 
 import _compat_pickle as tables

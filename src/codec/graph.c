@@ -186,17 +186,20 @@ int achar__container_fill(achar_graph *g, achar_value target, const achar_value 
 
 achar_value achar__frozen_new(achar_graph *g, int kind, const achar_value *items, size_t count)
 {
-    if (count == 0)
+    if (count == 0 && kind == ACHAR_TUPLE)
         return value_make(kind, 0, NULL);
     if (count > SIZE_MAX / 2 / sizeof *items)
         return VALUE_NOTHING;
     bool timed = is_timed(g, items, count);
-    achar_value *slots = achar__arena_take(&g->arena, (timed + count) * sizeof *slots);
+    /* One slot at least: the address is an empty frozenset's identity. */
+    size_t slots_count = timed + count + (count == 0);
+    achar_value *slots = achar__arena_take(&g->arena, slots_count * sizeof *slots);
     if (slots == NULL)
         return VALUE_NOTHING;
     if (timed)
         slots[0] = (achar_value){.as = {.word = g->log_count}};
-    memcpy(slots + timed, items, count * sizeof *slots);
+    if (count != 0)
+        memcpy(slots + timed, items, count * sizeof *slots);
     achar_value value = value_make(kind, count, slots + timed);
     value.meta |= timed ? VALUE_TIMED : 0;
     return value;

@@ -79,7 +79,7 @@ static bool has_identity(achar_value value)
     int kind = achar_kind(value);
     if (kind_is_small(kind) || (kind == ACHAR_TUPLE && value_size(value) == 0))
         return false;
-    return !kind_is_span(kind) || value_size(value) > INLINE_TEXT_NBYTES;
+    return !kind_is_span(kind) || kind == ACHAR_BYTEARRAY || value_size(value) > INLINE_TEXT_NBYTES;
 }
 
 static uint64_t first_change(const printer *p, achar_value value)
@@ -168,6 +168,13 @@ static int find_discarded(printer *p)
 
 /* ---- text ---- */
 
+/* What may not stand in a string, and what some programs take for the end of a line. */
+static bool needs_escape(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 ||
+           (code >= 0xd800 && code <= 0xdfff);
+}
+
 static void print_string(buffer *out, achar_value value)
 {
     const uint8_t *at = value.as.pointer;
@@ -182,7 +189,7 @@ static void print_string(buffer *out, achar_value value)
             achar__buffer_text(out, "\\n");
         else if (code == '\t')
             achar__buffer_text(out, "\\t");
-        else if (code < 0x20 || code == 0x7f || (code >= 0xd800 && code <= 0xdfff))
+        else if (needs_escape(code))
             achar__buffer_printf(out, "\\u%04x", code);
         else
             achar__buffer_append(out, at, width);

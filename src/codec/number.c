@@ -174,10 +174,28 @@ bool achar__float_read(memory *mem, const uint8_t *at, size_t nbytes, double *va
     return good;
 }
 
-/* 'value' with 'count' significant digits, "d.ddde±xx", and whether it reads back the same. */
+/*
+ * 'value' with 'count' significant digits, "d.ddde±xx"; says whether it reads back the same. Above
+ * a power of two floats lie twice as far apart as below, so the nearest decimal may miss where the
+ * next one up does not.
+ */
 static bool try_digits(double value, int count, char *out, size_t out_nbytes)
 {
     snprintf(out, out_nbytes, "%.*e", count - 1, value);
+    if (strtod(out, NULL) == value)
+        return true;
+    int exponent;
+    if (fabs(frexp(value, &exponent)) != 0.5)
+        return false;
+    char *digit = strchr(out, 'e') - 1;
+    while (*digit == '9' || *digit == '.') {
+        if (*digit == '9')
+            *digit = '0';
+        if (digit == out || digit[-1] == '-')
+            return false; /* 9.99…: the nearest was below a power of ten, which is shorter */
+        digit--;
+    }
+    ++*digit;
     return strtod(out, NULL) == value;
 }
 

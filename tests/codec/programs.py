@@ -159,5 +159,3 @@ class Program:
 
 def program(seed, protocol=5, size=40):
     return bytes(Program(seed, protocol, size).out)
-
-

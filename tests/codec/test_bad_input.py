@@ -8,7 +8,6 @@ import golden
 import pytest
 from conftest import Refused, built
 
-
 ASCII, LATIN1 = 0, 1
 
 

@@ -6,9 +6,7 @@ import re
 
 SOURCE = pathlib.Path(__file__).parents[2] / "src" / "codec"
 
-ROW = re.compile(
-    r'^OPCODE\((\w+),\s+0x([0-9a-f]{2}),\s+(\d),\s+(\w+),\s+\(([\w, ]+)\),\s+\(([\w, ]+)\),\s+"(.*)"\)$'
-)
+ROW = re.compile(r'^OPCODE\((\w+),\s+0x([0-9a-f]{2}),\s+(\d),\s+(\w+),\s+\(([\w, ]+)\),\s+\(([\w, ]+)\),\s+"(.*)"\)$')
 
 
 def table():

@@ -36,7 +36,9 @@ atoms = st.one_of(
     st.uuids(),
     st.sampled_from([int, len, shapes.Colour.RED, shapes.Outer.Inner, collections.OrderedDict.fromkeys, Ellipsis]),
 )
-keys = st.one_of(st.integers(), st.text(), st.binary(), st.tuples(st.integers(), st.text()), st.frozensets(st.integers()))
+keys = st.one_of(
+    st.integers(), st.text(), st.binary(), st.tuples(st.integers(), st.text()), st.frozensets(st.integers())
+)
 graphs = st.recursive(
     atoms,
     lambda inner: st.one_of(

@@ -8,7 +8,6 @@ Those in hand/ are written opcode by opcode: what no pickler writes today, or no
 The files are committed; they are made again only when a value is added here.
 """
 
-from __future__ import print_function
 
 import collections
 import datetime
@@ -59,7 +58,8 @@ def values():
     knot[0].append(knot)
     shared = ["shared"]
     yield "none", None
-    yield "numbers", [True, False, 0, -1, 1, 255, 256, 65535, 65536, -(2**31), 2**31, 2**63, -(2**63), 2**100, -(2**100)]
+    powers = [sign * 2**n for n in (31, 63, 100) for sign in (1, -1)]
+    yield "numbers", [True, False, 0, -1, 1, 255, 256, 65535, 65536] + powers
     yield "floats", [0.0, -0.0, 1.5, 1e300, -1e-300, float("inf"), float("-inf"), 0.1]
     yield "strings", ["", "abc", "two\nlines", "quote ' and \" and \\ backslash", "\0\x1a\r"]
     yield "text", [b"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \\u0041\n\r".decode("utf-8"), b"x".decode("ascii") * 300]
@@ -88,7 +88,7 @@ def main():
         os.mkdir(here)
     for name, value in values():
         for protocol in protocols:
-            with open(os.path.join(here, "%s.%d.pickle" % (name, protocol)), "wb") as f:
+            with open(os.path.join(here, name + "." + str(protocol) + ".pickle"), "wb") as f:
                 f.write(pickle.dumps(value, protocol))
     print(len(os.listdir(here)), "files in", here)
     if folder == "3.x":
