@@ -106,6 +106,14 @@ static PyObject *one_argument(const char *method, const char *name, int required
     return args[0];
 }
 
+static int no_argument(const char *method, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs == 0 && !kwnames)
+        return 0;
+    PyErr_Format(PyExc_TypeError, "%s() takes no arguments", method);
+    return -1;
+}
+
 /* Seconds or None to nanoseconds; -1 in *out is no limit. */
 static int timeout_of(PyObject *timeout, int64_t *out)
 {
@@ -262,6 +270,8 @@ static PyObject *future_cancel(METHOD_ARGS)
 {
     future_object *f = (future_object *)self;
     module_state *st = PyType_GetModuleState(class);
+    if (no_argument("cancel", nargs, kwnames) < 0)
+        return NULL;
     if (is_plain_and_open(f))
         return call_base(st, self, "cancel", NULL, 0);
     if (f->task) {
@@ -421,7 +431,8 @@ static PyObject *owner_method(PyObject *self, PyTypeObject *class, const char *n
                               PyObject *kwnames)
 {
     module_state *st = PyType_GetModuleState(class);
-    if (argument && !one_argument(name, argument, 1, args, nargs, kwnames))
+    if (argument ? !one_argument(name, argument, 1, args, nargs, kwnames)
+                 : no_argument(name, nargs, kwnames) < 0)
         return NULL;
     if (((future_object *)self)->pool) {
         raise_from_base(st, "InvalidStateError", "the executor completes this future by itself");

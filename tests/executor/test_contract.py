@@ -298,6 +298,9 @@ def test_plain_future_exception_and_cancel():
     assert not future.set_running_or_notify_cancel()
     with pytest.raises(TypeError):
         achar.Future(1)
+    for call in (future.cancel, future.set_running_or_notify_cancel):
+        with pytest.raises(TypeError):
+            call(1)
 
 
 # ---- being told
