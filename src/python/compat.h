@@ -170,39 +170,34 @@ static inline int compat_set_next(PyObject *set, Py_ssize_t *position, PyObject 
 
 /*
  * compat_instance_dict() is the instance's __dict__ (borrowed) if that is there as an object. NULL:
- * there is none, or the attributes are kept in the instance itself, or that is not known here;
- * then PyObject_GenericGetDict() makes it.
+ * there is none. '*hidden' is 1 where that does not mean that there are no attributes: they may be
+ * kept in the instance itself, and PyObject_GenericGetDict() makes a dict of them.
  */
-static inline PyObject *compat_instance_dict(PyObject *obj)
+static inline PyObject *compat_instance_dict(PyObject *obj, int *hidden)
 {
-#if PY_VERSION_HEX >= 0x030E0000
-    (void)obj;
-    return NULL;
-#else
+    *hidden = 0;
 #if PY_VERSION_HEX >= 0x030B0000
     if (Py_TYPE(obj)->tp_flags & Py_TPFLAGS_MANAGED_DICT) {
-#ifdef Py_GIL_DISABLED
+#if PY_VERSION_HEX >= 0x030E0000 || defined(Py_GIL_DISABLED)
+        *hidden = 1;
         return NULL;
 #else
         PyObject *dict = ((PyObject **)obj)[-3];
-        /* 3.12 keeps dict and values in one word, told apart by the lowest bit */
-        return (uintptr_t)dict & 1 ? NULL : dict;
+#if PY_VERSION_HEX >= 0x030D0000 /* beside the dict, values that it may not know of yet */
+        *hidden = !dict && (Py_TYPE(obj)->tp_flags & Py_TPFLAGS_INLINE_VALUES);
+#elif PY_VERSION_HEX >= 0x030C0000 /* dict or values in one word, told apart by the lowest bit */
+        *hidden = (uintptr_t)dict & 1;
+        if (*hidden)
+            return NULL;
+#else /* the values in the word before */
+        *hidden = !dict && ((PyObject **)obj)[-4];
+#endif
+        return dict;
 #endif
     }
 #endif
     PyObject **slot = _PyObject_GetDictPtr(obj);
     return slot ? *slot : NULL;
-#endif
-}
-
-/* Whether instances of a type have a __dict__. */
-static inline int compat_has_dict(PyTypeObject *type)
-{
-#if PY_VERSION_HEX >= 0x030B0000
-    if (type->tp_flags & Py_TPFLAGS_MANAGED_DICT)
-        return 1;
-#endif
-    return type->tp_dictoffset != 0;
 }
 
 /*

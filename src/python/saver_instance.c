@@ -117,8 +117,9 @@ static int find_state(saver *s)
 {
     saver_frame *frame = saver_top(s);
     PyObject *obj = frame->obj, *made = NULL;
-    PyObject *dict = compat_instance_dict(obj);
-    if (!dict && compat_has_dict(Py_TYPE(obj))) {
+    int hidden;
+    PyObject *dict = compat_instance_dict(obj, &hidden);
+    if (hidden) {
         /* Making it can set off the garbage collector, up to 3.11. */
         if (PY_VERSION_HEX < 0x030C0000 && saver_before_python(s) < 0)
             return -1;
@@ -128,8 +129,7 @@ static int find_state(saver *s)
         dict = made;
     }
     int plain = !dict || (PyDict_CheckExact(dict) && !shadows_hooks(s, dict));
-    /* From 3.11 on, an empty __dict__ is no state; before, it is written. */
-    if (dict && plain && (PY_VERSION_HEX < 0x030B0000 || PyDict_GET_SIZE(dict) > 0))
+    if (dict && plain && PyDict_GET_SIZE(dict) > 0) /* an empty one is no state */
         saver_hold(s, 0, dict);
     Py_XDECREF(made); /* the instance keeps it */
     return plain;
