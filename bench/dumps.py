@@ -108,9 +108,10 @@ def cases():
     yield "None", None
     yield "small dict", {"a": 1, "b": "two", "c": [1, 2, 3]}
     yield "request with datetimes", request()
-    yield "10k records", [
-        {"id": i, "name": f"user{i}", "score": i * 0.5, "tags": ["a", "b"], "ok": True} for i in range(10_000)
-    ]
+    yield (
+        "10k records",
+        [{"id": i, "name": f"user{i}", "score": i * 0.5, "tags": ["a", "b"], "ok": True} for i in range(10_000)],
+    )
     yield "1k dataclasses", [Point(i, i / 2, f"p{i}") for i in range(1000)]
     yield "1k slotted dataclasses", [Slotted(i, i / 2, f"p{i}") for i in range(1000)]
     yield "1k namedtuples", [Pair(i, f"p{i}") for i in range(1000)]
@@ -167,7 +168,7 @@ def main():
             (time_once(theirs, obj, options.protocol, repeat), time_once(ours, obj, options.protocol, repeat))
             for _ in range(options.rounds)
         ]
-        slow, fast = (statistics.median(column) for column in zip(*samples))
+        slow, fast = (statistics.median(column) for column in zip(*samples, strict=True))
         logs.append(math.log(slow / fast))
         print(f"{name:28}{slow * 1e6:12.2f}{fast * 1e6:12.2f}{slow / fast:8.2f}", flush=True)
     print(f"{'geometric mean':28}{'':24}{math.exp(statistics.mean(logs)):8.2f}")

@@ -183,13 +183,13 @@ static inline PyObject *compat_instance_dict(PyObject *obj, int *hidden)
         return NULL;
 #else
         PyObject *dict = ((PyObject **)obj)[-3];
-#if PY_VERSION_HEX >= 0x030D0000 /* beside the dict, values that it may not know of yet */
+#if PY_VERSION_HEX >= 0x030D0000   /* beside the dict, values that it may not know of yet */
         *hidden = !dict && (Py_TYPE(obj)->tp_flags & Py_TPFLAGS_INLINE_VALUES);
 #elif PY_VERSION_HEX >= 0x030C0000 /* dict or values in one word, told apart by the lowest bit */
         *hidden = (uintptr_t)dict & 1;
         if (*hidden)
             return NULL;
-#else /* the values in the word before */
+#else                              /* the values in the word before */
         *hidden = !dict && ((PyObject **)obj)[-4];
 #endif
         return dict;

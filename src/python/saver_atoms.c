@@ -400,8 +400,8 @@ static int save_bytearray_as_call(saver *s, PyObject *obj)
     if (PyByteArray_GET_SIZE(obj) == 0) {
         reduced = Py_BuildValue("(O())", &PyByteArray_Type);
     } else {
-        PyObject *bytes =
-            PyBytes_FromStringAndSize(PyByteArray_AS_STRING(obj), PyByteArray_GET_SIZE(obj));
+        /* Not PyBytes_FromStringAndSize: its one-byte objects are shared, and the memo shows it. */
+        PyObject *bytes = PyBytes_FromObject(obj);
         if (bytes)
             reduced = Py_BuildValue("(O(N))", &PyByteArray_Type, bytes);
     }

@@ -389,9 +389,10 @@ static int save_known(saver *s, PyObject *obj, int unique)
     return save_other(s, obj, unique);
 }
 
-/* A frame boundary. With a file this runs its write(); the caller holds what it is about to save. */
-static int boundary(saver *s)
+int saver_boundary(saver *s)
 {
+    if (s->out.cursor < s->out.soft_end)
+        return 0;
     if (s->out.write && saver_before_python(s) < 0)
         return -1;
     return saver_output_boundary(&s->out);
@@ -399,7 +400,7 @@ static int boundary(saver *s)
 
 int saver_save_persistent_id(saver *s, PyObject *id)
 {
-    if (s->out.cursor >= s->out.soft_end && boundary(s) < 0)
+    if (saver_boundary(s) < 0)
         return -1;
     return save_known(s, id, 0);
 }
@@ -407,7 +408,7 @@ int saver_save_persistent_id(saver *s, PyObject *id)
 int saver_save(saver *s, PyObject *obj, int unique)
 {
     if (s->out.cursor >= s->out.soft_end) {
-        if (boundary(s) < 0)
+        if (saver_boundary(s) < 0)
             return -1;
         unique = unique && !s->out.write;
     }

@@ -132,6 +132,10 @@ int saver_save(saver *s, PyObject *obj, int unique);
 /* The same for a persistent id, which is not asked for its own. */
 int saver_save_persistent_id(saver *s, PyObject *id);
 
+/* At the start of an object: cuts the frame if it is full, and makes room. With a file this runs its
+ * write(); the caller holds what it is about to save. 0 or -1. */
+int saver_boundary(saver *s);
+
 /* A new top frame, borrowing 'obj'; NULL on RecursionError or MemoryError. */
 saver_frame *saver_push(saver *s, enum saver_frame_kind kind, PyObject *obj, int budget);
 void saver_pop(saver *s);

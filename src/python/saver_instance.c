@@ -159,9 +159,9 @@ int saver_step_instance(saver *s)
         /* fall through */
     case INSTANCE_MADE: {
         PyObject *obj = frame->obj;
-        int unique = frame->closed;
-        if (saver_write_ops(s, OP_EMPTY_TUPLE, OP_NEWOBJ) < 0)
+        if (saver_boundary(s) < 0 || saver_write_ops(s, OP_EMPTY_TUPLE, OP_NEWOBJ) < 0)
             return -1;
+        int unique = frame->closed;
         Py_ssize_t position = unique ? -1 : saver_memo_find(s->memo, obj);
         if (position >= 0) {
             /* Its class has written it already. */

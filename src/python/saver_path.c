@@ -153,7 +153,7 @@ static PyObject *build_path(const saver *s)
         if (s->depth > 2 * shown && i == shown) {
             Py_ssize_t skipped = s->depth - 2 * shown;
             i += skipped - 1;
-            if (extend(&path, PyUnicode_FromFormat(" … (%zd levels) … ", skipped)) < 0)
+            if (extend(&path, PyUnicode_FromFormat("...(%zd levels)...", skipped)) < 0)
                 break;
             continue;
         }
