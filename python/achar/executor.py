@@ -137,11 +137,10 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         if wait:
             _wait_for_end(pool)
 
-    def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> bool | None:
+    def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
         if isinstance(exc_value, KeyboardInterrupt):
             self._pool.interrupt()
         self.shutdown(wait=True)
-        return False
 
     def __del__(self) -> None:
         if self._pool is not None:
