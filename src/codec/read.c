@@ -56,10 +56,11 @@ static int grow_stack(reading *r)
 {
     size_t capacity = r->stack_capacity == 0 ? STACK_FIRST_COUNT : r->stack_capacity * 2;
     size_t max = r->options->max_stack_count;
+    /* Room for one too many: that it is taken shows here. */
     if (max != 0 && capacity > max)
-        capacity = max;
+        capacity = max + 1;
     if (capacity <= r->stack_capacity)
-        return problem(r, ACHAR_E_LIMIT, "the stack is at its limit of %zu values", max);
+        return problem(r, ACHAR_E_LIMIT, "the stack is over its limit of %zu values", max);
     achar_value *stack = achar__memory_resize(
         &r->graph->mem, r->stack, r->stack_capacity * sizeof *stack, capacity * sizeof *stack);
     if (stack == NULL)

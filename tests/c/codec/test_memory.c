@@ -1,0 +1,106 @@
+/* test_memory.c - the N-th allocation fails, for every N: an error, no crash, nothing left behind. */
+#include "kit.h"
+
+#include <stdio.h>
+
+static void golden_under_failure(const char *name, const unsigned char *data, size_t nbytes)
+{
+    counting c;
+    if (nbytes > 300)
+        return; /* more of the same, and time is squared here */
+    counting_init(&c, 0);
+    use_everything(data, nbytes, 0, &c.allocator);
+    assert_int_equal(c.now_nbytes, 0);
+    size_t calls = c.calls;
+    for (size_t fail_at = 1; fail_at <= calls; fail_at++) {
+        counting_init(&c, fail_at);
+        int status = use_everything(data, nbytes, 0, &c.allocator);
+        if (status != ACHAR_OK)
+            assert_int_equal(status, ACHAR_E_NOMEM);
+        if (c.now_nbytes != 0)
+            fail_msg("%s: %zu bytes left after allocation %zu failed", name, c.now_nbytes, fail_at);
+    }
+}
+
+static void goldens(void **state)
+{
+    for_each_golden(golden_under_failure);
+}
+
+static void build_something(achar_graph *graph)
+{
+    achar_value list = achar_make_list(graph);
+    for (int i = 0; i < 1500; i++)
+        achar_append(graph, list, achar_make_int(i));
+    achar_value dict = achar_make_dict(graph);
+    achar_put(graph, dict, "list", list);
+    achar_put(graph, dict, "again", list);
+    achar_put(graph, dict, "big", achar_make_int_decimal(graph, "123456789012345678901234567890"));
+    achar_value arguments = achar_make_tuple(graph, &dict, 1);
+    achar_value call = achar_make_call(graph, ACHAR_CALL_REDUCE, achar_make_global(graph, "m", "f"),
+                                       arguments, achar_nothing());
+    achar_build(graph, call, dict);
+    achar_append(graph, list, call);
+    achar_set_root(graph, call);
+}
+
+static void building(void **state)
+{
+    counting c;
+    size_t calls = SIZE_MAX;
+    for (size_t fail_at = 0; fail_at <= calls || fail_at == 0; fail_at++) {
+        counting_init(&c, fail_at);
+        achar_graph *graph = achar_graph_new(&c.allocator);
+        build_something(graph);
+        int status = achar_graph_status(graph);
+        assert_int_equal(status, fail_at == 0 ? ACHAR_OK : ACHAR_E_NOMEM);
+        achar_graph_free(graph);
+        assert_int_equal(c.now_nbytes, 0);
+        if (fail_at == 0)
+            calls = c.calls;
+    }
+}
+
+static void streams(void **state)
+{
+    static const char data[] = "](I1\nVabc\\u20ac\ne.\x80\x02}X\x01\0\0\0aK\x01s.N.";
+    counting c;
+    size_t calls = SIZE_MAX;
+    for (size_t fail_at = 0; fail_at <= calls || fail_at == 0; fail_at++) {
+        counting_init(&c, fail_at);
+        achar_read_options options = {.allocator = &c.allocator};
+        FILE *file = tmpfile();
+        assert_non_null(file);
+        fwrite(data, 1, sizeof data - 1, file);
+        rewind(file);
+        achar_reader *reader;
+        int status = achar_reader_open_file(file, &options, &reader);
+        achar_graph *graph = NULL;
+        int graphs = 0;
+        while (status == ACHAR_OK) {
+            status = achar_reader_next(reader, &graph, NULL);
+            if (graph == NULL)
+                break;
+            achar_graph_free(graph);
+            graphs++;
+        }
+        assert_int_equal(status, fail_at == 0 ? ACHAR_OK : ACHAR_E_NOMEM);
+        if (fail_at == 0)
+            assert_int_equal(graphs, 3);
+        achar_reader_close(reader);
+        fclose(file);
+        assert_int_equal(c.now_nbytes, 0);
+        if (fail_at == 0)
+            calls = c.calls;
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(goldens),
+        cmocka_unit_test(building),
+        cmocka_unit_test(streams),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
