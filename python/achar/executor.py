@@ -93,7 +93,7 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
             "path": list(sys.path),
             "cwd": _getcwd(),
             "argv": list(sys.argv),
-            "initializer": initializer and _achar.dumps((initializer, tuple(initargs))),
+            "initializer": None if initializer is None else _achar.dumps((initializer, tuple(initargs))),
         }
         self._max_workers = max_workers
         self._pool = _achar.Pool(

@@ -310,6 +310,19 @@ static int ask_to_be_told(future_object *f)
     return 0;
 }
 
+/* Making a list can set off the garbage collector, up to 3.11, and with it any Python code. */
+static int make_list(PyObject **list)
+{
+    PyObject *made = *list ? NULL : PyList_New(0);
+    if (!*list && !made)
+        return -1;
+    if (!*list)
+        *list = made;
+    else
+        Py_XDECREF(made);
+    return 0;
+}
+
 int future_call_back(module_state *st, future_object *f, PyObject *callback)
 {
     PyObject *returned = PyObject_CallOneArg(callback, (PyObject *)f);
@@ -410,12 +423,12 @@ static PyObject *future_add_done_callback(METHOD_ARGS)
     PyObject *fn = one_argument("add_done_callback", "fn", 1, args, nargs, kwnames);
     if (!fn)
         return NULL;
-    if (!is_done(state_now(f)) && ask_to_be_told(f) < 0)
-        return NULL;
+    if (!is_done(state_now(f))) {
+        if (ask_to_be_told(f) < 0 || make_list(&f->callbacks) < 0)
+            return NULL;
+    }
     /* No Python code from here to the append, so future_notify() comes after it. */
     if (!is_done(state_now(f)) && f->watch != WATCH_NOTIFIED) {
-        if (!f->callbacks && !(f->callbacks = PyList_New(0)))
-            return NULL;
         if (PyList_Append(f->callbacks, fn) < 0)
             return NULL;
     } else if (future_call_back(st, f, fn) < 0) {
@@ -496,9 +509,7 @@ static PyObject *get_condition(PyObject *self, void *unused)
 
 static PyObject *get_list(future_object *f, PyObject **list)
 {
-    if (ask_to_be_told(f) < 0)
-        return NULL;
-    if (!*list && !(*list = PyList_New(0)))
+    if (ask_to_be_told(f) < 0 || make_list(list) < 0)
         return NULL;
     return Py_NewRef(*list);
 }

@@ -352,6 +352,35 @@ def test_callback_order_and_errors_are_logged(ex, gate, caplog):
         future.add_done_callback(worse)
 
 
+def test_callback_added_while_the_task_ends(ex, gate):
+    """Up to 3.11 making the future's list can set off the collector, and the end be told meanwhile."""
+    ex.submit(len, "").add_done_callback(lambda f: None)  # the thread that calls back runs
+    future, called = gate.submit(ex), threading.Event()
+
+    def let_it_end(phase, info):
+        gc.callbacks.remove(let_it_end)
+        gate.open()
+        until(lambda: future._state == "FINISHED")
+
+    def callback(f):
+        called.set()
+
+    old = gc.get_threshold()
+    gc.disable()
+    spent = [[] for _ in range(200)]  # so that a list has to be made anew
+    gc.callbacks.append(let_it_end)
+    try:
+        gc.set_threshold(1)
+        gc.enable()
+        future.add_done_callback(callback)
+        gc.collect()  # it has not run, from 3.12 on
+    finally:
+        gc.set_threshold(*old)
+        if let_it_end in gc.callbacks:
+            gc.callbacks.remove(let_it_end)
+    assert called.wait(10) and spent
+
+
 class _quiet_unraisable:
     def __enter__(self):
         import sys
@@ -763,6 +792,17 @@ def test_initializer(tmp_path):
 
     with achar.Executor(2, initializer=remember, initargs=("x",)) as executor:
         assert [f.result() for f in [executor.submit(recall) for _ in range(8)]] == ["x"] * 8
+
+
+def test_initializer_that_is_false():
+    class Remember(list):
+        def __call__(self):
+            import builtins
+
+            builtins.remembered = "called"
+
+    with achar.Executor(1, initializer=Remember()) as executor:
+        assert executor.submit(lambda: __import__("builtins").remembered).result() == "called"
 
 
 def test_max_tasks_per_child():
