@@ -7,6 +7,7 @@
 #include "executor.h"
 #include "compat.h"
 #include "future.h"
+#include <unistd.h>
 
 static int memory_reserve(void *owner, size_t nbytes, achar__block *out)
 {
@@ -98,6 +99,7 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         goto done;
     }
     p->memory = (wire_memory){p->pool, memory_reserve, memory_grow, memory_free};
+    p->owner_pid = (int)getpid();
     result = 0;
 done:
     PyMem_Free(argv);

@@ -14,6 +14,7 @@ typedef struct pool_object {
     wire_memory memory;
     PyObject *watcher;     /* the thread that runs callbacks, once one was needed */
     int closed;            /* no more submits */
+    int owner_pid;         /* the process that made it; its forks have a useless copy */
     PyObject *interrupted; /* a set of pids: the workers that ran when Ctrl-C came; or NULL */
 } pool_object;
 

@@ -9,6 +9,7 @@
 #include "compat.h"
 #include "executor.h"
 #include "future.h"
+#include <unistd.h>
 
 typedef struct executor_object {
     PyObject_HEAD PyObject *pool; /* Pool; NULL before __init__ */
@@ -86,7 +87,11 @@ static int refuse_if_closed(const pool_object *p)
 {
     if (!p->closed)
         return 0;
-    PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
+    PyErr_SetString(PyExc_RuntimeError,
+                    p->owner_pid == (int)getpid()
+                        ? "cannot schedule new futures after shutdown"
+                        : "this executor belongs to the process that forked this one; make one "
+                          "of your own here");
     return -1;
 }
 

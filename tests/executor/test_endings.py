@@ -326,7 +326,7 @@ if pid == 0:
     try:
         ex.submit(len, "")
     except RuntimeError as error:
-        print("child submit refused", flush=True)
+        print("child submit refused:", error, flush=True)
     try:
         f.result()
     except RuntimeError as error:
@@ -346,7 +346,8 @@ print("client", f.result(), ex.submit(len, "a").result(), flush=True)
     assert lines.count("callback") == 1
     lines.remove("callback")
     assert lines == [
-        "child submit refused",
+        "child submit refused: this executor belongs to the process that forked this one; "
+        "make one of your own here",
         "child result refused",
         "child has 3",
         "child's own 2",
