@@ -2,7 +2,7 @@
 #
 #   make build      the library, build/achar, and achar for .venv/bin/python
 #   make demo       achar at work, in C and in Python
-#   make test       every test
+#   make test       every test: lint, test-c, sanitize, conformance, test-python
 #   make bench      docs/benchmarks, measured anew on this machine
 #   make lint       formatting, Python lint, include directions
 #   make clean      removes builds; `make distclean` also .venv
@@ -44,14 +44,16 @@ test: lint test-c sanitize conformance test-python
 
 test-c: build
 	@echo "== C tests"
-	@meson test -C $(BUILD) --print-errorlogs
+	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
 
 # Address and undefined behaviour on all C tests, data races on the runtime's.
 sanitize: build-asan/build.ninja build-tsan/build.ninja
 	@echo "== C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
-	@meson test -C build-asan --print-errorlogs
+	@ninja -C build-asan --quiet
+	@meson test -C build-asan --no-rebuild --print-errorlogs
 	@echo "== runtime tests under ThreadSanitizer"
-	@$(no_aslr) meson test -C build-tsan --suite runtime --print-errorlogs
+	@ninja -C build-tsan --quiet
+	@$(no_aslr) meson test -C build-tsan --no-rebuild --suite runtime --print-errorlogs
 
 # CPython's own pickle tests, on every CPython of the machine.
 conformance: build

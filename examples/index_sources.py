@@ -111,11 +111,13 @@ def find_tasks(library_limit):
     """The arguments of every task, our own inputs last."""
     library = list(library_files())
     tasks = [(path, LIBRARY_LIMIT_NBYTES) for path in library[: library_limit or None]]
-    tasks += [(str(path), DATA_LIMIT_NBYTES) for path in sorted(DATA.glob("*.py"))]
+    ours = [(str(path), DATA_LIMIT_NBYTES) for path in sorted(DATA.glob("*.py"))]
+    tasks += ours
     nbytes = sum(len(Path(path).read_bytes()) for path, _ in tasks)  # also: nobody pays for a cold disk
     print(f"{len(tasks):,} files, {nbytes / 1e6:.1f} MB, {WORKER_COUNT} workers", flush=True)
-    if len(tasks) < len(library):
+    if library_limit and library_limit < len(library):
         print(f"(--files: {len(library):,} library files are there)")
+    print(f"{len(ours)} fail on purpose; the worker that {KILLER.name} kills says so on stderr", flush=True)
     return tasks
 
 
@@ -130,10 +132,14 @@ def run_on_achar(tasks):
     with achar.Executor(WORKER_COUNT) as executor:
         futures = {executor.submit(index_file, *task): task[0] for task in tasks}
         for future in progress(as_completed(futures), len(futures), "achar.Executor"):
+            path = futures[future]
             try:
-                outcomes[futures[future]] = future.result()
+                outcomes[path] = future.result()
+            except TooLarge as error:  # this script's own class, its attributes as they were
+                tqdm.write(f"{short(error.path)} is {error.nbytes - error.limit_nbytes:,} bytes over its limit")
+                outcomes[path] = error
             except Exception as error:
-                outcomes[futures[future]] = error
+                outcomes[path] = error
     return outcomes
 
 
@@ -188,9 +194,6 @@ def print_findings(outcomes):
         "failures: the exception that came back",
         *((short(path), type(error).__name__, str(error).splitlines()[0]) for path, error in failures.items()),
     )
-    for error in failures.values():
-        if isinstance(error, TooLarge):  # this script's class, its attributes as they were
-            print(f"  {short(error.path)}: {error.nbytes - error.limit_nbytes:,} bytes over its limit")
 
 
 def differences(outcomes, expected):

@@ -57,7 +57,7 @@ def test_nothing_else_fails(output):
 
 
 def test_the_exception_is_the_scripts_own_class_with_its_attributes(output):
-    assert "data/too_large.py: 10,368 bytes over its limit" in output
+    assert "data/too_large.py is 10,368 bytes over its limit" in output
 
 
 def test_results_equal_those_of_one_process(output):
