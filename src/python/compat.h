@@ -299,6 +299,8 @@ static inline PyObject *compat_long_from_bytes(const uint8_t *bytes, size_t nbyt
 static inline int compat_list_extend(PyObject *list, PyObject *const *items, size_t count)
 {
     int status = 0;
+    if (count == 0)
+        return 0;
 #if COMPAT_INSIDES
     PyListObject *self = (PyListObject *)list;
     if (self->allocated < 0) /* it is being sorted */
