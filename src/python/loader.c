@@ -784,6 +784,9 @@ int loader_exec(PyObject *module, module_state *st)
         !(st->extension_names = dict_of("copyreg", "_inverted_registry")) ||
         !(st->builtin_import = attribute_of("builtins", "__import__")))
         return -1;
+    /* A hook that is there already is not what loader_globals.c may take a short cut around. */
+    if (!PyCFunction_CheckExact(st->builtin_import))
+        Py_SETREF(st->builtin_import, Py_NewRef(Py_None));
 #define INTERN(member, text)                                                                       \
     if (!(st->member = PyUnicode_InternFromString(text)))                                          \
         return -1;

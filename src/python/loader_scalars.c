@@ -138,17 +138,13 @@ int loader_op_string(loader *ld)
         return -1;
     if (nbytes < 2 || at[0] != at[nbytes - 1] || (at[0] != '\'' && at[0] != '"'))
         return loader_fail(ld, "the STRING opcode argument must be quoted");
-    PyObject *bytes =
+    loader_call_begin(ld); /* the codec may be Python's; escapes that are none give a warning */
+    PyObject *object =
         PyBytes_DecodeEscape((const char *)at + 1, (Py_ssize_t)nbytes - 2, NULL, 0, NULL);
-    if (!bytes)
-        return -1;
-    if (strcmp(ld->encoding, "bytes") == 0)
-        return loader_push(ld, bytes);
-    loader_call_begin(ld);
-    PyObject *text = PyUnicode_FromEncodedObject(bytes, ld->encoding, ld->errors);
-    Py_DECREF(bytes);
+    if (object && strcmp(ld->encoding, "bytes") != 0)
+        Py_SETREF(object, PyUnicode_FromEncodedObject(object, ld->encoding, ld->errors));
     loader_call_end(ld);
-    return push_or_fail(ld, text);
+    return push_or_fail(ld, object);
 }
 
 int loader_op_binstring(loader *ld, const uint8_t *bytes, size_t nbytes)

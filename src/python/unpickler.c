@@ -334,6 +334,7 @@ static int unpickler_init(unpickler_object *self, PyObject *positional, PyObject
         return -1;
     /* From here on Python code may run; the object counts as used until it is set up. */
     module_state *st = self->ld.st;
+    self->ld.running = true;
     unpickler_clear(self);
     loader_init(&self->ld, st);
     self->ld.unpickler = (PyObject *)self;
