@@ -77,15 +77,6 @@ int achar__log_change(achar_graph *g, int effect, achar_value target, const acha
     return ACHAR_OK;
 }
 
-/* Values that nothing happens to: no tuple, container or object among them. */
-static bool all_plain(const achar_value *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (achar_kind(values[i]) >= ACHAR_TUPLE)
-            return false;
-    return true;
-}
-
 /*
  * Sees to it that this filling is in the log if it has to be. Not if nothing had happened before
  * the container was made, or between then and now. Of a container that is not empty the latter is
@@ -99,7 +90,7 @@ static int log_fill(achar_graph *g, achar_value target, const achar_value *value
         return ACHAR_OK;
     log_entry *last = &g->log[g->log_count - 1];
     if (last->kind == ACHAR_EFFECT_FILL && last->target.as.pointer == c &&
-        all_plain(values, count)) {
+        values_all_plain(values, count)) {
         last->count += count;
         return ACHAR_OK;
     }
@@ -117,7 +108,7 @@ static int log_fill(achar_graph *g, achar_value target, const achar_value *value
 /* Whether it can matter when items came together: not before the first effect. */
 static bool is_timed(const achar_graph *g, const achar_value *items, size_t count)
 {
-    return g->log_count != 0 && !all_plain(items, count);
+    return g->log_count != 0 && !values_all_plain(items, count);
 }
 
 /*

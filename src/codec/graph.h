@@ -170,6 +170,15 @@ struct achar_graph {
     size_t buffers_count; /* NEXT_BUFFER effects so far */
 };
 
+/* Values that nothing happens to and that lead nowhere: no tuple, container or object among them. */
+static inline bool values_all_plain(const achar_value *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (achar_kind(values[i]) >= ACHAR_TUPLE)
+            return false;
+    return true;
+}
+
 static inline container *value_container(achar_value value)
 {
     return (container *)(uintptr_t)value.as.pointer;

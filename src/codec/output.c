@@ -342,3 +342,55 @@ int achar__output_atom(output *o, achar_value value)
         return ACHAR_E_INVALID;
     }
 }
+
+size_t achar__output_small_run(output *o, const achar_value *items, size_t count)
+{
+    enum { LONGEST_NBYTES = 10 }; /* LONG1 of 8 bytes */
+    size_t most = FRAME_TARGET_NBYTES / LONGEST_NBYTES;
+    if (count > most)
+        count = most;
+    if (o->protocol < 2 || !achar__buffer_reserve(&o->out, count * LONGEST_NBYTES))
+        return 0;
+    uint8_t *at = o->out.data + o->out.nbytes;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        int64_t number = items[i].as.integer;
+        switch (achar_kind(items[i])) {
+        case ACHAR_NONE:
+            *at++ = OP_NONE;
+            continue;
+        case ACHAR_BOOL:
+            *at++ = number ? OP_NEWTRUE : OP_NEWFALSE;
+            continue;
+        case ACHAR_FLOAT: {
+            /* the bits as a number; turned around, little-endian is big-endian */
+            at[0] = OP_BINFLOAT;
+            emit_little_endian(at + 1, __builtin_bswap64(items[i].as.word), 8);
+            at += 9;
+            continue;
+        }
+        case ACHAR_INT:
+            if (number == (uint8_t)number) {
+                at[0] = OP_BININT1;
+                at[1] = (uint8_t)number;
+                at += 2;
+            } else if (number == (uint16_t)number) {
+                at[0] = OP_BININT2;
+                emit_little_endian(at + 1, (uint64_t)number, 2);
+                at += 3;
+            } else if (number == (int32_t)number) {
+                at[0] = OP_BININT;
+                emit_little_endian(at + 1, (uint64_t)number, 4);
+                at += 5;
+            } else {
+                break;
+            }
+            continue;
+        default:
+            break;
+        }
+        break;
+    }
+    o->out.nbytes = (size_t)(at - o->out.data);
+    return i;
+}

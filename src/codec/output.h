@@ -79,6 +79,13 @@ void achar__output_get(output *o, uint64_t index);
  */
 int achar__output_atom(output *o, achar_value value);
 
+/*
+ * The small values that 'items' starts with, up to the first of another kind or the end of a frame:
+ * how many of them were written. 0 below protocol 2, where output_atom() does it. The hot loop for
+ * lists of numbers.
+ */
+size_t achar__output_small_run(output *o, const achar_value *items, size_t count);
+
 /* An import of one of Python's own names, by its Python 3 module; below protocol 3 as Python 2
  * calls it. */
 void achar__output_import(output *o, const char *module, const char *name);

@@ -180,15 +180,6 @@ static bool has_later_change(const writer *w, uint64_t change, uint64_t limit)
 
 /* ---- beginning a value ---- */
 
-/* Values that cannot lead back to a tuple that is being written. */
-static bool all_atoms(const achar_value *items, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (achar_kind(items[i]) >= ACHAR_TUPLE)
-            return false;
-    return true;
-}
-
 /* How many of a container's items it has before its first logged filling. */
 static size_t first_count(const writer *w, achar_value value, uint64_t change, size_t count)
 {
@@ -198,7 +189,7 @@ static size_t first_count(const writer *w, achar_value value, uint64_t change, s
     return count;
 }
 
-/* Looks a value up: 'done' if a GET was all there was to write. */
+/* Writes a GET if the value is in the memo, and the items that a pending one needs by then. */
 static int recall(writer *w, achar_value value, uint64_t limit, bool *recalled)
 {
     *recalled = false;
@@ -241,8 +232,8 @@ static int begin_container(writer *w, achar_value value, uint64_t limit, bool re
     if (count == 0 && change == NO_ENTRY && !remember)
         return ACHAR_OK;
     size_t first = first_count(w, value, change, count);
-    bool waits =
-        current_scope(w)->open_count != 0 && value_born(value) >= limit && !all_atoms(items, first);
+    bool waits = current_scope(w)->open_count != 0 && value_born(value) >= limit &&
+                 !values_all_plain(items, first);
     if (remember || waits || has_later_change(w, change, limit)) {
         int status = achar__output_memoize(o, value);
         if (status != ACHAR_OK)
@@ -391,6 +382,10 @@ static int run_items(writer *w)
             return pop(w);
         if (!s->in_batch)
             open_batch(w, s);
+        output_boundary(&w->o);
+        s->index += achar__output_small_run(&w->o, s->items + s->index, s->batch_end - s->index);
+        if (s->index == s->batch_end)
+            continue;
         size_t steps_count = w->steps_count;
         status = begin(w, s->items[s->index++], s->limit, false);
         if (status != ACHAR_OK || w->steps_count != steps_count)
@@ -506,6 +501,12 @@ static int run_frozen(writer *w)
     int status = ACHAR_OK;
     step *s = top_step(w);
     while (s->stage == FROZEN_ITEMS && s->index < s->count) {
+        size_t written = achar__output_small_run(&w->o, s->items + s->index, s->count - s->index);
+        if (written != 0) {
+            s->index += written;
+            output_boundary(&w->o);
+            continue;
+        }
         size_t steps_count = w->steps_count;
         status = begin(w, s->items[s->index++], s->limit, false);
         if (status != ACHAR_OK || w->steps_count != steps_count)
