@@ -279,6 +279,9 @@ static inline void compat_leave_recursion(PyThreadState *state, Py_ssize_t *used
 #define COMPAT_LOCAL_ATTRIBUTE "Can't pickle local attribute %R on %R"
 #endif
 
+/* Is a persistent id read before it is missed that there is no persistent_load()? */
+#define COMPAT_PERSISTENT_ID_FIRST (PY_VERSION_HEX >= 0x030D0000)
+
 /* int.from_bytes(bytes, "little", signed=True) */
 static inline PyObject *compat_long_from_bytes(const uint8_t *bytes, size_t nbytes)
 {

@@ -229,6 +229,10 @@ static int no_persistent_load(loader *ld)
 static int push_persistent(loader *ld, PyObject *pid)
 {
     PyObject *function = ld->persistent_load;
+    if (!function) {
+        Py_DECREF(pid);
+        return no_persistent_load(ld);
+    }
     Py_INCREF(function);
     loader_call_begin(ld);
     PyObject *object = PyObject_CallOneArg(function, pid);
@@ -242,7 +246,7 @@ int loader_op_persid(loader *ld)
 {
     const uint8_t *at;
     size_t nbytes;
-    if (!ld->persistent_load)
+    if (!ld->persistent_load && !COMPAT_PERSISTENT_ID_FIRST)
         return no_persistent_load(ld);
     if (loader_line(ld, &at, &nbytes) < 0)
         return -1;
@@ -256,7 +260,7 @@ int loader_op_persid(loader *ld)
 
 int loader_op_binpersid(loader *ld)
 {
-    if (!ld->persistent_load)
+    if (!ld->persistent_load && !COMPAT_PERSISTENT_ID_FIRST)
         return no_persistent_load(ld);
     if (loader_above_fence(ld) == 0)
         return loader_fail_underflow(ld);

@@ -171,6 +171,16 @@ def test_fix_imports():
             achar.pickle.loads(b"\x80\x04" + data)
 
 
+@pytest.mark.parametrize("data", [b"P\xff\n.", b"Pabc", b"P", b"P\n.", b"Q.", b"(Q.", b"NQ."])
+def test_persistent_ids_without_persistent_load(data):
+    def complaint(loads):
+        with pytest.raises(pickle.UnpicklingError) as caught:
+            loads(data)
+        return str(caught.value)
+
+    assert complaint(achar.pickle.loads) == complaint(_pickle.loads)
+
+
 def test_extension_codes_ask_find_class():
     """The interpreter keeps what an extension code stood for, and so skips find_class; we do not."""
     import copyreg
