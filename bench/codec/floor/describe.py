@@ -233,6 +233,9 @@ class Program:
             self.emit(kind, slot, self.constant(value, type(value)))
         elif kind == "BUFFER":
             self.emit(kind, slot, value)
+        elif kind == "UTF8":
+            text = text_of(node)
+            self.emit(kind, slot, len(value), struct.pack("<II", len(text), ord(max(text))) + value)
         elif isinstance(value, bytes):
             self.emit(kind, slot, len(value), value)
         elif kind == "CALL":

@@ -33,8 +33,9 @@
  *
  *      SHARED                     count is the index in 'constants' of the object itself
  *      INT FLOAT                  one word
- *      BIG ASCII UTF8 NAME        count bytes, padded to words
+ *      BIG ASCII NAME             count bytes, padded to words
  *      BYTES BYTEARRAY            likewise
+ *      UTF8                       a word (characters, and the greatest of them << 32), then likewise
  *      TUPLE LIST SET FROZENSET   count objects
  *      DICT                       count pairs of objects
  *      FOUND                      count is the index in 'constants' of (module, name, name…)
@@ -96,6 +97,51 @@ static PyObject *make_ascii(maker *m, Py_ssize_t nbytes)
     PyObject *object = PyUnicode_New(nbytes, 127);
     if (object)
         memcpy(PyUnicode_1BYTE_DATA(object), text, (size_t)nbytes);
+    return object;
+}
+
+/* One character of well-formed UTF-8 (or a lone surrogate in its form); moves '*at' behind it. */
+static inline Py_UCS4 decode_character(const unsigned char **at)
+{
+    const unsigned char *c = *at;
+    if (c[0] < 0x80) {
+        *at = c + 1;
+        return c[0];
+    }
+    if (c[0] < 0xE0) {
+        *at = c + 2;
+        return (Py_UCS4)(c[0] & 0x1F) << 6 | (c[1] & 0x3F);
+    }
+    if (c[0] < 0xF0) {
+        *at = c + 3;
+        return (Py_UCS4)(c[0] & 0x0F) << 12 | (Py_UCS4)(c[1] & 0x3F) << 6 | (c[2] & 0x3F);
+    }
+    *at = c + 4;
+    return (Py_UCS4)(c[0] & 0x07) << 18 | (Py_UCS4)(c[1] & 0x3F) << 12 |
+           (Py_UCS4)(c[2] & 0x3F) << 6 | (c[3] & 0x3F);
+}
+
+static PyObject *make_utf8(maker *m, Py_ssize_t nbytes)
+{
+    uint64_t shape = (uint64_t)*m->next++;
+    Py_ssize_t length = (Py_ssize_t)(shape & 0xFFFFFFFF);
+    const unsigned char *at = (const unsigned char *)take_bytes(m, nbytes);
+    PyObject *object = PyUnicode_New(length, (Py_UCS4)(shape >> 32));
+    if (!object)
+        return NULL;
+    switch (PyUnicode_KIND(object)) {
+    case PyUnicode_1BYTE_KIND:
+        for (Py_UCS1 *to = PyUnicode_1BYTE_DATA(object), *end = to + length; to < end; to++)
+            *to = (Py_UCS1)decode_character(&at);
+        break;
+    case PyUnicode_2BYTE_KIND:
+        for (Py_UCS2 *to = PyUnicode_2BYTE_DATA(object), *end = to + length; to < end; to++)
+            *to = (Py_UCS2)decode_character(&at);
+        break;
+    default:
+        for (Py_UCS4 *to = PyUnicode_4BYTE_DATA(object), *end = to + length; to < end; to++)
+            *to = decode_character(&at);
+    }
     return object;
 }
 
@@ -339,7 +385,7 @@ static PyObject *make_other(maker *m, uint64_t word)
         return make_state(m);
 
     case KIND_UTF8:
-        object = PyUnicode_DecodeUTF8(take_bytes(m, count), count, "surrogatepass");
+        object = make_utf8(m, count);
         break;
     case KIND_NAME:
         object = make_name(m, count);
