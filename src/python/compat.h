@@ -12,6 +12,7 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+#include <structmember.h>
 #if PY_VERSION_HEX < 0x030B0000
 #include <longintrepr.h>
 #endif
@@ -95,6 +96,34 @@ static inline int compat_small_int(PyObject *obj, long *value)
     if (size < -1 || size > 1)
         return 0;
     *value = size == 0 ? 0 : size * (long)((PyLongObject *)obj)->ob_digit[0];
+    return 1;
+#endif
+}
+
+/* The same up to 60 bits and a sign. */
+static inline int compat_medium_int(PyObject *obj, int64_t *value)
+{
+#if PY_VERSION_HEX >= 0x030E0000 || PYLONG_BITS_IN_DIGIT != 30
+    long small;
+    int is_small = compat_small_int(obj, &small);
+    *value = small;
+    return is_small;
+#else
+#if PY_VERSION_HEX >= 0x030C0000
+    const struct _PyLongValue *number = &((PyLongObject *)obj)->long_value;
+    size_t digits = number->lv_tag >> 3;
+    int64_t sign = 1 - (int64_t)(number->lv_tag & 3);
+#else
+    const PyLongObject *number = (PyLongObject *)obj;
+    size_t digits = (size_t)Py_ABS(Py_SIZE(obj));
+    int64_t sign = Py_SIZE(obj) < 0 ? -1 : 1;
+#endif
+    if (digits > 2)
+        return 0;
+    uint64_t magnitude = digits > 0 ? number->ob_digit[0] : 0;
+    if (digits == 2)
+        magnitude |= (uint64_t)number->ob_digit[1] << 30;
+    *value = sign * (int64_t)magnitude;
     return 1;
 #endif
 }
@@ -198,6 +227,40 @@ static inline PyObject *compat_instance_dict(PyObject *obj, int *hidden)
 #endif
     PyObject **slot = _PyObject_GetDictPtr(obj);
     return slot ? *slot : NULL;
+}
+
+/* A number that changes with the type's attributes and is never used again; 0: not known. */
+static inline unsigned compat_type_version(PyTypeObject *type)
+{
+    return type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? type->tp_version_tag : 0;
+}
+
+/* A number that changes with the dict's content; '*known' is 0 where there is none. */
+static inline uint64_t compat_dict_version(PyObject *dict, int *known)
+{
+#if PY_VERSION_HEX < 0x030E0000 && !defined(Py_GIL_DISABLED)
+    *known = 1;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    return ((PyDictObject *)dict)->ma_version_tag;
+#pragma GCC diagnostic pop
+#else
+    *known = 0;
+    return 0;
+#endif
+}
+
+/*
+ * compat_slot_offset() is where instances keep the value of a __slots__ entry, a PyObject * that is
+ * NULL if it is not set; -1 if 'descriptor' (what the type has under the name) is something else.
+ */
+static inline Py_ssize_t compat_slot_offset(PyTypeObject *type, PyObject *descriptor)
+{
+    if (!descriptor || Py_TYPE(descriptor) != &PyMemberDescr_Type ||
+        !PyType_IsSubtype(type, PyDescr_TYPE(descriptor)))
+        return -1;
+    const PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
+    return member->type == T_OBJECT_EX ? member->offset : -1;
 }
 
 /*

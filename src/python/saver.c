@@ -51,6 +51,8 @@ static PyObject *import_attr(const char *module_name, const char *name, PyTypeOb
 int saver_exec(PyObject *module, module_state *st)
 {
     (void)module;
+    if (saver_instance_exec(st) < 0)
+        return -1;
 #define IMPORT(member, module_name, name, type)                                                    \
     if (!(st->member = import_attr(module_name, name, type)))                                      \
         return -1;

@@ -81,21 +81,11 @@ int saver_write_int(saver *s, PyObject *obj)
         return write_int_text(s, obj);
     int overflow;
     long long value = PyLong_AsLongLongAndOverflow(obj, &overflow);
-    if (overflow == 0 && value >= INT32_MIN && value <= INT32_MAX) {
-        s->out.cursor = leaf_write_int32(s->out.cursor, (long)value);
-        return 0;
-    }
-    if (s->protocol < 2)
+    if (s->protocol < 2 && (overflow || value < INT32_MIN || value > INT32_MAX))
         return write_int_text(s, obj);
-    if (overflow != 0)
+    if (overflow)
         return write_big_int(s, obj);
-    unsigned char bytes[8];
-    leaf_put_u64((char *)bytes, (uint64_t)value);
-    Py_ssize_t nbytes = minimal_nbytes(bytes, 8);
-    *s->out.cursor++ = (char)OP_LONG1;
-    *s->out.cursor++ = (char)nbytes;
-    memcpy(s->out.cursor, bytes, 8);
-    s->out.cursor += nbytes;
+    s->out.cursor = leaf_write_int64(s->out.cursor, value);
     return 0;
 }
 

@@ -34,7 +34,6 @@ int saver_init(saver *s, module_state *st, const saver_options *options, const s
     s->frame_capacity = SAVER_INLINE_FRAMES;
     s->owned_depth = 0;
     s->recursion_used = 0;
-    s->facts_used = 0;
     if (s->superset) {
         s->session = byvalue_session_new(st);
         if (!s->session)
@@ -188,14 +187,9 @@ int saver_write_get(saver *s, Py_ssize_t position)
     return 0;
 }
 
-int saver_memoize(saver *s, PyObject *obj, int unique)
+static int write_put(saver *s, Py_ssize_t id)
 {
-    if (s->hooks->fast)
-        return 0;
     if (saver_output_reserve(&s->out, 32) < 0)
-        return -1;
-    Py_ssize_t id = s->memo->count;
-    if (saver_memo_put(s->memo, obj, unique) < 0)
         return -1;
     if (s->protocol >= 4) {
         *s->out.cursor++ = (char)OP_MEMOIZE;
@@ -218,6 +212,22 @@ int saver_memoize(saver *s, PyObject *obj, int unique)
         s->out.cursor = leaf_put_u32(s->out.cursor, (uint32_t)id);
     }
     return 0;
+}
+
+int saver_memoize(saver *s, PyObject *obj, int unique)
+{
+    if (s->hooks->fast)
+        return 0;
+    Py_ssize_t id = s->memo->count;
+    return saver_memo_put(s->memo, obj, unique) < 0 ? -1 : write_put(s, id);
+}
+
+int saver_memoize_phantom(saver *s)
+{
+    if (s->hooks->fast)
+        return 0;
+    Py_ssize_t id = s->memo->count;
+    return saver_memo_put_phantom(s->memo) < 0 ? -1 : write_put(s, id);
 }
 
 /* ---- the start of an object ---- */

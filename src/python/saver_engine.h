@@ -76,13 +76,7 @@ typedef struct saver_hooks {
     int fast;
 } saver_hooks;
 
-enum { SAVER_INLINE_FRAMES = 24, SAVER_TYPE_CACHE = 16 };
-
-/* What is known of a type within one dump, until Python code runs (saver_instance.c). */
-typedef struct saver_type_fact {
-    PyTypeObject *type;
-    int direct; /* instances go the short way */
-} saver_type_fact;
+enum { SAVER_INLINE_FRAMES = 24 };
 
 typedef struct saver {
     saver_output out;
@@ -102,8 +96,6 @@ typedef struct saver {
     Py_ssize_t frame_capacity;
     Py_ssize_t owned_depth;
     Py_ssize_t recursion_used;
-    saver_type_fact facts[SAVER_TYPE_CACHE];
-    int facts_used;
     saver_memo own_memo;
     saver_frame inline_frames[SAVER_INLINE_FRAMES];
 } saver;
@@ -151,7 +143,6 @@ int saver_settle(saver *s);
 /* Before any call that may run Python code, free an object or release the GIL. 0 or -1. */
 static inline int saver_before_python(saver *s)
 {
-    s->facts_used = 0;
     if (saver_memo_settled(s->memo) && s->owned_depth == s->depth)
         return 0;
     return saver_settle(s);
@@ -171,6 +162,8 @@ void saver_hold(saver *s, int slot, PyObject *obj);
 
 /* MEMOIZE or PUT for an object that is not in the memo. 0 or -1. */
 int saver_memoize(saver *s, PyObject *obj, int unique);
+/* The same for an object that the stream makes and that does not exist here. */
+int saver_memoize_phantom(saver *s);
 /* GET for the object at a position of the memo. 0 or -1. */
 int saver_write_get(saver *s, Py_ssize_t position);
 
@@ -230,6 +223,7 @@ enum saver_part saver_reduce_part_of(const saver_frame *frame);
 
 /* Writes an instance the short way, or finds that it has to be asked and becomes a FRAME_REDUCE. */
 int saver_step_instance(saver *s);
+int saver_instance_exec(module_state *st);
 
 /* ---- saver_global.c ---- */
 

@@ -57,6 +57,20 @@ LEAF_INLINE char *leaf_write_int32(char *cursor, long value)
     return leaf_put_u32(cursor, (uint32_t)value);
 }
 
+/* Room for 10 bytes. */
+LEAF_INLINE char *leaf_write_int64(char *cursor, int64_t value)
+{
+    if (value >= INT32_MIN && value <= INT32_MAX)
+        return leaf_write_int32(cursor, (long)value);
+    /* The bits that differ from the sign, and one for the sign itself. */
+    uint64_t bits = (uint64_t)(value ^ (value >> 63));
+    int nbytes = (64 - __builtin_clzll(bits)) / 8 + 1;
+    *cursor++ = (char)OP_LONG1;
+    *cursor++ = (char)nbytes;
+    leaf_put_u64(cursor, (uint64_t)value);
+    return cursor + nbytes;
+}
+
 LEAF_INLINE char *leaf_write_double(char *cursor, double value)
 {
     uint64_t bits;
@@ -127,10 +141,10 @@ LEAF_INLINE int write_leaf(saver *s, char **cursor, PyObject *obj, int closed)
         return 1;
     }
     if (type == &PyLong_Type) {
-        long value;
-        if (!compat_small_int(obj, &value))
+        int64_t value;
+        if (!compat_medium_int(obj, &value))
             return 0;
-        *cursor = leaf_write_int32(p, value);
+        *cursor = leaf_write_int64(p, value);
         return 1;
     }
     if (type == &PyFloat_Type) {

@@ -7,6 +7,8 @@
 /* Positions are stored plus one in 32 bits. */
 #define ITEMS_MAX ((Py_ssize_t)UINT32_MAX - 1)
 
+#define PHANTOM ((PyObject *)(uintptr_t)1)
+
 void saver_memo_init(saver_memo *memo)
 {
     memo->items = memo->inline_items;
@@ -35,8 +37,9 @@ void saver_memo_clear(saver_memo *memo)
     saver_memo_init(memo);
     PyMem_Free(slots);
     PyMem_Free(ids);
-    for (Py_ssize_t i = 0; i < owned; i++) /* unsettled items are not owned, so none is tagged */
-        Py_DECREF((PyObject *)((uintptr_t)items[i] & ~(uintptr_t)1));
+    for (Py_ssize_t i = 0; i < owned; i++)
+        if (items[i] != PHANTOM) /* owned items are settled, so no other is tagged */
+            Py_DECREF(items[i]);
     if (items != inline_items)
         PyMem_Free(items);
 }
@@ -131,13 +134,14 @@ int saver_memo_settle(saver_memo *memo)
     if (reserve_slots(memo, (size_t)memo->slots_used + waiting) < 0)
         return -1;
     for (Py_ssize_t i = memo->settled; i < memo->count; i++) {
-        if ((uintptr_t)memo->items[i] & 1) {
+        if (((uintptr_t)memo->items[i] & 1) && memo->items[i] != PHANTOM) {
             memo->items[i] = saver_memo_item(memo, i);
             fill_slot(memo, i);
         }
     }
     for (Py_ssize_t i = memo->owned; i < memo->count; i++)
-        Py_INCREF(memo->items[i]);
+        if (memo->items[i] != PHANTOM)
+            Py_INCREF(memo->items[i]);
     memo->settled = memo->count;
     memo->owned = memo->count;
     return 0;

@@ -17,6 +17,9 @@
  * the table. Everything that can run Python code, free an object or let other threads in comes
  * after a settle; saver_before_python() in saver_engine.h is the way to say so.
  *
+ * A phantom takes a number for an object that only the stream makes. It stays tagged: 1 in 'items'.
+ * A Pickler's memo, which programs can see, has none.
+ *
  * An object's number is its position, unless a program has set a Pickler's memo itself: then 'ids'
  * holds the numbers.
  */
@@ -102,7 +105,7 @@ static inline Py_ssize_t saver_memo_id(const saver_memo *memo, Py_ssize_t positi
     return memo->ids ? memo->ids[position] : position;
 }
 
-/* The object at a position, whether in the table or not. Borrowed. */
+/* The object at a position, whether in the table or not. Borrowed; NULL: a phantom. */
 static inline PyObject *saver_memo_item(const saver_memo *memo, Py_ssize_t position)
 {
     return (PyObject *)((uintptr_t)memo->items[position] & ~(uintptr_t)1);
@@ -134,6 +137,11 @@ static inline int saver_memo_put(saver_memo *memo, PyObject *obj, int unique)
     if (memo->settled == position)
         memo->settled = position + 1;
     return 0;
+}
+
+static inline int saver_memo_put_phantom(saver_memo *memo)
+{
+    return saver_memo_put(memo, NULL, 1);
 }
 
 #endif

@@ -184,6 +184,27 @@ static int accept_newobj(saver *s, PyObject *arguments)
     return 0;
 }
 
+/* Is the callable one of copyreg's two by its __name__? Looks the name up only where it must. */
+static int is_newobj(saver *s, PyObject *callable, int *ex)
+{
+    PyObject *name = NULL;
+    *ex = 0;
+    if (Py_TYPE(callable) == &PyFunction_Type)
+        name = Py_NewRef(((PyFunctionObject *)callable)->func_name);
+    else if (Py_TYPE(callable) == &PyType_Type &&
+             !strstr(((PyTypeObject *)callable)->tp_name, "__newobj"))
+        return 0;
+    else if (compat_find_attr(callable, s->st->str___name__, &name) < 0)
+        return -1;
+    int is = 0;
+    if (name && PyUnicode_Check(name)) {
+        is = PyUnicode_CompareWithASCIIString(name, "__newobj__") == 0;
+        *ex = PyUnicode_CompareWithASCIIString(name, "__newobj_ex__") == 0;
+    }
+    Py_XDECREF(name);
+    return is || *ex;
+}
+
 int saver_accept_reduced(saver *s, PyObject *reduced)
 {
     saver_hold(s, 0, reduced);
@@ -195,20 +216,10 @@ int saver_accept_reduced(saver *s, PyObject *reduced)
     saver_top(s)->position = OP_REDUCE;
     if (s->protocol < 2)
         return 0;
-    PyObject *name;
-    if (compat_find_attr(callable, s->st->str___name__, &name) < 0)
-        return -1;
-    int is_newobj = 0, is_newobj_ex = 0;
-    if (name && PyUnicode_Check(name)) {
-        is_newobj_ex = PyUnicode_CompareWithASCIIString(name, "__newobj_ex__") == 0;
-        is_newobj = PyUnicode_CompareWithASCIIString(name, "__newobj__") == 0;
-    }
-    Py_XDECREF(name);
-    if (is_newobj_ex)
-        return accept_newobj_ex(s, arguments);
-    if (is_newobj)
-        return accept_newobj(s, arguments);
-    return 0;
+    int ex, is = is_newobj(s, callable, &ex);
+    if (is <= 0)
+        return is;
+    return ex ? accept_newobj_ex(s, arguments) : accept_newobj(s, arguments);
 }
 
 /* ---- asking what becomes of an object ---- */
@@ -238,6 +249,19 @@ static int find_reducer(saver *s, PyTypeObject *type, PyObject **reducer)
 static PyObject *call_reduce(saver *s, PyObject *obj)
 {
     PyObject *method, *reduced = NULL;
+    PyTypeObject *type = Py_TYPE(obj);
+    if (type->tp_getattro == PyObject_GenericGetAttr) {
+        /* An ordinary method is there for sure, and need not be bound first. */
+        PyObject *usual = _PyType_Lookup(type, s->st->str___reduce_ex__);
+        if (usual && (Py_TYPE(usual)->tp_flags & Py_TPFLAGS_METHOD_DESCRIPTOR)) {
+            PyObject *protocol = PyLong_FromLong(s->protocol);
+            PyObject *args[] = {obj, protocol};
+            if (protocol)
+                reduced = PyObject_VectorcallMethod(s->st->str___reduce_ex__, args, 2, NULL);
+            Py_XDECREF(protocol);
+            return reduced;
+        }
+    }
     int found = compat_find_attr(obj, s->st->str___reduce_ex__, &method);
     if (found > 0) {
         PyObject *protocol = PyLong_FromLong(s->protocol);
