@@ -585,26 +585,35 @@ static int write_dict_items(saver *s, unsigned limit)
                 return pushed;
             continue;
         }
-        if (frame->batch == limit)
-            return 0;
-        if (s->protocol == 0 && PyDict_GET_SIZE(frame->obj) != frame->size)
-            return 0; /* step_dict complains */
-        if (!PyDict_Next(frame->obj, &frame->position, &key, &value))
-            return 0;
-        frame->batch++;
-        int key_written = 0;
-        if (s->fast_path && s->out.cursor < s->out.soft_end) {
-            char *cursor = s->out.cursor;
-            key_written = write_leaf(s, &cursor, key, 1);
-            int value_written = 0;
-            if (key_written > 0 && cursor < s->out.soft_end)
-                value_written = write_leaf(s, &cursor, value, 1);
+        int key_written = 0, more = 0;
+        if (s->fast_path) {
+            PyObject *dict = frame->obj;
+            Py_ssize_t position = frame->position;
+            unsigned batch = frame->batch;
+            char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
+            int status = 1;
+            while (batch < limit && (more = PyDict_Next(dict, &position, &key, &value))) {
+                batch++;
+                key_written = 0;
+                if (cursor >= soft_end || (status = write_leaf(s, &cursor, key, 1)) <= 0)
+                    break;
+                key_written = 1;
+                if (cursor >= soft_end || (status = write_leaf(s, &cursor, value, 1)) <= 0)
+                    break;
+                more = 0;
+            }
             s->out.cursor = cursor;
-            if (value_written > 0)
-                continue;
-            if (key_written < 0 || value_written < 0)
+            frame->position = position;
+            frame->batch = (uint16_t)batch;
+            if (status < 0)
                 return -1;
+        } else if (frame->batch < limit &&
+                   (s->protocol > 0 || PyDict_GET_SIZE(frame->obj) == frame->size)) {
+            more = PyDict_Next(frame->obj, &frame->position, &key, &value);
+            frame->batch += (uint16_t)more;
         }
+        if (!more)
+            return 0; /* or its size has changed, of which step_dict complains */
         int value_unique = compat_is_unique(value), key_unique = compat_is_unique(key);
         saver_hold(s, 0, key);
         if (key_written && !s->out.write) {

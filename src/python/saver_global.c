@@ -93,9 +93,95 @@ static PyObject *module_of(saver *s, PyObject *obj, PyObject *parts)
     return search_modules(s, obj, parts);
 }
 
+/* Where a global was found. All owned. */
+typedef struct global_place {
+    PyObject *module_name;
+    PyObject *parent; /* the module, or the class that it is in */
+    PyObject *last;   /* its name there */
+    int is_in_module; /* parent is the module */
+} global_place;
+
+static void clear_place(global_place *place)
+{
+    Py_CLEAR(place->module_name);
+    Py_CLEAR(place->parent);
+    Py_CLEAR(place->last);
+}
+
+/* The ordinary case: a name without dots in a module that is loaded. 1; 0: look properly; -1. */
+static int find_in_loaded_module(saver *s, PyObject *obj, PyObject *name, global_place *place)
+{
+    if (!PyUnicode_CheckExact(name) ||
+        PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) >= 0 ||
+        PyUnicode_CompareWithASCIIString(name, "<locals>") == 0)
+        return 0;
+    PyObject *module_name, *found = NULL;
+    if (compat_find_attr(obj, s->st->str___module__, &module_name) < 0)
+        return -1;
+    if (!module_name || !PyUnicode_CheckExact(module_name)) {
+        Py_XDECREF(module_name);
+        return 0;
+    }
+    PyObject *module = PyImport_GetModule(module_name);
+    if (module)
+        (void)compat_find_attr(module, name, &found);
+    PyErr_Clear(); /* looking properly will tell */
+    int status = found == obj;
+    if (status) {
+        place->module_name = Py_NewRef(module_name);
+        place->parent = Py_NewRef(module);
+        place->last = Py_NewRef(name);
+        place->is_in_module = 1;
+    }
+    Py_XDECREF(found);
+    Py_XDECREF(module);
+    Py_DECREF(module_name);
+    return status;
+}
+
+/* Imports the module and follows the name; PicklingError if that does not lead to 'obj'. 0 or -1. */
+static int find_properly(saver *s, PyObject *obj, PyObject *name, global_place *place)
+{
+    PyObject *module = NULL, *found = NULL;
+    int status = -1;
+    PyObject *parts = split_name(s, name);
+    if (!parts)
+        goto done;
+    place->module_name = module_of(s, obj, parts);
+    if (!place->module_name)
+        goto done;
+    module = PyImport_Import(place->module_name);
+    if (!module) {
+        PyErr_Format(s->st->PicklingError, "Can't pickle %R: import of module %R failed", obj,
+                     place->module_name);
+        goto done;
+    }
+    found = follow(module, parts, &place->parent);
+    if (!found) {
+        PyErr_Format(s->st->PicklingError, "Can't pickle %R: attribute lookup %S on %S failed", obj,
+                     name, place->module_name);
+        goto done;
+    }
+    if (found != obj) {
+        PyErr_Format(s->st->PicklingError, "Can't pickle %R: it's not the same object as %S.%S",
+                     obj, place->module_name, name);
+        goto done;
+    }
+    place->last = Py_NewRef(PyList_GET_ITEM(parts, PyList_GET_SIZE(parts) - 1));
+    place->is_in_module = place->parent == module;
+    status = 0;
+done:
+    Py_XDECREF(found);
+    Py_XDECREF(module);
+    Py_XDECREF(parts);
+    return status;
+}
+
 /* Writes the extension code of (module, name) if copyreg has one. 1: written; 0: it has none. */
 static int write_extension(saver *s, PyObject *obj, PyObject *module_name, PyObject *name)
 {
+    if (PyDict_GET_SIZE(s->st->copyreg_extension_registry) == 0)
+        return 0;
     PyObject *key = PyTuple_Pack(2, module_name, name);
     if (!key)
         return -1;
@@ -207,62 +293,24 @@ done:
 
 int saver_begin_global(saver *s, PyObject *name)
 {
-    PyObject *obj = saver_top(s)->obj;
-    PyObject *parts = NULL, *module_name = NULL, *module = NULL, *found = NULL, *parent = NULL;
-    PyObject *reduced = NULL;
+    PyObject *obj = saver_top(s)->obj, *reduced = NULL;
+    global_place place = {NULL};
     int status = -1;
 
     if (saver_before_python(s) < 0)
         return -1;
-    if (s->superset && !name && s->protocol >= 4 &&
-        byvalue_name(s->session, obj, &module_name, &name)) {
-        int written = PyDict_GET_SIZE(s->st->copyreg_extension_registry)
-                          ? write_extension(s, obj, module_name, name)
-                          : 0;
-        if (written == 0) {
-            saver_top(s)->kind = FRAME_GLOBAL;
-            saver_top(s)->stage = 0;
-            saver_hold(s, 0, module_name);
-            saver_hold(s, 1, name);
-        } else if (written > 0) {
-            saver_pop(s);
-        }
-        return written < 0 ? -1 : 0;
-    }
     Py_XINCREF(name);
-    if (!name) {
-        if (compat_find_attr(obj, s->st->str___qualname__, &name) < 0)
-            return -1;
-        if (!name)
-            name = PyObject_GetAttr(obj, s->st->str___name__);
-        if (!name)
-            return -1;
-    }
-    parts = split_name(s, name);
-    if (!parts)
+    if (!name && compat_find_attr(obj, s->st->str___qualname__, &name) < 0)
+        return -1;
+    if (!name)
+        name = PyObject_GetAttr(obj, s->st->str___name__);
+    if (!name)
+        return -1;
+    int found = find_in_loaded_module(s, obj, name, &place);
+    if (found < 0 || (found == 0 && find_properly(s, obj, name, &place) < 0))
         goto done;
-    module_name = module_of(s, obj, parts);
-    if (!module_name)
-        goto done;
-    module = PyImport_Import(module_name);
-    if (!module) {
-        PyErr_Format(s->st->PicklingError, "Can't pickle %R: import of module %R failed", obj,
-                     module_name);
-        goto done;
-    }
-    found = follow(module, parts, &parent);
-    if (!found) {
-        PyErr_Format(s->st->PicklingError, "Can't pickle %R: attribute lookup %S on %S failed", obj,
-                     name, module_name);
-        goto done;
-    }
-    if (found != obj) {
-        PyErr_Format(s->st->PicklingError, "Can't pickle %R: it's not the same object as %S.%S",
-                     obj, module_name, name);
-        goto done;
-    }
     if (s->protocol >= 2) {
-        int written = write_extension(s, obj, module_name, name);
+        int written = write_extension(s, obj, place.module_name, name);
         if (written != 0) {
             if (written > 0)
                 saver_pop(s);
@@ -270,39 +318,30 @@ int saver_begin_global(saver *s, PyObject *name)
             goto done;
         }
     }
-    PyObject *last = PyList_GET_ITEM(parts, PyList_GET_SIZE(parts) - 1);
-    if (parent == module) {
-        Py_INCREF(last);
-        Py_SETREF(name, last);
-    }
+    PyObject *short_name = place.is_in_module ? place.last : name;
     saver_frame *frame = saver_top(s);
+    frame->stage = 0;
     if (s->protocol >= 4) {
         frame->kind = FRAME_GLOBAL;
-        frame->stage = 0;
-        saver_hold(s, 0, module_name);
-        saver_hold(s, 1, name);
+        saver_hold(s, 0, place.module_name);
+        saver_hold(s, 1, short_name);
         status = 0;
-    } else if (parent != module) {
-        reduced = Py_BuildValue("(O(OO))", s->st->builtin_getattr, parent, last);
+    } else if (!place.is_in_module) {
+        reduced = Py_BuildValue("(O(OO))", s->st->builtin_getattr, place.parent, place.last);
         if (!reduced)
             goto done;
         frame->kind = FRAME_GLOBAL_GETATTR;
-        frame->stage = 0;
         saver_hold(s, 0, reduced);
         status = 0;
     } else {
-        status = write_global_text(s, obj, module_name, name);
+        status = write_global_text(s, obj, place.module_name, short_name);
         if (status == 0)
             saver_pop(s);
     }
 done:
     Py_XDECREF(reduced);
-    Py_XDECREF(parent);
-    Py_XDECREF(found);
-    Py_XDECREF(module);
-    Py_XDECREF(module_name);
-    Py_XDECREF(parts);
-    Py_XDECREF(name);
+    clear_place(&place);
+    Py_DECREF(name);
     return status;
 }
 

@@ -116,8 +116,9 @@ LEAF_INLINE int write_leaf(saver *s, char **cursor, PyObject *obj, int closed)
     PyTypeObject *type = Py_TYPE(obj);
     if (type == &PyUnicode_Type) {
         int unique = closed && compat_is_unique(obj);
+        uint32_t slot = 0;
         if (!unique) {
-            Py_ssize_t position = saver_memo_find(s->memo, obj);
+            Py_ssize_t position = saver_memo_find_slot(s->memo, obj, &slot);
             if (position >= 0) {
                 if (s->memo->ids)
                     return 0;
@@ -130,7 +131,7 @@ LEAF_INLINE int write_leaf(saver *s, char **cursor, PyObject *obj, int closed)
         size_t nbytes = (size_t)PyUnicode_GET_LENGTH(obj);
         if (nbytes > 255)
             return 0;
-        if (saver_memo_put(s->memo, obj, unique) < 0)
+        if ((unique ? saver_memo_put(s->memo, obj, 1) : saver_memo_put_at(s->memo, obj, slot)) < 0)
             return -1;
         *p++ = (char)OP_SHORT_BINUNICODE;
         *p++ = (char)nbytes;

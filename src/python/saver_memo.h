@@ -86,18 +86,26 @@ static inline uint32_t saver_memo_hash(const saver_memo *memo, PyObject *obj)
     return (uint32_t)(mixed >> 32) & memo->slots_mask;
 }
 
-/* The position of 'obj', -1 if it is not in the table. */
-static inline Py_ssize_t saver_memo_find(const saver_memo *memo, PyObject *obj)
+/* The position of 'obj'; -1 if it is not in the table, and '*slot' is where it belongs. */
+static inline Py_ssize_t saver_memo_find_slot(const saver_memo *memo, PyObject *obj, uint32_t *slot)
 {
-    uint32_t slot = saver_memo_hash(memo, obj);
+    uint32_t here = saver_memo_hash(memo, obj);
     for (;;) {
-        uint32_t entry = memo->slots[slot];
-        if (entry == 0)
+        uint32_t entry = memo->slots[here];
+        if (entry == 0) {
+            *slot = here;
             return -1;
+        }
         if (memo->items[entry - 1] == obj)
             return (Py_ssize_t)entry - 1;
-        slot = (slot + 1) & memo->slots_mask;
+        here = (here + 1) & memo->slots_mask;
     }
+}
+
+static inline Py_ssize_t saver_memo_find(const saver_memo *memo, PyObject *obj)
+{
+    uint32_t slot;
+    return saver_memo_find_slot(memo, obj, &slot);
 }
 
 static inline Py_ssize_t saver_memo_id(const saver_memo *memo, Py_ssize_t position)
@@ -134,6 +142,22 @@ static inline int saver_memo_put(saver_memo *memo, PyObject *obj, int unique)
         memo->count = position;
         return -1;
     }
+    if (memo->settled == position)
+        memo->settled = position + 1;
+    return 0;
+}
+
+/* saver_memo_put() of an object that was looked for and is not there, just before, at 'slot'. */
+static inline int saver_memo_put_at(saver_memo *memo, PyObject *obj, uint32_t slot)
+{
+    Py_ssize_t position = memo->count;
+    if (position == memo->capacity || memo->ids ||
+        memo->slots_used + (size_t)1 > ((size_t)memo->slots_mask + 1) / 2)
+        return saver_memo_put(memo, obj, 0);
+    memo->items[position] = obj;
+    memo->count = position + 1;
+    memo->slots[slot] = (uint32_t)position + 1;
+    memo->slots_used++;
     if (memo->settled == position)
         memo->settled = position + 1;
     return 0;
