@@ -345,6 +345,12 @@ static inline void compat_leave_recursion(PyThreadState *state, Py_ssize_t *used
 /* Is a persistent id read before it is missed that there is no persistent_load()? */
 #define COMPAT_PERSISTENT_ID_FIRST (PY_VERSION_HEX >= 0x030D0000)
 
+/*
+ * From 3.13 on _pickle writes a nested name below protocol 4 as getattr(getattr(…)) down from the
+ * module's global, takes any integer for an extension code, and words these errors differently.
+ */
+#define COMPAT_NAMES_AS_3_13 (PY_VERSION_HEX >= 0x030D0000)
+
 /* int.from_bytes(bytes, "little", signed=True) */
 static inline PyObject *compat_long_from_bytes(const uint8_t *bytes, size_t nbytes)
 {

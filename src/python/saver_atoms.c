@@ -453,7 +453,9 @@ int saver_write_buffer(saver *s, PyObject *obj)
     s->saw_mutable = 1;
     saver_before_raising(s);
     if (s->protocol < 5) {
-        PyErr_SetString(s->st->PicklingError, "PickleBuffer can only pickled with protocol >= 5");
+        PyErr_SetString(s->st->PicklingError,
+                        COMPAT_NAMES_AS_3_13 ? "PickleBuffer can only be pickled with protocol >= 5"
+                                             : "PickleBuffer can only pickled with protocol >= 5");
         return -1;
     }
     Py_INCREF(obj);

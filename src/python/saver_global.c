@@ -6,7 +6,10 @@
  * STACK_GLOBAL from protocol 4 on; GLOBAL below, where a dotted name has to become getattr(…).
  *
  * FRAME_GLOBAL: obj the class or function; held[0] module name, held[1] name.
- * FRAME_GLOBAL_GETATTR: the frame that memoizes obj when the getattr call above it is written.
+ * FRAME_GLOBAL_GETATTR: up to 3.12, the frame that memoizes obj when the call of getattr above it,
+ * held[0], is written. From 3.13 on getattr is called for each part of the name after the first, so
+ * that a class that contains itself has an end: held[0] is the list of parts, held[1] the module
+ * name, and the stages are the getattrs, the first part as GLOBAL, the other parts.
  */
 #include "saver_engine.h"
 
@@ -189,16 +192,22 @@ static int write_extension(saver *s, PyObject *obj, PyObject *module_name, PyObj
     Py_DECREF(key);
     if (!code)
         return PyErr_Occurred() ? -1 : 0;
-    if (!PyLong_Check(code)) {
+    if (!COMPAT_NAMES_AS_3_13 && !PyLong_Check(code)) {
         PyErr_Format(s->st->PicklingError, "Can't pickle %R: extension code %R isn't an integer",
                      obj, code);
         return -1;
     }
-    int overflow;
-    long value = PyLong_AsLongAndOverflow(code, &overflow);
-    if (overflow || value <= 0 || value > INT32_MAX) {
-        PyErr_Format(s->st->PicklingError, "Can't pickle %R: extension code %ld is out of range",
-                     obj, value);
+    Py_INCREF(code); /* from 3.13 on anything with __index__, which may run */
+    long value = PyLong_AsLong(code);
+    Py_DECREF(code);
+    if (value == -1 && PyErr_Occurred())
+        return -1;
+    if (value <= 0 || value > INT32_MAX) {
+        if (COMPAT_NAMES_AS_3_13)
+            PyErr_Format(PyExc_RuntimeError, "extension code %ld is out of range", value);
+        else
+            PyErr_Format(s->st->PicklingError,
+                         "Can't pickle %R: extension code %ld is out of range", obj, value);
         return -1;
     }
     if (saver_output_reserve(&s->out, 5) < 0)
@@ -273,7 +282,8 @@ static int write_identifier(saver *s, PyObject *identifier, const char *kind)
     return status < 0 ? -1 : saver_write_op(s, '\n');
 }
 
-static int write_global_text(saver *s, PyObject *obj, PyObject *module_name, PyObject *name)
+/* GLOBAL with its two lines; 'name' has no dots. 0 or -1. */
+static int write_global_text(saver *s, PyObject *module_name, PyObject *name)
 {
     int status = -1;
     Py_INCREF(module_name);
@@ -284,7 +294,7 @@ static int write_global_text(saver *s, PyObject *obj, PyObject *module_name, PyO
         goto done;
     if (write_identifier(s, module_name, "module") < 0 || write_identifier(s, name, "global") < 0)
         goto done;
-    status = saver_memoize(s, obj, 0);
+    status = 0;
 done:
     Py_DECREF(module_name);
     Py_DECREF(name);
@@ -326,6 +336,18 @@ int saver_begin_global(saver *s, PyObject *name)
         saver_hold(s, 0, place.module_name);
         saver_hold(s, 1, short_name);
         status = 0;
+    } else if (!place.is_in_module && COMPAT_NAMES_AS_3_13) {
+        PyObject *parts = split_name(s, name);
+        if (!parts)
+            goto done;
+        frame = saver_top(s);
+        frame->kind = FRAME_GLOBAL_GETATTR;
+        frame->position = 1;
+        frame->size = PyList_GET_SIZE(parts);
+        saver_hold(s, 0, parts);
+        saver_hold(s, 1, place.module_name);
+        Py_DECREF(parts);
+        status = 0;
     } else if (!place.is_in_module) {
         reduced = Py_BuildValue("(O(OO))", s->st->builtin_getattr, place.parent, place.last);
         if (!reduced)
@@ -334,7 +356,9 @@ int saver_begin_global(saver *s, PyObject *name)
         saver_hold(s, 0, reduced);
         status = 0;
     } else {
-        status = write_global_text(s, obj, place.module_name, short_name);
+        status = write_global_text(s, place.module_name, short_name);
+        if (status == 0)
+            status = saver_memoize(s, obj, 0);
         if (status == 0)
             saver_pop(s);
     }
@@ -371,7 +395,8 @@ int saver_step_global(saver *s)
     }
 }
 
-int saver_step_global_getattr(saver *s)
+/* Up to 3.12: getattr(parent, last), with 'parent' written as any object is. */
+static int step_one_getattr(saver *s)
 {
     saver_frame *frame = saver_top(s);
     if (frame->stage == 0) {
@@ -387,4 +412,53 @@ int saver_step_global_getattr(saver *s)
         return -1;
     saver_pop(s);
     return 0;
+}
+
+/* From 3.13 on: getattr(getattr(…, part), part), with the first part as GLOBAL. */
+static int step_nested_getattrs(saver *s)
+{
+    enum { GETATTR, MARK, TOP_LEVEL, PART, CALL };
+    for (;;) {
+        saver_frame *frame = saver_top(s);
+        PyObject *saved = NULL;
+        switch (frame->stage) {
+        case GETATTR:
+            frame->stage = MARK;
+            saved = s->st->builtin_getattr;
+            break;
+        case MARK:
+            if (s->protocol < 2 && saver_write_op(s, OP_MARK) < 0)
+                return -1;
+            frame->stage = ++frame->position < frame->size ? GETATTR : TOP_LEVEL;
+            continue;
+        case TOP_LEVEL:
+            frame->stage = PART;
+            frame->position = 1;
+            if (write_global_text(s, frame->held[1], PyList_GET_ITEM(frame->held[0], 0)) < 0)
+                return -1;
+            continue;
+        case PART:
+            frame->stage = CALL;
+            saved = PyList_GET_ITEM(frame->held[0], frame->position);
+            break;
+        default:
+            if (saver_write_ops(s, s->protocol < 2 ? OP_TUPLE : OP_TUPLE2, OP_REDUCE) < 0)
+                return -1;
+            frame->stage = PART;
+            if (++frame->position < frame->size)
+                continue;
+            if (saver_memoize(s, frame->obj, 0) < 0)
+                return -1;
+            saver_pop(s);
+            return 0;
+        }
+        int pushed = saver_save(s, saved, 0);
+        if (pushed)
+            return pushed < 0 ? -1 : 0;
+    }
+}
+
+int saver_step_global_getattr(saver *s)
+{
+    return COMPAT_NAMES_AS_3_13 ? step_nested_getattrs(s) : step_one_getattr(s);
 }
