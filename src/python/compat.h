@@ -264,56 +264,74 @@ static inline Py_ssize_t compat_slot_offset(PyTypeObject *type, PyObject *descri
 }
 
 /*
- * The recursion budget, counted as _pickle's C recursion is. compat_enter_recursion() takes one
- * unit: 0, or -1 with RecursionError set and nothing taken. 'state' is this thread's.
+ * The recursion budget, counted as _pickle's C recursion is. 'state' is this thread's; '*used' is
+ * what a dump has taken. compat_has_recursion() tells whether there is more than 'count' left;
+ * compat_enter_recursion() takes 'count' units: 0, or -1 with RecursionError set and none taken.
  */
 #if PY_VERSION_HEX >= 0x030E0000
 /* The interpreter measures its C stack there, which an explicit stack does not use: the budget is
  * about the depth at which _pickle gives up with 8 MiB of stack. */
 enum { COMPAT_RECURSION_BUDGET = 30000 };
+#elif PY_VERSION_HEX >= 0x030C0000
+#define COMPAT_RECURSION_LEFT(state) ((state)->c_recursion_remaining)
+#elif PY_VERSION_HEX >= 0x030B0000
+#define COMPAT_RECURSION_LEFT(state) ((state)->recursion_remaining)
 #endif
 
-static inline int compat_enter_recursion(PyThreadState *state, Py_ssize_t *used)
+static inline int compat_has_recursion(PyThreadState *state, const Py_ssize_t *used, int count)
 {
 #if PY_VERSION_HEX >= 0x030E0000
     (void)state;
-    if (*used >= COMPAT_RECURSION_BUDGET) {
+    return *used + count < COMPAT_RECURSION_BUDGET;
+#elif PY_VERSION_HEX >= 0x030B0000
+    (void)used;
+    return COMPAT_RECURSION_LEFT(state) > count;
+#else
+    (void)used;
+    return state->recursion_depth + count < Py_GetRecursionLimit();
+#endif
+}
+
+static inline void compat_leave_recursion(PyThreadState *state, Py_ssize_t *used, int count)
+{
+    *used -= count;
+#if PY_VERSION_HEX >= 0x030E0000
+    (void)state;
+#elif PY_VERSION_HEX >= 0x030B0000
+    COMPAT_RECURSION_LEFT(state) += count;
+#else
+    (void)state;
+    while (count-- > 0)
+        Py_LeaveRecursiveCall();
+#endif
+}
+
+static inline int compat_enter_recursion(PyThreadState *state, Py_ssize_t *used, int count)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    if (!compat_has_recursion(state, used, count)) {
         PyErr_SetString(PyExc_RecursionError,
                         "maximum recursion depth exceeded while pickling an object");
         return -1;
     }
-#elif PY_VERSION_HEX >= 0x030C0000
-    if (state->c_recursion_remaining > 1)
-        state->c_recursion_remaining--;
-    else if (Py_EnterRecursiveCall(" while pickling an object"))
-        return -1;
-#elif PY_VERSION_HEX >= 0x030B0000
-    if (state->recursion_remaining > 1)
-        state->recursion_remaining--;
-    else if (Py_EnterRecursiveCall(" while pickling an object"))
-        return -1;
 #else
-    (void)state;
-    if (Py_EnterRecursiveCall(" while pickling an object"))
-        return -1;
+#if PY_VERSION_HEX >= 0x030B0000
+    if (compat_has_recursion(state, used, count)) {
+        COMPAT_RECURSION_LEFT(state) -= count;
+        *used += count;
+        return 0;
+    }
 #endif
-    ++*used;
+    for (int taken = 0; taken < count; taken++) {
+        if (Py_EnterRecursiveCall(" while pickling an object")) {
+            *used += taken;
+            compat_leave_recursion(state, used, taken);
+            return -1;
+        }
+    }
+#endif
+    *used += count;
     return 0;
-}
-
-static inline void compat_leave_recursion(PyThreadState *state, Py_ssize_t *used)
-{
-    --*used;
-#if PY_VERSION_HEX >= 0x030E0000
-    (void)state;
-#elif PY_VERSION_HEX >= 0x030C0000
-    state->c_recursion_remaining++;
-#elif PY_VERSION_HEX >= 0x030B0000
-    state->recursion_remaining++;
-#else
-    (void)state;
-    Py_LeaveRecursiveCall();
-#endif
 }
 
 /* ---- the loader's block ---- */

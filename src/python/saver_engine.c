@@ -93,13 +93,8 @@ saver_frame *saver_push(saver *s, enum saver_frame_kind kind, PyObject *obj, int
             return NULL;
         }
     }
-    for (int taken = 0; taken < budget; taken++) {
-        if (compat_enter_recursion(s->thread, &s->recursion_used) < 0) {
-            while (taken-- > 0)
-                compat_leave_recursion(s->thread, &s->recursion_used);
-            return NULL;
-        }
-    }
+    if (budget && compat_enter_recursion(s->thread, &s->recursion_used, budget) < 0)
+        return NULL;
     saver_frame *frame = &s->frames[s->depth++];
     *frame = (saver_frame){.kind = (uint8_t)kind, .budget = (uint8_t)budget, .obj = obj};
     return frame;
@@ -108,8 +103,8 @@ saver_frame *saver_push(saver *s, enum saver_frame_kind kind, PyObject *obj, int
 void saver_pop(saver *s)
 {
     saver_frame *frame = saver_top(s);
-    for (int i = 0; i < frame->budget; i++)
-        compat_leave_recursion(s->thread, &s->recursion_used);
+    if (frame->budget)
+        compat_leave_recursion(s->thread, &s->recursion_used, frame->budget);
     if (s->depth > s->owned_depth) {
         s->depth--;
         return;
@@ -230,6 +225,53 @@ int saver_memoize_phantom(saver *s)
     return saver_memo_put_phantom(s->memo) < 0 ? -1 : write_put(s, id);
 }
 
+/* ---- runs of leaves ----
+ *
+ * They stop before what is no leaf, or where the next object may begin a new frame of the output.
+ * 0, or -1 with MemoryError set.
+ */
+
+static int write_list_leaves(saver *s, PyObject *list, Py_ssize_t *position, unsigned *batch,
+                             unsigned limit)
+{
+    char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
+    PyObject **items = ((PyListObject *)list)->ob_item;
+    Py_ssize_t start = *position, end = start + (Py_ssize_t)(limit - *batch), i = start;
+    if (end > PyList_GET_SIZE(list))
+        end = PyList_GET_SIZE(list);
+    int status = 1;
+    for (; i < end && cursor < soft_end; i++) {
+        status = write_leaf(s, &cursor, items[i], 1);
+        if (status <= 0)
+            break;
+    }
+    s->out.cursor = cursor;
+    *position = i;
+    *batch += (unsigned)(i - start);
+    return status < 0 ? -1 : 0;
+}
+
+static int write_tuple_leaves(saver *s, PyObject *tuple, Py_ssize_t *position, int closed)
+{
+    char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
+    Py_ssize_t size = PyTuple_GET_SIZE(tuple), i = *position;
+    int status = 1;
+    for (; i < size && cursor < soft_end; i++) {
+        status = write_leaf(s, &cursor, PyTuple_GET_ITEM(tuple, i), closed);
+        if (status <= 0)
+            break;
+    }
+    s->out.cursor = cursor;
+    *position = i;
+    return status < 0 ? -1 : 0;
+}
+
+static int tuple_op(const saver *s, Py_ssize_t size)
+{
+    static const uint8_t small[] = {0, OP_TUPLE1, OP_TUPLE2, OP_TUPLE3};
+    return size <= 3 && s->protocol >= 2 ? small[size] : OP_TUPLE;
+}
+
 /* ---- the start of an object ---- */
 
 /* In fast mode there is no memo to end a cycle. Looking for one at depth 50, 100, 200, … costs
@@ -265,6 +307,16 @@ static saver_frame *push_container(saver *s, enum saver_frame_kind kind, PyObjec
     return frame;
 }
 
+/*
+ * A container is begun without a frame: as many of its items as are leaves are written first, and
+ * most containers consist of nothing else. Not where the frame would be one too many.
+ */
+static int may_begin_without_frame(saver *s, int budget)
+{
+    return s->fast_path &&
+           (s->superset || compat_has_recursion(s->thread, &s->recursion_used, budget));
+}
+
 static int save_list(saver *s, PyObject *obj, int unique)
 {
     s->saw_mutable = 1;
@@ -274,9 +326,27 @@ static int save_list(saver *s, PyObject *obj, int unique)
         return -1;
     if (saver_memoize(s, obj, unique) < 0)
         return -1;
-    if (PyList_GET_SIZE(obj) == 0)
+    Py_ssize_t size = PyList_GET_SIZE(obj), position = 0;
+    if (size == 0)
         return 0;
-    return push_container(s, FRAME_LIST, obj, 1, 2) ? 1 : -1;
+    int begun = may_begin_without_frame(s, 2), single = size == 1;
+    unsigned batch = 0;
+    if (begun) {
+        if (!single)
+            *s->out.cursor++ = OP_MARK;
+        if (write_list_leaves(s, obj, &position, &batch, SAVER_BATCH_COUNT) < 0)
+            return -1;
+        if (position == size)
+            return saver_write_op(s, single ? OP_APPEND : OP_APPENDS);
+    }
+    saver_frame *frame = push_container(s, FRAME_LIST, obj, 1, 2);
+    if (!frame)
+        return -1;
+    frame->stage = (uint8_t)begun;
+    frame->single = (uint8_t)single;
+    frame->batch = (uint16_t)batch;
+    frame->position = position;
+    return 1;
 }
 
 static int save_dict(saver *s, PyObject *obj, int unique)
@@ -299,16 +369,23 @@ static int save_dict(saver *s, PyObject *obj, int unique)
 
 static int save_tuple(saver *s, PyObject *obj, int unique)
 {
-    Py_ssize_t size = PyTuple_GET_SIZE(obj);
+    Py_ssize_t size = PyTuple_GET_SIZE(obj), position = 0;
     if (size == 0)
         return s->protocol > 0 ? saver_write_op(s, OP_EMPTY_TUPLE)
                                : saver_write_ops(s, OP_MARK, OP_TUPLE);
+    if (size > 3 || s->protocol < 2)
+        *s->out.cursor++ = OP_MARK;
+    if (may_begin_without_frame(s, 1)) {
+        if (write_tuple_leaves(s, obj, &position, unique) < 0)
+            return -1;
+        if (position == size) /* leaves do not lead back to it */
+            return saver_write_op(s, tuple_op(s, size)) < 0 ? -1 : saver_memoize(s, obj, unique);
+    }
     saver_frame *frame = push_container(s, FRAME_TUPLE, obj, unique, 1);
     if (!frame)
         return -1;
     frame->size = size;
-    if (size > 3 || s->protocol < 2)
-        *s->out.cursor++ = OP_MARK;
+    frame->position = position;
     return 1;
 }
 
@@ -450,30 +527,18 @@ static int write_list_items(saver *s, unsigned limit)
     for (;;) {
         saver_frame *frame = saver_top(s);
         PyObject *list = frame->obj;
-        Py_ssize_t i = frame->position;
         unsigned batch = frame->batch;
         if (s->fast_path) {
-            char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
-            int leaf = 1;
-            while (batch < limit && i < PyList_GET_SIZE(list) && cursor < soft_end) {
-                leaf = write_leaf(s, &cursor, PyList_GET_ITEM(list, i), 1);
-                if (leaf <= 0)
-                    break;
-                i++;
-                batch++;
-            }
-            s->out.cursor = cursor;
-            frame->position = i;
-            frame->batch = (uint16_t)batch;
-            if (leaf < 0)
+            if (write_list_leaves(s, list, &frame->position, &batch, limit) < 0)
                 return -1;
+            frame->batch = (uint16_t)batch;
         }
-        if (batch == limit || i >= PyList_GET_SIZE(list))
+        if (batch == limit || frame->position >= PyList_GET_SIZE(list))
             return 0;
-        PyObject *item = PyList_GET_ITEM(list, i);
+        PyObject *item = PyList_GET_ITEM(list, frame->position);
         int unique = compat_is_unique(item);
-        frame->position = i + 1;
-        frame->batch = (uint16_t)(batch + 1);
+        frame->position++;
+        frame->batch++;
         hold_item(s, item);
         int pushed = saver_save(s, item, unique);
         if (pushed)
@@ -521,21 +586,9 @@ static int step_tuple(saver *s)
     Py_ssize_t size = frame->size;
     for (;;) {
         int closed = frame->closed;
+        if (s->fast_path && write_tuple_leaves(s, tuple, &frame->position, closed) < 0)
+            return -1;
         Py_ssize_t i = frame->position;
-        if (s->fast_path) {
-            char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
-            int leaf = 1;
-            while (i < size && cursor < soft_end) {
-                leaf = write_leaf(s, &cursor, PyTuple_GET_ITEM(tuple, i), closed);
-                if (leaf <= 0)
-                    break;
-                i++;
-            }
-            s->out.cursor = cursor;
-            frame->position = i;
-            if (leaf < 0)
-                return -1;
-        }
         if (i >= size)
             break;
         PyObject *item = PyTuple_GET_ITEM(tuple, i);
@@ -560,9 +613,7 @@ static int step_tuple(saver *s)
         if (saver_write_get(s, position) < 0)
             return -1;
     } else {
-        static const uint8_t small_tuple[] = {0, OP_TUPLE1, OP_TUPLE2, OP_TUPLE3};
-        if (saver_write_op(s, marked ? OP_TUPLE : small_tuple[size]) < 0 ||
-            saver_memoize(s, tuple, unique) < 0)
+        if (saver_write_op(s, tuple_op(s, size)) < 0 || saver_memoize(s, tuple, unique) < 0)
             return -1;
     }
     saver_pop(s);
