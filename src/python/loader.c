@@ -729,9 +729,9 @@ static int interpreter_takes(PyObject *loads, const char *stream, Py_ssize_t nby
 
 /*
  * Where versions differ in what they accept, we do as the interpreter does, and ask it: patch
- * releases have changed this (frames are enforced from 3.13.15 and 3.14.7 on, gh-154848; INT and
- * LONG are decimal from 3.14 on, gh-126992), and an extension outlives the patch release that it
- * was built for.
+ * releases have changed this (frames are enforced from 3.13.15 and 3.14.7 on, gh-154848; later
+ * ones read INT and LONG as decimal only, gh-126992), and an extension outlives the patch release
+ * that it was built for.
  */
 static int ask_interpreter(module_state *st)
 {
