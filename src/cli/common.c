@@ -58,6 +58,8 @@ void cli_report(const char *path, const achar_error *error)
 {
     const char *opcode = error->opcode < 0 ? NULL : achar__opcodes[error->opcode].name;
     fflush(stdout);
+    if (error->code == ACHAR_E_IO && ferror(stdout))
+        return; /* not the file's fault; main() says it */
     fprintf(stderr, "achar: %s: offset %llu%s%s: %s\n", path, (unsigned long long)error->offset,
             opcode == NULL ? "" : ", opcode ", opcode == NULL ? "" : opcode, error->message);
 }
