@@ -120,6 +120,7 @@ typedef struct object {
         opcode; /* what makes it: GLOBAL, STACK_GLOBAL, REDUCE, …, EXT4, BINPERSID, NEXT_BUFFER */
     uint8_t shared;
     uint8_t readonly; /* a buffer's */
+    uint8_t python2;  /* an import's: its names are Python 2's, as below protocol 3 */
     uint32_t operands_count;
     uint64_t entry;        /* in the log; NO_ENTRY for a READONLY_BUFFER view */
     uint64_t first_change; /* NO_ENTRY, or set by prepare */

@@ -35,6 +35,7 @@ typedef struct reading {
     size_t *marks;
     size_t marks_count;
     size_t marks_capacity;
+    int protocol;   /* of the last PROTO: it decides whose names imports use */
     buffer scratch; /* text on its way into the arena */
     /* Of the failure: more than the code's own message. */
     char problem[128];
@@ -229,8 +230,11 @@ static int make_global(reading *r, int opcode, uint64_t offset, achar_value modu
     if (!may_be(module, ACHAR_STR) || !may_be(name, ACHAR_STR))
         return problem(r, ACHAR_E_TYPE, "an import of %s from %s",
                        achar_kind_name(achar_kind(name)), achar_kind_name(achar_kind(module)));
-    return make_object(r, ACHAR_GLOBAL, ACHAR_EFFECT_IMPORT, opcode, offset,
-                       (achar_value[]){module, name}, 2, value);
+    int status = make_object(r, ACHAR_GLOBAL, ACHAR_EFFECT_IMPORT, opcode, offset,
+                             (achar_value[]){module, name}, 2, value);
+    if (status == ACHAR_OK)
+        value_object(*value)->python2 = r->protocol < 3;
+    return status;
 }
 
 static int make_call(reading *r, int opcode, uint64_t offset, const achar_value *operands,
@@ -837,6 +841,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
                                  *cursor, PICKLE_PROTOCOL_MAX);
                 goto fail;
             }
+            r->protocol = *cursor;
             if (*cursor > g->protocol)
                 g->protocol = *cursor;
             cursor += 1;

@@ -71,7 +71,7 @@ typedef struct scope {
 typedef struct writer {
     achar_graph *graph;
     output o;
-    int names; /* 2, 3: imports are renamed for that Python; 0: not */
+    bool keep_names; /* imports are not renamed for the Python that the protocol is for */
     step *steps;
     size_t steps_count;
     size_t steps_capacity;
@@ -549,9 +549,12 @@ static bool import_names(const writer *w, const object *o, name_text *module, na
         return false;
     *module = (name_text){m.as.pointer, value_size(m)};
     *name = (name_text){n.as.pointer, value_size(n)};
-    if (w->names == 2)
+    bool shall_be_python2 = w->o.protocol < 3;
+    if (w->keep_names || (o->python2 != 0) == shall_be_python2)
+        return true;
+    if (shall_be_python2)
         achar__names_to_python2(module, name);
-    else if (w->names == 3)
+    else
         achar__names_to_python3(module, name);
     return true;
 }
@@ -931,16 +934,6 @@ static int run(writer *w)
 
 /* ---- the public functions ---- */
 
-/* For which Python the names of imports must be written anew, if for any. */
-static int names_for(const achar_graph *g, int protocol, const achar_write_options *options)
-{
-    bool are_python2 = g->protocol >= 0 && g->protocol < 3;
-    bool shall_be_python2 = protocol < 3;
-    if (options->keep_names || are_python2 == shall_be_python2)
-        return 0;
-    return shall_be_python2 ? 2 : 3;
-}
-
 static int write_graph(achar_graph *g, int protocol, const achar_write_options *options,
                        const achar_sink *sink, achar_bytes *bytes, achar_error *error)
 {
@@ -958,7 +951,7 @@ static int write_graph(achar_graph *g, int protocol, const achar_write_options *
 
     memory mem;
     achar__memory_init(&mem, options->allocator, 0);
-    writer w = {.graph = g, .names = names_for(g, protocol, options)};
+    writer w = {.graph = g, .keep_names = options->keep_names != 0};
     achar__output_init(&w.o, &mem, protocol, sink);
     achar__table_init(&w.absorbed, &mem);
     status = achar__graph_prepare(g);

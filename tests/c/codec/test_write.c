@@ -271,6 +271,17 @@ static void call_of_no_form(achar_graph *graph)
                     achar_nothing());
 }
 
+/* Each import's names are those of the PROTO before it, or Python 3's if a program made it. */
+static void names_belong_to_the_import(void **state)
+{
+    EXPECT(READ("(c__builtin__\nlen\n\x80\x04"
+                "c__builtin__\nlen\nl."),
+           3, "\x80\x03](cbuiltins\nlen\nc__builtin__\nlen\ne.");
+    achar_graph *graph = READ("\x80\x02]c__builtin__\nlen\na.");
+    achar_append(graph, achar_root(graph), achar_make_global(graph, "dbm", "open"));
+    EXPECT(graph, 3, "\x80\x03]cbuiltins\nlen\nacdbm\nopen\na.");
+}
+
 static void errors_stick(void **state)
 {
     assert_int_equal(built_status(append_to_a_dict), ACHAR_E_TYPE);
@@ -388,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_discarded_call_is_written),
         cmocka_unit_test(a_read_graph_can_be_changed),
         cmocka_unit_test(python2_names_are_translated),
+        cmocka_unit_test(names_belong_to_the_import),
         cmocka_unit_test(errors_stick),
         cmocka_unit_test(what_cannot_be_written),
         cmocka_unit_test(a_sink_gets_the_same_bytes),
