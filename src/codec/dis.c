@@ -67,6 +67,11 @@ void achar_disassembler_free(achar_disassembler *d)
 
 /* ---- arguments ---- */
 
+static bool is_digit(uint8_t byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
 /* Appends what Python's int() makes of a line: blanks around it, a sign, underscores between
  * digits. False if it is no integer. */
 static bool append_int(buffer *out, const uint8_t *at, size_t nbytes)
@@ -82,7 +87,7 @@ static bool append_int(buffer *out, const uint8_t *at, size_t nbytes)
     bool leading = true;
     size_t start = out->nbytes;
     for (size_t i = 0; i < nbytes; i++) {
-        bool digit = at[i] >= '0' && at[i] <= '9';
+        bool digit = is_digit(at[i]);
         if (!digit && !(at[i] == '_' && digit_before))
             return false;
         digit_before = digit;
@@ -156,10 +161,20 @@ static int append_float_line(achar_disassembler *d, const token *t)
     while (nbytes != 0 &&
            (at[nbytes - 1] == ' ' || (at[nbytes - 1] >= '\t' && at[nbytes - 1] <= '\r')))
         nbytes--;
+    /* Python's float() takes underscores between digits. */
+    for (size_t i = 0; i < nbytes; i++) {
+        bool between =
+            at[i] == '_' && i != 0 && i + 1 < nbytes && is_digit(at[i - 1]) && is_digit(at[i + 1]);
+        if (!between)
+            achar__buffer_byte(&d->text, at[i]);
+    }
+    if (d->text.failed)
+        return FAIL(d->text.failed, NULL);
     double real;
     char repr[FLOAT_REPR_NBYTES];
     int status = ACHAR_OK;
-    if (!achar__float_read(&d->mem, at, nbytes, &real, &status))
+    if (d->text.nbytes == 0 ||
+        !achar__float_read(&d->mem, d->text.data, d->text.nbytes, &real, &status))
         return status != ACHAR_OK ? FAIL(status, NULL) : FAIL(ACHAR_E_NUMBER, "not a float");
     achar__buffer_append(&d->line, repr, achar__float_repr(real, repr));
     return ACHAR_OK;
@@ -244,9 +259,7 @@ static int append_argument(achar_disassembler *d, const token *t, int64_t *index
         achar__repr_bytes(line, t->data, t->nbytes);
         return ACHAR_OK;
     case ARG_BYTEARRAY8:
-        achar__buffer_text(line, "bytearray(");
-        achar__repr_bytes(line, t->data, t->nbytes);
-        achar__buffer_text(line, ")");
+        achar__repr_bytearray(line, t->data, t->nbytes);
         return ACHAR_OK;
     case ARG_UNICODESTRING1:
     case ARG_UNICODESTRING4:
@@ -369,7 +382,7 @@ static int step(achar_disassembler *d, const token *t, int *annotation_column,
         if (d->marks.nbytes == 0) {
             wrong = ACHAR_E_STACK;
             snprintf(complaint, sizeof complaint, "no MARK exists on stack");
-            snprintf(remark, sizeof remark, "%s", complaint);
+            snprintf(remark, sizeof remark, "no MARK exists on stack");
         } else {
             uint64_t position;
             if (!pop_mark(d, &position))

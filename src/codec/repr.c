@@ -1,4 +1,4 @@
-/* repr.c - text and bytes as Python's repr() shows them. */
+/* repr.c - text, bytes and bytearrays as Python's repr() shows them. */
 #include "codec/repr.h"
 
 #include "codec/text.h"
@@ -31,9 +31,9 @@ static uint8_t choose_quote(const uint8_t *at, size_t nbytes)
     return has_single && !has_double ? '"' : '\'';
 }
 
-static void ascii_char(buffer *out, uint8_t byte, uint8_t quote)
+static void ascii_char(buffer *out, uint8_t byte, uint8_t escaped_quote)
 {
-    if (byte == quote || byte == '\\') {
+    if (byte == escaped_quote || byte == '\\') {
         achar__buffer_byte(out, '\\');
         achar__buffer_byte(out, byte);
     } else if (byte == '\t') {
@@ -53,29 +53,40 @@ void achar__repr_text(buffer *out, const uint8_t *at, size_t nbytes)
 {
     uint8_t quote = choose_quote(at, nbytes);
     achar__buffer_byte(out, quote);
-    const uint8_t *end = at + nbytes;
-    while (at != end) {
-        size_t width;
-        uint32_t code = achar__utf8_decode(at, &width);
+    for (size_t i = 0, width; i < nbytes; i += width) {
+        uint32_t code = achar__utf8_decode(at + i, &width);
         if (code < 0x80)
             ascii_char(out, (uint8_t)code, quote);
         else if (is_printable(code))
-            achar__buffer_append(out, at, width);
+            achar__buffer_append(out, at + i, width);
         else if (code < 0x100)
             achar__buffer_printf(out, "\\x%02x", code);
         else
             achar__buffer_printf(out, code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
-        at += width;
     }
+    achar__buffer_byte(out, quote);
+}
+
+static void repr_bytes(buffer *out, const uint8_t *at, size_t nbytes, uint8_t quote,
+                       uint8_t escaped_quote)
+{
+    achar__buffer_byte(out, 'b');
+    achar__buffer_byte(out, quote);
+    for (size_t i = 0; i < nbytes; i++)
+        ascii_char(out, at[i], escaped_quote);
     achar__buffer_byte(out, quote);
 }
 
 void achar__repr_bytes(buffer *out, const uint8_t *at, size_t nbytes)
 {
     uint8_t quote = choose_quote(at, nbytes);
-    achar__buffer_byte(out, 'b');
-    achar__buffer_byte(out, quote);
-    for (size_t i = 0; i < nbytes; i++)
-        ascii_char(out, at[i], quote);
-    achar__buffer_byte(out, quote);
+    repr_bytes(out, at, nbytes, quote, quote);
+}
+
+void achar__repr_bytearray(buffer *out, const uint8_t *at, size_t nbytes)
+{
+    achar__buffer_text(out, "bytearray(");
+    /* Python escapes the single quote here even where it chose the double one. */
+    repr_bytes(out, at, nbytes, choose_quote(at, nbytes), '\'');
+    achar__buffer_byte(out, ')');
 }

@@ -1,4 +1,4 @@
-/* repr.h - text and bytes as Python's repr() shows them. */
+/* repr.h - text, bytes and bytearrays as Python's repr() shows them. */
 #ifndef ACHAR_CODEC_REPR_H
 #define ACHAR_CODEC_REPR_H
 
@@ -8,5 +8,6 @@
 void achar__repr_text(buffer *out, const uint8_t *at, size_t nbytes);
 
 void achar__repr_bytes(buffer *out, const uint8_t *at, size_t nbytes);
+void achar__repr_bytearray(buffer *out, const uint8_t *at, size_t nbytes);
 
 #endif

@@ -13,6 +13,8 @@ static bool continues(const uint8_t *at, size_t count)
 
 bool achar__utf8_valid(const uint8_t *at, size_t nbytes)
 {
+    if (nbytes == 0)
+        return true; /* 'at' may be NULL then */
     const uint8_t *end = at + nbytes;
     while (at != end) {
         if (end - at >= 8) {

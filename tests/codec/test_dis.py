@@ -94,6 +94,17 @@ def test_random_floats(command):
     compare(command, pickle.dumps(values, 2))
 
 
+@pytest.mark.parametrize("line", [b"1_0.5_0", b"1_0e1_0", b"1__0", b"_1", b"1_", b"1_.5", b"_", b" 1_0 ", b""])
+def test_floats_with_underscores(command, line):
+    compare(command, b"F" + line + b"\n.")
+
+
+@pytest.mark.parametrize("data", [b"'", b'"', b"'\"", b"\"'", b"\\'", b"\\"])
+def test_quotes(command, data):
+    """A bytearray's repr does not quote as that of bytes does."""
+    compare(command, pickle.dumps([data, bytearray(data), data.decode()], 5))
+
+
 @pytest.mark.parametrize("protocol", [0, 5])
 def test_options(command, protocol):
     data = pickle.dumps([(1, 2), {"a": [None]}, 2**100, "x" * 50], protocol)
@@ -160,6 +171,16 @@ def test_names_beyond_ascii_are_shown(command):
     done = command("dis", "-", stdin="cmodül\nKlasse\n.".encode())
     assert done.returncode == 0
     assert "'modül Klasse'" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("verb", ["dis", "json"])
+def test_a_full_disk_is_not_the_files_fault(tmp_path, verb):
+    file = tmp_path / "long.pickle"
+    file.write_bytes(pickle.dumps(list(range(100_000))))
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([built("achar"), verb, file], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == b"achar: standard output: No space left on device\n"
 
 
 def test_a_closed_pipe_is_an_error():
