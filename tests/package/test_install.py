@@ -37,8 +37,9 @@ def wheel(tmp_path_factory):
 
 def test_wheel_holds_the_package_and_the_command_only(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert "achar/__init__.py" in names
-    assert any(name.startswith("achar/_achar.") for name in names)
+    assert {"achar/__init__.py", "achar/_achar.pyi", "achar/py.typed"} <= set(names)
+    assert len([name for name in names if name.endswith(".so")]) == 1
+    assert any(name.endswith("/scripts/achar") for name in names)
     assert not [name for name in names if name.endswith((".h", ".a", ".pc"))]
 
 
@@ -95,7 +96,7 @@ def test_every_global_symbol_has_the_prefix(c_only):
 
 def test_the_extension_exports_its_init_function_only(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
-        (extension,) = [name for name in archive.namelist() if name.startswith("achar/_achar.")]
+        (extension,) = [name for name in archive.namelist() if name.endswith(".so")]
         archive.extract(extension, tmp_path)
     symbols = run("nm", "-D", "--defined-only", tmp_path / extension).stdout
     assert [line.split()[-1] for line in symbols.splitlines()] == ["PyInit__achar"]
