@@ -73,25 +73,29 @@ static int push_text(printer *p, const char *text)
     return push(p, (job){.kind = JOB_TEXT, .text = text});
 }
 
-/* Whether a value would be referred to rather than repeated. */
-static bool has_identity(achar_value value)
-{
-    int kind = achar_kind(value);
-    if (kind_is_small(kind) || (kind == ACHAR_TUPLE && value_size(value) == 0))
-        return false;
-    return !kind_is_span(kind) || kind == ACHAR_BYTEARRAY || value_size(value) > INLINE_TEXT_NBYTES;
-}
-
 static uint64_t first_change(const printer *p, achar_value value)
 {
     return p->graph->log_count == 0 ? NO_ENTRY : achar__graph_first_change(p->graph, value);
+}
+
+/* Whether a value would be referred to rather than repeated. What changes always is: its changes
+ * may lead back to it. */
+static bool has_identity(const printer *p, achar_value value)
+{
+    int kind = achar_kind(value);
+    if (kind_is_small(kind))
+        return false;
+    bool repeats =
+        (kind == ACHAR_TUPLE && value_size(value) == 0) ||
+        (kind_is_span(kind) && kind != ACHAR_BYTEARRAY && value_size(value) <= INLINE_TEXT_NBYTES);
+    return !repeats || first_change(p, value) != NO_ENTRY;
 }
 
 /* ---- the first walk ---- */
 
 static int visit(printer *p, achar_value value)
 {
-    if (!has_identity(value))
+    if (!has_identity(p, value))
         return ACHAR_OK;
     bool added;
     uint64_t *count = achar__table_put(&p->references, value.meta, value.as.word, 1, &added);
@@ -140,7 +144,7 @@ static int find_discarded(printer *p)
 {
     for (size_t i = p->graph->log_count; i-- > 0;) {
         achar_value target = p->graph->log[i].target;
-        if (!has_identity(target) ||
+        if (!has_identity(p, target) ||
             achar__table_find(&p->references, target.meta, target.as.word) != NULL)
             continue;
         if (p->discarded_count == p->discarded_capacity) {
@@ -227,12 +231,12 @@ static void print_float(buffer *out, double real)
 
 /* ---- values ---- */
 
-/* Whether a dict can be a JSON object: its keys are text that nothing in json.h looks like, and not
- * so long that they would have to be referred to. */
-static bool is_plain_dict(const achar_value *items, size_t count)
+/* Whether a dict can be a JSON object: its keys are text that nothing in json.h looks like, and
+ * that would not have to be referred to. */
+static bool is_plain_dict(const printer *p, const achar_value *items, size_t count)
 {
     for (size_t i = 0; i < count; i += 2) {
-        if (achar_kind(items[i]) != ACHAR_STR || value_size(items[i]) > INLINE_TEXT_NBYTES ||
+        if (achar_kind(items[i]) != ACHAR_STR || has_identity(p, items[i]) ||
             (value_size(items[i]) != 0 && *(const char *)items[i].as.pointer == '$'))
             return false;
     }
@@ -304,9 +308,9 @@ static int print_call(printer *p, const object *o, achar_value value)
         if (status == ACHAR_OK)
             status = push_text(p, ", \"keywords\": ");
     }
-    /* The tuple is part of the call, unless someone else has it too. */
+    /* The tuple is part of the call, unless someone else has it too, or changes it. */
     achar_value arguments = o->operands[CALL_ARGUMENTS];
-    bool own = achar_kind(arguments) == ACHAR_TUPLE &&
+    bool own = achar_kind(arguments) == ACHAR_TUPLE && first_change(p, arguments) == NO_ENTRY &&
                (value_size(arguments) == 0 ||
                 achar__table_get(&p->references, arguments.meta, arguments.as.word) == 1);
     if (status == ACHAR_OK && own)
@@ -385,7 +389,7 @@ static int print_value(printer *p, achar_value value)
     }
 
     uint64_t references =
-        has_identity(value) ? achar__table_get(&p->references, value.meta, value.as.word) : 1;
+        has_identity(p, value) ? achar__table_get(&p->references, value.meta, value.as.word) : 1;
     uint64_t id = 0;
     if (references > 1) {
         bool added;
@@ -429,7 +433,7 @@ static int print_value(printer *p, achar_value value)
         return print_span(p, value, braced, lead);
     size_t count;
     const achar_value *items = value_items(value, &count);
-    if (kind == ACHAR_DICT && !changes && is_plain_dict(items, count))
+    if (kind == ACHAR_DICT && !changes && is_plain_dict(p, items, count))
         return push(p,
                     (job){.kind = JOB_MEMBERS, .started = id != 0, .items = items, .count = count});
     return print_items(p, value, braced, lead);

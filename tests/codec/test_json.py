@@ -163,6 +163,27 @@ def test_persistent_ids_extensions_buffers(command):
     ]
 
 
+@pytest.mark.parametrize(
+    "data, expected",
+    [
+        (b"))b.", {"$id": 1, "$tuple": [], "changes": [{"build": {"$ref": 1}}]}),
+        (b"U\x01aq\0h\0b.", {"$id": 1, "$str": "a", "changes": [{"build": {"$ref": 1}}]}),
+        (b"}U\x01aq\0]bh\0s.", {"$dict": [[{"$id": 1, "$str": "a", "changes": [{"build": []}]}, {"$ref": 1}]]}),
+        (
+            b"cm\nf\n(K\x01t]bR.",
+            {
+                "$call": {"$import": ["m", "f"]},
+                "form": "reduce",
+                "arguments": {"$tuple": [1], "changes": [{"build": []}]},
+            },
+        ),
+    ],
+)
+def test_changes_of_what_is_usually_repeated(command, data, expected):
+    """Such a value is referred to, or its changes, which may contain it, would never end."""
+    assert to_json(command, data) == [expected]
+
+
 def test_several_pickles_and_files(command, tmp_path):
     stream = io.BytesIO()
     for i in range(2000):
