@@ -72,7 +72,8 @@ def summarize(seconds):
         median, low, high = ratio(seconds[BASELINE], own)
         figures[name] = {"seconds": sorted(own)[len(own) // 2], "ratio": median, "quartiles": [low, high]}
         if FLOOR in seconds and name in (BASELINE, SUBJECT, "achar"):
-            figures[name]["floors"] = ratio(own, seconds[FLOOR])[0]
+            median, low, high = ratio(own, seconds[FLOOR])
+            figures[name].update(floors=median, floors_quartiles=[low, high])
     return figures
 
 

@@ -40,14 +40,16 @@ def contestants_of(results, direction):
 
 
 def shortfalls(direction, case):
-    """The targets that achar.pickle misses in this case, as text; empty: none."""
+    """The targets that achar.pickle misses in this case, as text with the quartiles; empty: none."""
     own = case[direction][SUBJECT]
     least = DUMPS_LEAST if direction == "dumps" else LOADS_LEAST
     missed = []
     if own["ratio"] < least:
-        missed.append(f"{own['ratio']:.2f}× < {least}×")
+        low, high = own["quartiles"]
+        missed.append(f"{own['ratio']:.2f}× ({low:.2f} to {high:.2f}) < {least}×")
     if own.get("floors", 0) > LOADS_FLOORS:
-        missed.append(f"{own['floors']:.2f} floors > {LOADS_FLOORS}")
+        low, high = own["floors_quartiles"]
+        missed.append(f"{own['floors']:.2f} floors ({low:.2f} to {high:.2f}) > {LOADS_FLOORS}")
     return missed
 
 
@@ -189,9 +191,10 @@ objects: same count, final sizes, by the cheapest calls of CPython's interface
 
 **Method.** Each contestant has a process of its own for each case and direction, in which nothing else
 has run. In every round each of them times one loop, of at least 20 ms of the thread's CPU time, in turning
-order; the ratio is the median of the rounds' ratios. The time to free what loads made is part of its loop,
-for the floor too. The garbage collector is enabled, as for users; achar and the floor pause it inside a loads
-themselves. The last five cases are pyperformance's own benchmark functions, unchanged.
+order; the ratio is the median of the rounds' ratios, and where a target is missed their quartiles stand
+beside it. The time to free what loads made is part of its loop, for the floor too. The garbage collector
+is enabled, as for users; achar and the floor pause it inside a loads themselves. The last five cases are
+pyperformance's own benchmark functions, unchanged.
 
 """
 

@@ -78,8 +78,8 @@ def test_the_table_says_what_is_met_and_what_is_not(results_path, tmp_path):
                 case[direction]["achar.pickle"]["ratio"] = 5.0
         if "loads" in case:
             case["loads"]["achar.pickle"]["floors"] = 1.1
-    cases["set"]["dumps"]["achar.pickle"]["ratio"] = 1.04
-    cases["nested"]["loads"]["achar.pickle"]["floors"] = 1.37
+    cases["set"]["dumps"]["achar.pickle"].update(ratio=1.04, quartiles=[1.01, 1.12])
+    cases["nested"]["loads"]["achar.pickle"].update(floors=1.37, floors_quartiles=[1.3, 1.4])
     changed = tmp_path / "changed.json"
     changed.write_text(json.dumps(results))
     run(SUITE, "report", "--no-pictures", "--docs", tmp_path, changed)
@@ -95,10 +95,10 @@ def test_the_table_says_what_is_met_and_what_is_not(results_path, tmp_path):
         (found,) = [line for line in table if line.startswith(f"| {name} |")]
         return found
 
-    assert row("set", dumps).endswith("| **not met**: 1.04× < 1.1× |")
+    assert row("set", dumps).endswith("| **not met**: 1.04× (1.01 to 1.12) < 1.1× |")
     assert row("set", loads).endswith("| met |")
     assert row("nested", dumps).endswith("| met |")
-    assert row("nested", loads).endswith("| **not met**: 1.37 floors > 1.2 |")
+    assert row("nested", loads).endswith("| **not met**: 1.37 floors (1.30 to 1.40) > 1.2 |")
     for table in (dumps, loads):
         assert len({line.count("|") for line in table if line.startswith("|")}) == 1
     assert [line for line in lines if line.startswith("- dumps: no case below 1.1×: **not met**")]
