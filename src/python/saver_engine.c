@@ -9,6 +9,7 @@
 #include "saver_engine.h"
 
 #include "saver_leaf.h"
+#include "saver_value.h"
 
 static const saver_hooks no_hooks;
 
@@ -231,6 +232,13 @@ int saver_memoize_phantom(saver *s)
  * 0, or -1 with MemoryError set.
  */
 
+/* Tells containers before a run is begun in vain. */
+static inline int may_be_leaf(PyObject *obj)
+{
+    return !PyType_HasFeature(Py_TYPE(obj), Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_TUPLE_SUBCLASS |
+                                                Py_TPFLAGS_DICT_SUBCLASS);
+}
+
 static int write_list_leaves(saver *s, PyObject *list, Py_ssize_t *position, unsigned *batch,
                              unsigned limit)
 {
@@ -264,6 +272,35 @@ static int write_tuple_leaves(saver *s, PyObject *tuple, Py_ssize_t *position, i
     s->out.cursor = cursor;
     *position = i;
     return status < 0 ? -1 : 0;
+}
+
+/*
+ * '*key' and '*value' are what it stopped at. LEAVES_END: there is none; LEAVES_KEY: neither is
+ * written; LEAVES_VALUE: the key is; -1 with MemoryError set.
+ */
+enum { LEAVES_END, LEAVES_KEY, LEAVES_VALUE };
+
+static int write_dict_leaves(saver *s, PyObject *dict, Py_ssize_t *position, unsigned *batch,
+                             unsigned limit, PyObject **key, PyObject **value)
+{
+    char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
+    Py_ssize_t next = *position;
+    unsigned count = *batch;
+    int stopped = LEAVES_END, status = 1;
+    while (count < limit && PyDict_Next(dict, &next, key, value)) {
+        count++;
+        stopped = LEAVES_KEY;
+        if (cursor >= soft_end || (status = write_leaf(s, &cursor, *key, 1)) <= 0)
+            break;
+        stopped = LEAVES_VALUE;
+        if (cursor >= soft_end || (status = write_leaf(s, &cursor, *value, 1)) <= 0)
+            break;
+        stopped = LEAVES_END;
+    }
+    s->out.cursor = cursor;
+    *position = next;
+    *batch = count;
+    return status < 0 ? -1 : stopped;
 }
 
 static int tuple_op(const saver *s, Py_ssize_t size)
@@ -307,6 +344,10 @@ static saver_frame *push_container(saver *s, enum saver_frame_kind kind, PyObjec
     return frame;
 }
 
+/* What a FRAME_DICT does next: begin a batch; write more items; write held[0] and held[1], or only
+ * held[1], first. */
+enum { DICT_BATCH, DICT_ITEMS, DICT_PAIR, DICT_VALUE };
+
 /*
  * A container is begun without a frame: as many of its items as are leaves are written first, and
  * most containers consist of nothing else. Not where the frame would be one too many.
@@ -334,7 +375,8 @@ static int save_list(saver *s, PyObject *obj, int unique)
     if (begun) {
         if (!single)
             *s->out.cursor++ = OP_MARK;
-        if (write_list_leaves(s, obj, &position, &batch, SAVER_BATCH_COUNT) < 0)
+        if (may_be_leaf(PyList_GET_ITEM(obj, 0)) &&
+            write_list_leaves(s, obj, &position, &batch, SAVER_BATCH_COUNT) < 0)
             return -1;
         if (position == size)
             return saver_write_op(s, single ? OP_APPEND : OP_APPENDS);
@@ -358,12 +400,34 @@ static int save_dict(saver *s, PyObject *obj, int unique)
         return -1;
     if (saver_memoize(s, obj, unique) < 0)
         return -1;
-    if (PyDict_GET_SIZE(obj) == 0)
+    Py_ssize_t size = PyDict_GET_SIZE(obj), position = 0;
+    if (size == 0)
         return 0;
+    int begun = may_begin_without_frame(s, 2) && size < SAVER_BATCH_COUNT, single = size == 1;
+    int stopped = LEAVES_END;
+    unsigned batch = 0;
+    PyObject *key, *value;
+    if (begun) {
+        if (!single)
+            *s->out.cursor++ = OP_MARK;
+        stopped = write_dict_leaves(s, obj, &position, &batch, SAVER_BATCH_COUNT, &key, &value);
+        if (stopped < 0)
+            return -1;
+        if (stopped == LEAVES_END)
+            return saver_write_op(s, single ? OP_SETITEM : OP_SETITEMS);
+    }
     saver_frame *frame = push_container(s, FRAME_DICT, obj, 1, 2);
     if (!frame)
         return -1;
-    frame->size = PyDict_GET_SIZE(obj);
+    frame->size = size;
+    if (begun) {
+        frame->stage = stopped == LEAVES_KEY ? DICT_PAIR : DICT_VALUE;
+        frame->single = (uint8_t)single;
+        frame->batch = (uint16_t)batch;
+        frame->position = position;
+        frame->held[0] = key;
+        frame->held[1] = value;
+    }
     return 1;
 }
 
@@ -376,7 +440,8 @@ static int save_tuple(saver *s, PyObject *obj, int unique)
     if (size > 3 || s->protocol < 2)
         *s->out.cursor++ = OP_MARK;
     if (may_begin_without_frame(s, 1)) {
-        if (write_tuple_leaves(s, obj, &position, unique) < 0)
+        if (may_be_leaf(PyTuple_GET_ITEM(obj, 0)) &&
+            write_tuple_leaves(s, obj, &position, unique) < 0)
             return -1;
         if (position == size) /* leaves do not lead back to it */
             return saver_write_op(s, tuple_op(s, size)) < 0 ? -1 : saver_memoize(s, obj, unique);
@@ -431,7 +496,8 @@ static int save_frozenset(saver *s, PyObject *obj, int unique)
 /* What has no opcode of its own. FRAME_INSTANCE finds out whether it is right. */
 static int save_other(saver *s, PyObject *obj, int unique)
 {
-    if (s->protocol >= 2 && (Py_TYPE(obj)->tp_flags & Py_TPFLAGS_HEAPTYPE) &&
+    PyTypeObject *type = Py_TYPE(obj);
+    if (s->protocol >= 2 && ((type->tp_flags & Py_TPFLAGS_HEAPTYPE) || saver_value_likely(type)) &&
         !s->hooks->reducer_override && !s->hooks->dispatch_table) {
         s->saw_mutable = 1;
         return push_container(s, FRAME_INSTANCE, obj, unique, 1) ? 1 : -1;
@@ -528,14 +594,17 @@ static int write_list_items(saver *s, unsigned limit)
         saver_frame *frame = saver_top(s);
         PyObject *list = frame->obj;
         unsigned batch = frame->batch;
-        if (s->fast_path) {
-            if (write_list_leaves(s, list, &frame->position, &batch, limit) < 0)
-                return -1;
-            frame->batch = (uint16_t)batch;
-        }
         if (batch == limit || frame->position >= PyList_GET_SIZE(list))
             return 0;
         PyObject *item = PyList_GET_ITEM(list, frame->position);
+        if (s->fast_path && may_be_leaf(item)) {
+            if (write_list_leaves(s, list, &frame->position, &batch, limit) < 0)
+                return -1;
+            frame->batch = (uint16_t)batch;
+            if (batch == limit || frame->position >= PyList_GET_SIZE(list))
+                return 0;
+            item = PyList_GET_ITEM(list, frame->position);
+        }
         int unique = compat_is_unique(item);
         frame->position++;
         frame->batch++;
@@ -586,7 +655,10 @@ static int step_tuple(saver *s)
     Py_ssize_t size = frame->size;
     for (;;) {
         int closed = frame->closed;
-        if (s->fast_path && write_tuple_leaves(s, tuple, &frame->position, closed) < 0)
+        if (frame->position >= size)
+            break;
+        if (s->fast_path && may_be_leaf(PyTuple_GET_ITEM(tuple, frame->position)) &&
+            write_tuple_leaves(s, tuple, &frame->position, closed) < 0)
             return -1;
         Py_ssize_t i = frame->position;
         if (i >= size)
@@ -620,7 +692,11 @@ static int step_tuple(saver *s)
     return 0;
 }
 
-enum { DICT_BATCH, DICT_KEY, DICT_VALUE };
+/* Of what the top frame holds: unique but for a reference of the frame's own. */
+static int is_unique_here(const saver *s, PyObject *obj)
+{
+    return Py_REFCNT(obj) == 1 && s->depth > s->owned_depth && compat_is_unique(obj);
+}
 
 /* The items' loop of step_dict: up to 'limit' in this batch. 1: a child has a frame. */
 static int write_dict_items(saver *s, unsigned limit)
@@ -628,54 +704,43 @@ static int write_dict_items(saver *s, unsigned limit)
     for (;;) {
         saver_frame *frame = saver_top(s);
         PyObject *key, *value;
-        int pushed;
-        if (frame->stage == DICT_VALUE) { /* held[1], whose key is written */
-            frame->stage = DICT_KEY;
-            pushed = saver_save(s, frame->held[1], 0);
+        int pushed, stopped;
+        unsigned batch = frame->batch;
+        switch (frame->stage) {
+        case DICT_PAIR: /* held[0] and held[1] */
+            frame->stage = DICT_VALUE;
+            pushed = saver_save(s, frame->held[0], is_unique_here(s, frame->held[0]));
             if (pushed)
                 return pushed;
             continue;
+        case DICT_VALUE: /* held[1], whose key is written */
+            frame->stage = DICT_ITEMS;
+            pushed = saver_save(s, frame->held[1], is_unique_here(s, frame->held[1]));
+            if (pushed)
+                return pushed;
+            continue;
+        default:
+            break;
         }
-        int key_written = 0, more = 0;
         if (s->fast_path) {
-            PyObject *dict = frame->obj;
-            Py_ssize_t position = frame->position;
-            unsigned batch = frame->batch;
-            char *cursor = s->out.cursor, *soft_end = s->out.soft_end;
-            int status = 1;
-            while (batch < limit && (more = PyDict_Next(dict, &position, &key, &value))) {
-                batch++;
-                key_written = 0;
-                if (cursor >= soft_end || (status = write_leaf(s, &cursor, key, 1)) <= 0)
-                    break;
-                key_written = 1;
-                if (cursor >= soft_end || (status = write_leaf(s, &cursor, value, 1)) <= 0)
-                    break;
-                more = 0;
-            }
-            s->out.cursor = cursor;
-            frame->position = position;
-            frame->batch = (uint16_t)batch;
-            if (status < 0)
+            stopped =
+                write_dict_leaves(s, frame->obj, &frame->position, &batch, limit, &key, &value);
+            if (stopped < 0)
                 return -1;
-        } else if (frame->batch < limit &&
-                   (s->protocol > 0 || PyDict_GET_SIZE(frame->obj) == frame->size)) {
-            more = PyDict_Next(frame->obj, &frame->position, &key, &value);
-            frame->batch += (uint16_t)more;
-        }
-        if (!more)
-            return 0; /* or its size has changed, of which step_dict complains */
-        int value_unique = compat_is_unique(value), key_unique = compat_is_unique(key);
-        saver_hold(s, 0, key);
-        if (key_written && !s->out.write) {
-            pushed = saver_save(s, value, value_unique);
         } else {
-            saver_hold(s, 1, value);
-            frame->stage = DICT_VALUE;
-            pushed = key_written ? 0 : saver_save(s, key, key_unique);
+            stopped = LEAVES_END;
+            if (batch < limit && (s->protocol > 0 || PyDict_GET_SIZE(frame->obj) == frame->size) &&
+                PyDict_Next(frame->obj, &frame->position, &key, &value)) {
+                batch++;
+                stopped = LEAVES_KEY;
+            }
         }
-        if (pushed)
-            return pushed;
+        frame->batch = (uint16_t)batch;
+        if (stopped == LEAVES_END)
+            return 0; /* or its size has changed, of which step_dict complains */
+        saver_hold(s, 0, key);
+        saver_hold(s, 1, value);
+        frame->stage = stopped == LEAVES_KEY ? DICT_PAIR : DICT_VALUE;
     }
 }
 
@@ -689,7 +754,7 @@ static int step_dict(saver *s)
                 break;
             frame->single = s->protocol == 0 || frame->size == 1;
             frame->batch = 0;
-            frame->stage = DICT_KEY;
+            frame->stage = DICT_ITEMS;
             if (!frame->single && saver_write_op(s, OP_MARK) < 0)
                 return -1;
         }

@@ -5,6 +5,7 @@
  * saver_atoms.c       what is written at once: numbers, text, bytes, buffers
  * saver_reduce.c      objects that are written as a call: __reduce__ and its kin
  * saver_instance.c    instances for which object's own __reduce_ex__ is known to be right
+ * saver_value.c       dates and times
  * saver_global.c      functions and classes by name
  * saver_path.c        errors that say where in the object they happened
  * saver.c             dumps into memory; set-up
@@ -76,7 +77,7 @@ typedef struct saver_hooks {
     int fast;
 } saver_hooks;
 
-enum { SAVER_INLINE_FRAMES = 24 };
+enum { SAVER_INLINE_FRAMES = 64 };
 
 typedef struct saver {
     saver_output out;

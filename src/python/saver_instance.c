@@ -17,6 +17,7 @@
  * FRAME_INSTANCE: obj the instance; held[0] its state, held[1] its arguments; NULL: none.
  */
 #include "saver_leaf.h"
+#include "saver_value.h"
 
 /* The names that pickling looks up on an instance, but for __getnewargs__. */
 #define HOOKS(X)                                                                                   \
@@ -36,6 +37,7 @@ typedef struct saver_type_fact {
     unsigned version;
     uint8_t superset;
     uint8_t direct;
+    uint8_t value_kind; /* then not direct */
     uint8_t slot_count;
     uint64_t table_version;  /* of copyreg.dispatch_table */
     PyObject *new_arguments; /* the type's __getnewargs__; NULL: object has none */
@@ -93,14 +95,19 @@ static void find_out(saver *s, PyTypeObject *type, saver_type_fact *fact)
 {
     const unsigned long other_kinds = Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS |
                                       Py_TPFLAGS_BASE_EXC_SUBCLASS | Py_TPFLAGS_TYPE_SUBCLASS;
-    if ((type->tp_flags & other_kinds) || !type->tp_new ||
-        type->tp_getattro != PyObject_GenericGetAttr || !find_slots(s, type, fact))
+    enum saver_value_kind value_kind = saver_value_kind_of(type);
+    if (!value_kind && ((type->tp_flags & other_kinds) || !type->tp_new ||
+                        type->tp_getattro != PyObject_GenericGetAttr || !find_slots(s, type, fact)))
         return;
     if (PyDict_GetItemWithError(s->st->copyreg_dispatch_table, (PyObject *)type) ||
         PyErr_Occurred())
         return;
     if (s->superset && byvalue_concerns(s->st, type))
         return;
+    if (value_kind) {
+        fact->value_kind = (uint8_t)value_kind;
+        return;
+    }
 #define IS_OBJECTS_OWN(name)                                                                       \
     if (_PyType_Lookup(type, s->st->str_##name) !=                                                 \
         _PyType_Lookup(&PyBaseObject_Type, s->st->str_##name))                                     \
@@ -319,12 +326,10 @@ static int write_atom_slots(saver *s, const saver_type_fact *fact, PyObject *obj
 
 /* ---- writing ---- */
 
-/* NEWOBJ, and the instance is in the memo. 1: it was already, written by its class; 0; -1. */
+/* Memoizes the instance, which is made. 1: it was in the memo, written by its class; 0; -1. */
 static int write_made(saver *s)
 {
     saver_frame *frame = saver_top(s);
-    if (saver_write_op(s, OP_NEWOBJ) < 0)
-        return -1;
     int unique = frame->closed;
     Py_ssize_t position = unique ? -1 : saver_memo_find(s->memo, frame->obj);
     if (position < 0)
@@ -347,7 +352,7 @@ static int write_at_once(saver *s, const saver_type_fact *fact)
     if (!s->fast_path || s->out.write || class_position < 0 || !atoms)
         return 0;
     if (saver_boundary(s) < 0 || saver_write_get(s, class_position) < 0 || saver_boundary(s) < 0 ||
-        saver_write_op(s, OP_EMPTY_TUPLE) < 0)
+        saver_write_ops(s, OP_EMPTY_TUPLE, OP_NEWOBJ) < 0)
         return -1;
     int known = write_made(s);
     if (known == 0 && count > 0)
@@ -365,6 +370,15 @@ static int start(saver *s)
     const saver_type_fact *fact = fact_of(s, type);
     if (!fact)
         return -1;
+    if (fact->value_kind) {
+        int written = saver_write_value(s, saver_top(s)->obj, fact->value_kind);
+        if (written <= 0)
+            return written;
+        if (write_made(s) < 0)
+            return -1;
+        saver_pop(s);
+        return 2;
+    }
     if (!fact->direct)
         return 0;
     int status = find_dict(s);
@@ -439,7 +453,7 @@ int saver_step_instance(saver *s)
         frame = saver_top(s);
         /* fall through */
     case INSTANCE_MADE:
-        status = write_made(s);
+        status = saver_write_op(s, OP_NEWOBJ) < 0 ? -1 : write_made(s);
         if (status < 0)
             return -1;
         if (status > 0 || !frame->held[0])

@@ -106,7 +106,7 @@ LEAF_INLINE void leaf_copy(char *target, const char *source, size_t nbytes)
 }
 
 /*
- * write_leaf() writes 'obj' at '*cursor' if it is one of these objects. 'closed': it may skip the
+ * write_leaf() writes 'obj' at '*cursor' if it is one of these objects, or any in the memo. 'closed': it may skip the
  * memo if its container's reference is the only one. 1: written; 0: not a leaf, nothing has
  * changed; -1 with MemoryError set. Runs no Python code.
  */
@@ -162,7 +162,13 @@ LEAF_INLINE int write_leaf(saver *s, char **cursor, PyObject *obj, int closed)
         *cursor = p + 1;
         return 1;
     }
-    return 0;
+    if (closed && compat_is_unique(obj))
+        return 0;
+    Py_ssize_t position = saver_memo_find(s->memo, obj);
+    if (position < 0 || s->memo->ids)
+        return 0;
+    *cursor = leaf_write_get(p, position);
+    return 1;
 }
 
 #endif

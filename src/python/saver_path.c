@@ -312,11 +312,10 @@ void saver_explain(saver *s, PyObject *root)
     if (speaks_of_pickling(s->st, error)) {
         better = explained(s, error, path, obj);
     } else {
-#if PY_VERSION_HEX >= 0x030B0000
-        PyObject *done = PyObject_CallMethod(error, "add_note", "N",
-                                             PyUnicode_FromFormat("while pickling %U", path));
-        Py_XDECREF(done);
-#endif
+        PyObject *note = PyUnicode_FromFormat("while pickling %U", path);
+        if (note && PY_VERSION_HEX >= 0x030B0000)
+            Py_XDECREF(PyObject_CallMethodOneArg(error, s->st->str_add_note, note));
+        Py_XDECREF(note);
     }
 done:
     PyErr_Clear(); /* what went wrong while explaining matters less than the error */

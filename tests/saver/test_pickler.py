@@ -162,11 +162,9 @@ def test_bad_extension_codes(code):
     copyreg._extension_registry[key] = code
     try:
         for protocol in (2, 3, 4, 5):
-            ours = outcome(achar.pickle.dumps, Thing, protocol)
-            if isinstance(code, int) and code > 1 << 62:
-                assert ours[0] is pickle.PicklingError
-            else:
-                assert ours == outcome(pickle.dumps, Thing, protocol)
+            want = outcome(pickle.dumps, Thing, protocol)
+            assert isinstance(want, tuple)
+            assert outcome(achar.pickle.dumps, Thing, protocol) == want
     finally:
         del copyreg._extension_registry[key]
 

@@ -225,6 +225,54 @@ def dictview_state():
     return obj
 
 
+class Moment(datetime.datetime):
+    pass
+
+
+class Zone(datetime.tzinfo):
+    def utcoffset(self, when):
+        return datetime.timedelta(hours=1)
+
+
+def dates_and_times():
+    zones = [None, datetime.timezone.utc, datetime.timezone(datetime.timedelta(hours=-5)), Zone()]
+    found = []
+    for _ in range(2):  # the second time their types have been written
+        for zone in zones:
+            for fold in (0, 1):
+                found.append(datetime.datetime(2024, 12, 31, 23, 59, 58, 999_999, zone, fold=fold))
+                found.append(datetime.time(23, 59, 58, 1, zone, fold=fold))
+                found.append(Moment(2024, 1, 1, tzinfo=zone, fold=fold))
+        found += [datetime.date(1, 1, 1), datetime.date.max, datetime.datetime.min, datetime.time()]
+        found += [
+            datetime.timedelta(),
+            datetime.timedelta(-1, 70_000, 999_999),
+            datetime.timedelta.max,
+            found[0],
+            found[1],
+        ]
+    return [found, [datetime.datetime(2000, 1, 1 + i % 28, i % 24) for i in range(9000)]]
+
+
+def many_slots(count):
+    return MANY_SLOTS[count](*range(count))
+
+
+def class_of_slots(count):
+    names = [f"slot{i}" for i in range(count)]
+
+    def __init__(self, *values):
+        for name, value in zip(names, values, strict=True):
+            setattr(self, name, value)
+
+    cls = type(f"Slots{count}", (), {"__slots__": names, "__init__": __init__})
+    cls.__module__ = __name__
+    globals()[cls.__name__] = cls
+    return cls
+
+
+MANY_SLOTS = {count: class_of_slots(count) for count in (0, 1, 16, 17, 20)}
+
 SIZES = [1, 2, 3, 4, 255, 256, 257, 998, 999, 1000, 1001, 1002, 1999, 2000, 2001]
 
 # Functions, because iterators in reduce tuples are used up, and each pickler needs its own.
@@ -307,6 +355,8 @@ SHAPES = {
         SlottedTwice(a=1, c=(2,), _SlottedTwice__d=3),
         SlottedWithDict(a=1, z=2),
         SlottedWithDict(),
+        [Slotted(a=i, b=[i] if i % 3 else "".join(["b", str(i)])) for i in range(9)],
+        [Slotted(b=bytes(100_000)), Slotted(a="é" * 40_000), Slotted(a=1 << 100, b=None), Slotted(b=True)],
     ],
     "many slotted": lambda: [Slotted(a=i, b=str(i)) for i in range(3000)],
     "new arguments": lambda: [WithNewArgs(), WithNewArgsEx(), instance(WithNewArgs, a=1), instance(WithNewArgsEx, b=2)],
@@ -353,6 +403,8 @@ SHAPES = {
         zip([1], [2], strict=False),
         memoryview,
     ],
+    "dates and times": dates_and_times,
+    "many slots": lambda: [many_slots(count) for count in (0, 1, 16, 17, 20)],
     "reduce": lambda: [
         Reduced((list, ())),
         Reduced((list, ([1],))),
