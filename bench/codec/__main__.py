@@ -78,12 +78,20 @@ def summarize(seconds):
 
 
 def run_direction(direction, case_name, names, options):
-    timers = {name: Runner(name, case_name, direction, options.quick) for name in names}
-    try:
-        return summarize(run_rounds(timers, options.rounds, options.seconds))
-    finally:
-        for timer in timers.values():
-            timer.close()
+    """The figures, of rounds that are spread over several processes of each contestant."""
+    seconds = {name: [] for name in names}
+    for _ in range(options.processes):
+        timers = {}
+        try:
+            for name in names:
+                timers[name] = Runner(name, case_name, direction, options.quick)
+            measured = run_rounds(timers, -(-options.rounds // options.processes), options.seconds)
+        finally:
+            for timer in timers.values():
+                timer.close()
+        for name in names:
+            seconds[name] += measured[name]
+    return summarize(seconds)
 
 
 def measure_case(case, contestants, options):
@@ -188,6 +196,7 @@ def measure(options):
         "protocol": PROTOCOL,
         "quick": options.quick,
         "rounds": options.rounds,
+        "processes": options.processes,
         "versions": {contestant.name: contestant.version for contestant in contestants},
         "absent": absent,
         "cases": results,
@@ -200,6 +209,7 @@ def main():
     parser.add_argument("--check", action="store_true", help="time nothing; tiny data")
     parser.add_argument("--only", help="these cases, separated by commas")
     parser.add_argument("--rounds", type=int, help="how often each contestant is timed (21)")
+    parser.add_argument("--processes", type=int, help="over how many processes the rounds are spread (3)")
     parser.add_argument("--seconds", type=float, help="the least that one timing takes (0.02)")
     parser.add_argument("--out", type=Path, help="where the results go (build/bench/codec-VERSION.json)")
     commands = parser.add_subparsers(dest="command")
@@ -213,6 +223,7 @@ def main():
         report.write([json.loads(path.read_text()) for path in options.files], options.docs, not options.no_pictures)
         return
     options.rounds = options.rounds or (1 if options.quick else 21)
+    options.processes = options.processes or (1 if options.quick else 3)
     options.seconds = options.seconds if options.seconds is not None else (0 if options.quick else 0.02)
     results = measure(options)
     if options.check:

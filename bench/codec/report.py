@@ -155,7 +155,7 @@ def section(results, picture_name):
     lines += [
         f"{results['machine']}. CPython compiled {results['build']}. achar at {results['commit']}.",
         f"{versions_line(results)}.",
-        f"{results['rounds']} rounds, {results['date']}.",
+        f"{results['rounds']} rounds over {results['processes']} processes, {results['date']}.",
         "",
         f"![how many times as fast as _pickle, by case]({picture_name})",
         "",
@@ -189,12 +189,13 @@ objects: same count, final sizes, by the cheapest calls of CPython's interface
 ([floor.c](../../bench/codec/floor/floor.c) says what is counted and why). The column
 "`achar.pickle` / floor" is how many times as long achar takes; 1.0 would mean that reading the bytes is free.
 
-**Method.** Each contestant has a process of its own for each case and direction, in which nothing else
-has run. In every round each of them times one loop, of at least 20 ms of the thread's CPU time, in turning
-order; the ratio is the median of the rounds' ratios, and where a target is missed their quartiles stand
-beside it. The time to free what loads made is part of its loop, for the floor too. The garbage collector
-is enabled, as for users; achar and the floor pause it inside a loads themselves. The last five cases are
-pyperformance's own benchmark functions, unchanged.
+**Method.** Each contestant has processes of its own for each case and direction, in which nothing else
+has run; several, because where things come to lie in memory makes one faster than the next. In every
+round each of them times one loop, of at least 20 ms of the thread's CPU time, in turning order; the ratio
+is the median of the rounds' ratios, and where a target is missed their quartiles stand beside it. The time
+to free what loads made is part of its loop, for the floor too. The garbage collector is enabled, as for
+users; achar and the floor pause it inside a loads themselves. The last five cases are pyperformance's own
+benchmark functions, unchanged.
 
 """
 

@@ -1,4 +1,4 @@
-"""A process (serve.py) for each contestant, case and direction.
+"""A process (serve.py) for one contestant, case and direction.
 
 So nobody's garbage, nor what a neighbour's frees have taught malloc, is in another's figures: glibc
 takes large blocks from the kernel, page by page, until the first large free() makes it keep them.
