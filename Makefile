@@ -98,20 +98,23 @@ $(VENV)/.has-%: tools/requirements-%.txt $(VENV)/.made
 
 # --- build directories
 
+comma := ,
+quietly = output=$$($(1) 2>&1) || { echo "$$output"; exit 1; }
+
 $(BUILD)/build.ninja: $(VENV)/.has-build
 	@echo "== configuring $(BUILD)"
-	@meson setup --reconfigure $(BUILD) --prefix=$(venv) -Dpython_exe=$(venv)/bin/python \
-	  -Dpython.install_env=venv >/dev/null
+	@$(call quietly,meson setup --reconfigure $(BUILD) --prefix=$(venv) \
+	  -Dpython_exe=$(venv)/bin/python -Dpython.install_env=venv)
 	@touch $@
 
 build-asan/build.ninja: $(VENV)/.has-build
 	@echo "== configuring build-asan"
-	@meson setup --reconfigure build-asan -Dpython=disabled -Dtests=enabled -Dbuildtype=debug \
-	  -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all >/dev/null
+	@$(call quietly,meson setup --reconfigure build-asan -Dpython=disabled -Dtests=enabled \
+	  -Dbuildtype=debug -Db_sanitize=address$(comma)undefined -Dc_args=-fno-sanitize-recover=all)
 	@touch $@
 
 build-tsan/build.ninja: $(VENV)/.has-build
 	@echo "== configuring build-tsan"
-	@meson setup --reconfigure build-tsan -Dpython=disabled -Dtests=enabled -Dbuildtype=debug \
-	  -Db_sanitize=thread >/dev/null
+	@$(call quietly,meson setup --reconfigure build-tsan -Dpython=disabled -Dtests=enabled \
+	  -Dbuildtype=debug -Db_sanitize=thread)
 	@touch $@
