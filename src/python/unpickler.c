@@ -295,16 +295,33 @@ static int find_persistent_load(unpickler_object *self)
     return 0;
 }
 
+#if PERSISTENT_LOAD_IS_METHOD
+static PyObject *unpickler_persistent_load(unpickler_object *self, PyObject *pid)
+{
+    PyErr_SetString(self->ld.st->UnpicklingError,
+                    "A load persistent id instruction was encountered, but no persistent_load "
+                    "function was specified.");
+    return NULL;
+}
+
+/* Our own method only says that there is none; the loader says that better. */
+static bool is_own_persistent_load(PyObject *function)
+{
+    return PyCFunction_Check(function) &&
+           PyCFunction_GET_FUNCTION(function) == (PyCFunction)unpickler_persistent_load;
+}
+#endif
+
 /* What the load calls for a persistent id: a new reference in '*function', or NULL for none. */
 static int bind_persistent_load(unpickler_object *self, PyObject **function)
 {
     *function = NULL;
 #if PERSISTENT_LOAD_IS_METHOD
-    /* The classes' own method only says that there is none, as the loader does. */
-    if (Py_IS_TYPE(self, (PyTypeObject *)self->ld.st->Unpickler) && !self->persistent_load)
-        return 0;
-    return compat_find_attr((PyObject *)self, self->ld.st->str_persistent_load, function) < 0 ? -1
-                                                                                              : 0;
+    if (compat_find_attr((PyObject *)self, self->ld.st->str_persistent_load, function) < 0)
+        return -1;
+    if (*function && is_own_persistent_load(*function))
+        Py_CLEAR(*function);
+    return 0;
 #else
     if (!self->persistent_load)
         return 0;
@@ -400,14 +417,6 @@ static PyObject *unpickler_sizeof(unpickler_object *self, PyObject *unused)
 }
 
 #if PERSISTENT_LOAD_IS_METHOD
-static PyObject *unpickler_persistent_load(unpickler_object *self, PyObject *pid)
-{
-    PyErr_SetString(self->ld.st->UnpicklingError,
-                    "A load persistent id instruction was encountered, but no persistent_load "
-                    "function was specified.");
-    return NULL;
-}
-
 static PyObject *unpickler_getattr(PyObject *object, PyObject *name)
 {
     unpickler_object *self = (unpickler_object *)object;
