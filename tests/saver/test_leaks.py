@@ -39,8 +39,8 @@ SENTINELS = [
 def growth(function, rounds):
     """How many blocks, collectable objects and references to sentinels 'rounds' calls left behind."""
     references = [sys.getrefcount(s) for s in SENTINELS]
-    objects = len(gc.get_objects())
     gc.collect()
+    objects = len(gc.get_objects())
     blocks = sys.getallocatedblocks()
     for _ in range(rounds):
         function()
