@@ -96,8 +96,9 @@ static void find_out(saver *s, PyTypeObject *type, saver_type_fact *fact)
     const unsigned long other_kinds = Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS |
                                       Py_TPFLAGS_BASE_EXC_SUBCLASS | Py_TPFLAGS_TYPE_SUBCLASS;
     enum saver_value_kind value_kind = saver_value_kind_of(type);
-    if (!value_kind && ((type->tp_flags & other_kinds) || !type->tp_new ||
-                        type->tp_getattro != PyObject_GenericGetAttr || !find_slots(s, type, fact)))
+    if (!value_kind && (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE) || (type->tp_flags & other_kinds) ||
+                        !type->tp_new || type->tp_getattro != PyObject_GenericGetAttr ||
+                        !find_slots(s, type, fact)))
         return;
     if (PyDict_GetItemWithError(s->st->copyreg_dispatch_table, (PyObject *)type) ||
         PyErr_Occurred())

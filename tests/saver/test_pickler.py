@@ -87,15 +87,13 @@ def test_persistent_id_sees_what_a_callback_took_away():
 
 
 def test_persistent_id_on_the_instance():
-    for base in BOTH:
-        if base is pickle.Pickler and sys.version_info < (3, 13):
-            continue
-        file = io.BytesIO()
-        pickler = base(file)
-        pickler.persistent_id = lambda obj: "p" if obj == 5 else None
-        pickler.dump([5, 6])
-        loader = type("U", (pickle.Unpickler,), {"persistent_load": lambda self, pid: pid})
-        assert loader(io.BytesIO(file.getvalue())).load() == ["p", 6]
+    """As everywhere but in 3.13.0, where the attribute was read-only for a while."""
+    file = io.BytesIO()
+    pickler = achar.pickle.Pickler(file)
+    pickler.persistent_id = lambda obj: "p" if obj == 5 else None
+    pickler.dump([5, 6])
+    loader = type("U", (pickle.Unpickler,), {"persistent_load": lambda self, pid: pid})
+    assert loader(io.BytesIO(file.getvalue())).load() == ["p", 6]
 
 
 def test_reducer_override():
