@@ -232,7 +232,11 @@ static inline PyObject *compat_instance_dict(PyObject *obj, int *hidden)
 /* A number that changes with the type's attributes and is never used again; 0: not known. */
 static inline unsigned compat_type_version(PyTypeObject *type)
 {
-    return type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? type->tp_version_tag : 0;
+#if PY_VERSION_HEX < 0x030D0000 /* from 3.13 on the number alone tells, and the flag is not set */
+    if (!(type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG))
+        return 0;
+#endif
+    return type->tp_version_tag;
 }
 
 /* A number that changes with the dict's content; '*known' is 0 where there is none. */

@@ -2,6 +2,7 @@
 
 import array
 import collections
+import copyreg
 import dataclasses
 import datetime
 import decimal
@@ -576,3 +577,45 @@ def test_superset_writes_plain_data_the_same(obj):
     """Without code in it, achar.dumps is pickle."""
     assert outcome(achar.dumps, obj, 5) == outcome(pickle.dumps, obj, 5)
     assert outcome(achar.dumps, obj, 2) == outcome(pickle.dumps, obj, 2)
+
+
+def test_classes_that_change():
+    """What is remembered of a class is forgotten when it, a base of it or copyreg changes."""
+
+    def same():
+        for protocol in PROTOCOLS:
+            for obj in (Changing(), [instance(Changing, a=1) for _ in range(3)]):
+                assert achar.pickle.dumps(obj, protocol) == pickle.dumps(obj, protocol)
+                assert achar.dumps(obj, protocol) == pickle.dumps(obj, protocol)
+
+    hooks = {
+        "__reduce__": lambda self: (Changing, ()),
+        "__reduce_ex__": lambda self, protocol: (Changing, (), {"ex": protocol}),
+        "__getstate__": lambda self: {"state": 1},
+        "__getnewargs__": lambda self: (1, "two"),
+        "__getnewargs_ex__": lambda self: ((1,), {"k": 2}),
+    }
+    same()
+    for where in (Changing, ChangingBase):
+        for name, hook in hooks.items():
+            for _ in range(2):
+                setattr(where, name, hook)
+                same()
+                delattr(where, name)
+                same()
+    for _ in range(2):
+        copyreg.pickle(Changing, lambda obj: (Changing, (), {"by": "copyreg"}))
+        try:
+            same()
+        finally:
+            del copyreg.dispatch_table[Changing]
+        same()
+
+
+class ChangingBase:
+    pass
+
+
+class Changing(ChangingBase):
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
