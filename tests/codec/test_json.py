@@ -55,7 +55,8 @@ def back(node, known):
         made = known[number] = {}
         pairs = node["$dict"] if "$dict" in node else [(k, v) for k, v in node.items() if k != "$id"]
         for key, value in pairs:
-            made[back(key, known)] = back(value, known)
+            key = back(key, known)  # before the value, which may refer to it
+            made[key] = back(value, known)
     known[number] = made
     return made
 
@@ -85,6 +86,13 @@ values = st.recursive(
 def lone(text):
     """Whether a high surrogate is followed by a low one: JSON would join them."""
     return any("\ud800" <= a <= "\udbff" and "\udc00" <= b <= "\udfff" for a, b in zip(text, text[1:], strict=False))
+
+
+def test_a_value_refers_to_its_key(command):
+    text = "0" * 65
+    (node,) = to_json(command, pickle.dumps({text: text}, 5))
+    assert node == {"$dict": [[{"$id": 1, "$str": text}, {"$ref": 1}]]}
+    assert back(node, {}) == {text: text}
 
 
 def test_random_values_come_back(command):
