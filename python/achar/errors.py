@@ -3,7 +3,7 @@
 What a task itself raised arrives as itself, with the worker's traceback as its cause. The classes
 here are for the rest: a worker that died, workers that cannot start, bytes that cannot be read.
 Every message says which task, what happened, why, and what to do. The functions with an underscore
-are called from C (``future_settle.c``, ``worker.c``) and return the exception that they make.
+are called from C (``executor/settle.c``, ``executor/worker.c``) and return the exception that they make.
 """
 
 from __future__ import annotations

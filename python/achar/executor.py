@@ -1,6 +1,6 @@
 """``achar.Executor`` and ``achar.Future``: concurrent.futures on achar's own runtime.
 
-The work is done in C (``src/python/executor*.c``, ``future*.c``); what stands here is what is easier
+The work is done in C (``src/python/executor``); what stands here is what is easier
 to read in Python: options, the workers' command line, the end of executors and of the interpreter.
 
 An executor that nobody shut down ends by itself: when it is collected it is closed, and what was

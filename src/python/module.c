@@ -6,7 +6,7 @@
  * achar.pickle re-exports it. The exception classes are the interpreter's own, taken from _pickle,
  * so that `except pickle.PicklingError` catches what achar raises.
  */
-#include "state.h"
+#include "python/state.h"
 
 module_state *state_of_type(PyTypeObject *type)
 {
@@ -89,7 +89,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     module_state *st = state_of_module(module);
 #define STATE(name) Py_VISIT(st->name);
-#include "state.def"
+#include "python/state.def"
 #undef STATE
     return 0;
 }
@@ -98,7 +98,7 @@ static int module_clear(PyObject *module)
 {
     module_state *st = state_of_module(module);
 #define STATE(name) Py_CLEAR(st->name);
-#include "state.def"
+#include "python/state.def"
 #undef STATE
     return 0;
 }

@@ -16,7 +16,7 @@ enum { STATE_SMALL_INTS = 256 };
 
 typedef struct module_state {
 #define STATE(name) PyObject *name;
-#include "state.def"
+#include "python/state.def"
 #undef STATE
     /* loader: pauses of the cyclic collector, and whether it was on before the first */
     unsigned gc_pauses;

@@ -1,0 +1,73 @@
+/*
+ * byvalue.h - functions, classes, modules and exceptions by value: what achar.dumps adds to pickle.
+ *
+ * The saver asks here, in superset mode, for every object that it does not write itself with an
+ * opcode of its own (where it would otherwise ask reducer_override). The answer is a reduce tuple
+ * of pickle's protocol whose callables are named in achar's versioned rebuild module, so that the
+ * loader needs to know nothing: any pickle.loads with achar installed reads the stream.
+ */
+#ifndef ACHAR_PYTHON_BYVALUE_H
+#define ACHAR_PYTHON_BYVALUE_H
+
+#include "python/state.h"
+
+/* What functions of one dump share (the globals dict of each module, for one). One thread. */
+typedef struct byvalue_session byvalue_session;
+
+byvalue_session *byvalue_session_new(module_state *st); /* NULL with an exception set */
+void byvalue_session_free(byvalue_session *session);
+
+/*
+ * byvalue_reduce() decides about 'obj'.
+ *  2  by name: it was looked up, and byvalue_name() tells under which
+ *  1  *reduced is a new reference to a reduce tuple of 2 to 6 items
+ *  0  the ordinary way is right (by name, or by its own __reduce_ex__)
+ * -1  an exception is set: it cannot be sent; the message says why and what to do
+ */
+int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced);
+
+/*
+ * byvalue_name() is the name under which 'obj' was found if the last byvalue_reduce() of this
+ * session answered 2 for it: 1, and the references are borrowed, until the next; otherwise 0.
+ */
+int byvalue_name(const byvalue_session *session, PyObject *obj, PyObject **module_name,
+                 PyObject **qualname);
+
+/*
+ * byvalue_concerns() is 0 if byvalue_reduce() answers 0 for every object of exactly this type, as
+ * long as the type does not change. Runs no Python code.
+ */
+int byvalue_concerns(module_state *st, PyTypeObject *type);
+
+/*
+ * byvalue_reusable() is 1 if every function that byvalue_reduce() wrote in this session can be used
+ * for several calls without one seeing another's changes. What functions capture (globals, cells,
+ * defaults), containers included, has been judged here, conservatively: a dict that belongs to a
+ * function's own state does not count against it. So a dump is reusable if this says so and its
+ * root is a function (saver_report.reusable).
+ */
+int byvalue_reusable(const byvalue_session *session);
+
+/*
+ * byvalue_state_part() names, for error paths, a part of the state in a reduce tuple that
+ * byvalue_reduce() answered for 'obj': item 'index' of the tuple that the state is. ".__globals__",
+ * whose items are items; ".__closure__", whose items are pairs of index and contents; "": its keys
+ * are names of attributes. NULL: no name is better than the place in the tuple.
+ */
+const char *byvalue_state_part(PyObject *obj, Py_ssize_t index);
+
+/*
+ * byvalue_refuse() raises PicklingError "<type> cannot be sent\n  why: <why>\n  do:  <remedy>". The
+ * saver puts "<path>: " in front. Always -1.
+ */
+int byvalue_refuse(module_state *st, PyObject *obj, const char *why, const char *remedy);
+
+/*
+ * byvalue_attach_traceback() makes the text of a traceback from another process visible when
+ * 'exception' is printed: as achar.RemoteTraceback, which becomes the cause of the exception, or,
+ * if it has a cause of its own, of the last exception in that chain of causes. 0, or -1 with an
+ * exception set. Also _achar.attach_traceback(exception, text).
+ */
+int byvalue_attach_traceback(module_state *st, PyObject *exception, PyObject *text);
+
+#endif

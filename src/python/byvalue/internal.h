@@ -1,0 +1,221 @@
+/*
+ * internal.h - what the files of this folder share.
+ *
+ * Each kind of object has one file that holds both directions: how it is reduced here, and the
+ * functions of the rebuild module (achar._v1) that make it again there. What is in a stream and in
+ * which order is said above those functions. They are the format: a function of _v1 may learn to
+ * accept more, never less.
+ */
+#ifndef ACHAR_PYTHON_BYVALUE_INTERNAL_H
+#define ACHAR_PYTHON_BYVALUE_INTERNAL_H
+
+#include "python/byvalue/byvalue.h"
+#include "python/byvalue/map.h"
+#include "python/compat.h"
+
+#include <sys/types.h>
+
+/* Of each there is a member in state.def: byvalue_str_NAME an interned str, v1_NAME a function. */
+// clang-format off
+#define BYVALUE_STRINGS(X)                                                                         \
+    X(__annotate__) X(__annotations__) X(__builtins__) X(__defaults__) X(__dict__) X(__doc__) X(__func__)\
+    X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__) X(__package__)                \
+    X(__path__) X(__qualname__) X(__reduce__) X(__reduce_ex__) X(__setstate__)                     \
+    X(__slots__) X(__type_params__)
+#define BYVALUE_V1(X)                                                                              \
+    X(code) X(function) X(function_state) X(cell) X(cell_state) X(method) X(module) X(new_module)  \
+    X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state) X(exception)      \
+    X(exception_state) X(property_) X(memory) X(dict_view) X(typevar) X(lru_cache)                 \
+    X(attribute)
+// clang-format on
+
+struct code_facts;
+
+struct byvalue_session {
+    module_state *st;
+    byvalue_map
+        globals;       /* globals dict -> what its functions take as theirs: a new dict, a module */
+    byvalue_map cells; /* cells whose contents come with a function's state -> None */
+    struct code_facts *loose_facts; /* of code objects that could not keep them; freed at the end */
+    PyObject *named; /* not owned, only compared: what was found by name last, and its name */
+    PyObject *named_module, *named_qualname;
+    unsigned captures; /* CODE_* flags of all functions seen, and CAPTURES_* */
+};
+
+enum {
+    CAPTURES_MUTABLE = 1u << 16,  /* a global, cell or default that a call can change */
+    CAPTURES_FUNCTION = 1u << 17, /* a function by value, whose attributes a call can change */
+};
+
+/* As byvalue_reduce(), for one kind of object. */
+typedef int (*byvalue_reducer)(byvalue_session *session, PyObject *obj, PyObject **reduced);
+
+/* What the module keeps that is no Python object; st->byvalue_tables is a capsule around it. */
+enum { ID_PREFIX_NBYTES = 10, ID_NBYTES = 16, KIND_COUNT = 256 };
+
+typedef struct byvalue_tables {
+    pid_t id_pid; /* the process that drew id_prefix */
+    unsigned char id_prefix[ID_PREFIX_NBYTES];
+    uint64_t id_count;
+    /* The reducers of types seen lately, by the type's address. A version tag is given out once, so
+     * an entry that matches address and tag is about the same type, unchanged. */
+    struct {
+        PyTypeObject *type; /* not owned */
+        unsigned version;
+        byvalue_reducer reducer;
+    } kinds[KIND_COUNT];
+} byvalue_tables;
+
+static inline byvalue_tables *byvalue_tables_of(module_state *st)
+{
+    return PyCapsule_GetPointer(st->byvalue_tables, NULL);
+}
+
+int byvalue_reduce_function(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_cell(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_code(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_builtin(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_method(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_module(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_class(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_enum_member(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_exception(byvalue_session *, PyObject *, PyObject **);
+
+/* kinds.c: which of them a type's objects go to; NULL: the ordinary way is right. */
+byvalue_reducer byvalue_reducer_of_type(module_state *st, PyTypeObject *type);
+
+/* 1 if the class was made by a class statement or a call; 0 if by C. */
+int byvalue_is_python_class(PyTypeObject *type);
+/* The nearest class in the chain of tp_base that was made by C; 'type' itself if it was. */
+PyTypeObject *byvalue_native_base(PyTypeObject *type);
+
+/* 1 if 'type' itself (not a base of it) is the class of this name in this module. */
+int byvalue_type_is(PyTypeObject *type, const char *module, const char *name);
+
+/* small.c: the reducers of small kinds of builtin objects, for kinds.c. */
+int byvalue_reduce_staticmethod(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_property(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_mappingproxy(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_memoryview(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_dict_view(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_typevar(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_newtype(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_cached_property(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_lru_cache(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_sentinel(byvalue_session *, PyObject *, PyObject **);
+
+/* refuse.c: 1 if objects of 'type' are refused; the reducer that does so. */
+int byvalue_is_refused(PyTypeObject *type);
+int byvalue_reduce_refused(byvalue_session *, PyObject *, PyObject **);
+
+/* ---- by name or by value (names.c) ---- */
+
+/*
+ * byvalue_is_named() is 1 if 'obj' can be found as 'qualname' in the imported module 'module_name'
+ * and that module was not registered to be sent by value; 0 if not; -1 with an exception set.
+ * 'module_name' and 'qualname' may be any object or NULL: what is not a str names nothing.
+ */
+int byvalue_is_named(module_state *st, PyObject *obj, PyObject *module_name, PyObject *qualname);
+/* 1 if the module of this name, or a package around it, was registered to be sent by value. */
+int byvalue_is_registered(module_state *st, PyObject *module_name);
+/* The reducers' answer for what byvalue_is_named() found: remembers the name for the saver. 2. */
+int byvalue_answer_name(byvalue_session *session, PyObject *obj, PyObject *module_name,
+                        PyObject *qualname);
+/* By the object's own __module__ and __qualname__ (or __name__). As byvalue_is_named(). */
+int byvalue_has_name(module_state *st, PyObject *obj);
+
+/* ---- code objects (code.c) ---- */
+
+void byvalue_code_free_loose(byvalue_session *session);
+
+enum {
+    CODE_STORES_GLOBAL = 1u << 0,    /* STORE_GLOBAL or DELETE_GLOBAL, nested code included */
+    CODE_STORES_FREE = 1u << 1,      /* assigns to a variable of an enclosing function */
+    CODE_STORES_ATTRIBUTE = 1u << 2, /* STORE_ATTR or DELETE_ATTR */
+    CODE_REACHES_INSIDE = 1u << 3,   /* names globals, exec, __dict__, …: could change anything */
+};
+
+/* What the bytecode says, worked out once per code object and kept with it. */
+typedef struct code_facts {
+    PyObject *blob;         /* as byvalue_code_blob() describes; NULL until asked for */
+    PyObject *global_names; /* tuple of str: globals read, written, deleted; nested code included */
+    PyObject *names; /* tuple of str: global_names and attributes, the candidates for submodules */
+    unsigned flags;  /* CODE_* */
+    struct code_facts *next_loose;
+} code_facts;
+
+/* The facts of 'code', valid while the code object and the session live; NULL with an exception. */
+code_facts *byvalue_code_facts(byvalue_session *session, PyCodeObject *code);
+/*
+ * byvalue_code_portion() is what stands for 'code' in a function's arguments, a new reference:
+ * its blob, bytes that begin with the interpreter's version; or the code object itself if marshal
+ * cannot write its constants, so that byvalue_reduce_code() is asked for it.
+ */
+PyObject *byvalue_code_portion(byvalue_session *session, PyCodeObject *code, code_facts *facts);
+/* The code object that a portion stands for; a new reference. 'name' is for error messages. */
+PyCodeObject *byvalue_code_load(module_state *st, PyObject *portion, PyObject *name);
+
+/* ---- identity across processes (identity.c) ---- */
+
+/*
+ * byvalue_identity_of() is the id (bytes, new reference) of an object that can be weakly
+ * referenced, made now if it has none. Objects with an id made here are at home here.
+ */
+PyObject *byvalue_identity_of(module_state *st, PyObject *obj);
+/* 1: '*obj' is a new reference to the living object with this id, '*at_home' says where its id was
+ * made; 0: there is none; -1: error. */
+int byvalue_identity_find(module_state *st, PyObject *id, PyObject **obj, int *at_home);
+/* As find, by object. 1: it has an id; '*at_home' is set. */
+int byvalue_identity_known(module_state *st, PyObject *obj, int *at_home);
+/* Gives 'obj', which was rebuilt here, the id that it came with. */
+int byvalue_identity_adopt(module_state *st, PyObject *id, PyObject *obj);
+
+/* ---- modules (module.c) ---- */
+
+/*
+ * byvalue_submodules() is a tuple of the submodules that code with these names reads from packages
+ * among its globals (a dict or NULL) and in its closure (a tuple of cells or NULL); None if none.
+ */
+PyObject *byvalue_submodules(PyObject *globals, PyObject *closure, PyObject *names);
+/* Gives a globals dict the __builtins__ of this process if it has none. 0 or -1. */
+int byvalue_give_builtins(module_state *st, PyObject *globals);
+
+/* ---- helpers ---- */
+
+/* None, bool, int, float, complex, str, bytes, …: has no parts, cannot refer to anything. */
+static inline int byvalue_is_atom(PyObject *obj)
+{
+    PyTypeObject *type = Py_TYPE(obj);
+    return obj == Py_None || type == &PyUnicode_Type || type == &PyLong_Type ||
+           type == &PyBool_Type || type == &PyFloat_Type || type == &PyBytes_Type ||
+           type == &PyComplex_Type || obj == Py_Ellipsis || obj == Py_NotImplemented;
+}
+
+/* 1 if a function that captured 'obj' can be used again without anyone having changed it. */
+int byvalue_is_constant(byvalue_session *session, PyObject *obj);
+
+/*
+ * byvalue_make_reduce() is (callable, args[, state, None, None, setter]); steals 'args' and 'state',
+ * either of which may be NULL with an exception set only if 'args' is. 'setter' NULL and 'state' not:
+ * a tuple of three. 1, or -1, as a reducer returns.
+ */
+int byvalue_make_reduce(PyObject *callable, PyObject *args, PyObject *state, PyObject *state_setter,
+                        PyObject **reduced);
+
+/* module.attribute, imported when first needed: new reference. */
+PyObject *byvalue_import(const char *module, const char *attribute);
+
+/* TypeError "achar._v1.<function>: <what>" about a malformed stream; -1. */
+int byvalue_bad_stream(module_state *st, const char *function, const char *what);
+
+/* Each file's share of byvalue_exec(). */
+int byvalue_code_exec(module_state *st);
+int byvalue_identity_exec(module_state *st);
+int byvalue_names_exec(PyObject *module, module_state *st);
+int byvalue_exception_exec(PyObject *module, module_state *st);
+
+/* The tables of achar._v1's functions, one per file; the format (byvalue.c puts them together). */
+extern PyMethodDef byvalue_v1_code[], byvalue_v1_function[], byvalue_v1_module[],
+    byvalue_v1_class[], byvalue_v1_enum[], byvalue_v1_exception[], byvalue_v1_small[];
+
+#endif

@@ -1,0 +1,211 @@
+/*
+ * names.c - what travels by name, and which modules the user wants sent whole.
+ *
+ * By name goes what the other side can import: its __module__ is set, is not __main__, is imported
+ * here, and looking up its __qualname__ there gives this very object; and nobody registered that
+ * module, or a package around it, to be sent by value. Only the named module is looked at, however
+ * many are imported.
+ */
+#include "python/byvalue/internal.h"
+
+int byvalue_is_registered(module_state *st, PyObject *module_name)
+{
+    PyObject *registered = st->byvalue_modules;
+    if (PySet_GET_SIZE(registered) == 0 || !PyUnicode_Check(module_name))
+        return 0;
+    int found = PySet_Contains(registered, module_name);
+    Py_ssize_t end = PyUnicode_GET_LENGTH(module_name);
+    while (found == 0) {
+        end = PyUnicode_FindChar(module_name, '.', 0, end, -1);
+        if (end < 0)
+            return end == -2 ? -1 : 0;
+        PyObject *package = PyUnicode_Substring(module_name, 0, end);
+        if (!package)
+            return -1;
+        found = PySet_Contains(registered, package);
+        Py_DECREF(package);
+    }
+    return found;
+}
+
+/* obj.attr, where a missing one is no error. Modules with plain dicts are read directly. */
+static int step(PyObject *obj, PyObject *name, PyObject **value)
+{
+    if (PyModule_CheckExact(obj)) {
+        *value = Py_XNewRef(PyDict_GetItemWithError(PyModule_GetDict(obj), name));
+        if (*value)
+            return 1;
+        if (PyErr_Occurred())
+            return -1;
+    }
+    return compat_find_attr(obj, name, value);
+}
+
+/* Follows the dots of 'qualname' from 'obj', whose reference it takes over. As step(). */
+static int walk(PyObject *obj, PyObject *qualname, PyObject **found)
+{
+    Py_ssize_t start = 0, length = PyUnicode_GET_LENGTH(qualname);
+    *found = NULL;
+    for (;;) {
+        Py_ssize_t dot = PyUnicode_FindChar(qualname, '.', start, length, 1);
+        PyObject *name = NULL, *next = NULL;
+        int status = -1;
+        if (dot != -2) {
+            name = start == 0 && dot < 0
+                       ? Py_NewRef(qualname)
+                       : PyUnicode_Substring(qualname, start, dot < 0 ? length : dot);
+            status = name ? step(obj, name, &next) : -1;
+        }
+        Py_XDECREF(name);
+        Py_DECREF(obj);
+        if (status != 1)
+            return status;
+        if (dot < 0) {
+            *found = next;
+            return 1;
+        }
+        obj = next;
+        start = dot + 1;
+    }
+}
+
+int byvalue_is_named(module_state *st, PyObject *obj, PyObject *module_name, PyObject *qualname)
+{
+    if (!module_name || !qualname || !PyUnicode_Check(module_name) || !PyUnicode_Check(qualname) ||
+        PyUnicode_CompareWithASCIIString(module_name, "__main__") == 0)
+        return 0;
+    PyObject *found = NULL;
+    PyObject *module = compat_loaded_module(module_name);
+    if (!module)
+        return PyErr_Occurred() ? -1 : 0;
+    int status = walk(module, qualname, &found);
+    if (status == 1) {
+        status = found == obj;
+        Py_DECREF(found);
+    }
+    if (status == 1) {
+        int registered = byvalue_is_registered(st, module_name);
+        status = registered < 0 ? -1 : !registered;
+    }
+    return status;
+}
+
+int byvalue_answer_name(byvalue_session *session, PyObject *obj, PyObject *module_name,
+                        PyObject *qualname)
+{
+    session->named = obj;
+    Py_XSETREF(session->named_module, Py_NewRef(module_name));
+    Py_XSETREF(session->named_qualname, Py_NewRef(qualname));
+    return 2;
+}
+
+/*
+ * Builtin functions go by name. Those of achar._v1, which most of what is written here starts with,
+ * need no lookup; they cannot be anywhere else.
+ */
+int byvalue_reduce_builtin(byvalue_session *session, PyObject *obj, PyObject **reduced)
+{
+    (void)reduced;
+    module_state *st = session->st;
+    PyObject *self = PyCFunction_GET_SELF(obj);
+    PyObject *module_name = ((PyCFunctionObject *)obj)->m_module;
+    if (!module_name || (self && !PyModule_Check(self)))
+        return 0;
+    PyObject *name = PyDict_GetItemWithError(st->byvalue_v1_names, obj);
+    if (name)
+        return byvalue_answer_name(session, obj, module_name, name);
+    name = PyErr_Occurred() ? NULL : PyObject_GetAttr(obj, st->byvalue_str___name__);
+    if (!name)
+        return -1;
+    int named = byvalue_is_named(st, obj, module_name, name);
+    if (named == 1)
+        named = byvalue_answer_name(session, obj, module_name, name);
+    Py_DECREF(name);
+    return named;
+}
+
+int byvalue_has_name(module_state *st, PyObject *obj)
+{
+    PyObject *module_name = NULL, *qualname = NULL;
+    int status = compat_find_attr(obj, st->byvalue_str___module__, &module_name);
+    if (status == 1)
+        status = compat_find_attr(obj, st->byvalue_str___qualname__, &qualname);
+    if (status == 0 && module_name)
+        status = compat_find_attr(obj, st->byvalue_str___name__, &qualname);
+    if (status == 1)
+        status = byvalue_is_named(st, obj, module_name, qualname);
+    Py_XDECREF(module_name);
+    Py_XDECREF(qualname);
+    return status;
+}
+
+/* ---- achar.register_by_value ---- */
+
+/* The name of a module that is imported under it; new reference. */
+static PyObject *imported_name(PyObject *module)
+{
+    if (!PyModule_Check(module)) {
+        PyErr_Format(PyExc_TypeError, "expected a module, not %R", module);
+        return NULL;
+    }
+    PyObject *name = PyModule_GetNameObject(module);
+    if (!name)
+        return NULL;
+    PyObject *imported = PyImport_GetModule(name);
+    if (!imported && !PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError,
+                     "%R is not imported under that name: objects are looked up in sys.modules",
+                     module);
+    if (!imported)
+        Py_CLEAR(name);
+    Py_XDECREF(imported);
+    return name;
+}
+
+static PyObject *register_by_value(PyObject *self, PyObject *module)
+{
+    module_state *st = state_of_module(self);
+    PyObject *name = imported_name(module);
+    int status = name ? PySet_Add(st->byvalue_modules, name) : -1;
+    Py_XDECREF(name);
+    return status < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *unregister_by_value(PyObject *self, PyObject *module)
+{
+    module_state *st = state_of_module(self);
+    if (!PyModule_Check(module)) {
+        PyErr_Format(PyExc_TypeError, "expected a module, not %R", module);
+        return NULL;
+    }
+    PyObject *name = PyModule_GetNameObject(module);
+    int removed = name ? PySet_Discard(st->byvalue_modules, name) : -1;
+    Py_XDECREF(name);
+    if (removed == 0)
+        PyErr_Format(PyExc_ValueError, "%R is not registered to be sent by value", module);
+    return removed == 1 ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyMethodDef functions[] = {
+    {"register_by_value", register_by_value, METH_O,
+     "register_by_value($module, module, /)\n--\n\n"
+     "Send functions and classes of this module, and of modules in it, whole.\n\n"
+     "They arrive where the module cannot be imported, or is another version. The registration\n"
+     "is this process's and lasts until unregister_by_value()."},
+    {"unregister_by_value", unregister_by_value, METH_O,
+     "unregister_by_value($module, module, /)\n--\n\n"
+     "Send functions and classes of this module by name again."},
+    {NULL},
+};
+
+int byvalue_names_exec(PyObject *module, module_state *st)
+{
+    st->byvalue_modules = PySet_New(NULL);
+    if (!st->byvalue_modules)
+        return -1;
+    for (PyMethodDef *def = functions; def->ml_name; def++) {
+        if (state_add_function(module, module, def, "achar") < 0)
+            return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,387 @@
+/*
+ * executor.c - the Pool object: its life, its end, and the thread that tells futures of theirs.
+ *
+ * Only this object calls achar__pool_release(), and only when neither the executor nor a future nor
+ * the watching thread holds it any more. Every call that can block lets the GIL go.
+ */
+#include "python/executor/executor.h"
+#include "python/compat.h"
+#include "python/executor/future.h"
+#include <unistd.h>
+
+static int memory_reserve(void *owner, size_t nbytes, achar__block *out)
+{
+    return achar__pool_block_reserve(owner, nbytes, out);
+}
+
+static int memory_grow(void *owner, achar__block *block, size_t used, size_t nbytes)
+{
+    return achar__pool_block_grow(owner, block, used, nbytes);
+}
+
+static void memory_free(void *owner, achar__block *block)
+{
+    achar__pool_block_free(owner, block);
+}
+
+/* A sequence of str or bytes as argv or envp; 'keep' owns the bytes. NULL with an exception set. */
+static const char **strings_of(PyObject *sequence, PyObject **keep)
+{
+    PyObject *encoded = NULL;
+    const char **strings = NULL;
+    PyObject *items = PySequence_Tuple(sequence);
+    if (!items)
+        return NULL;
+    Py_ssize_t count = PyTuple_GET_SIZE(items);
+    encoded = PyTuple_New(count);
+    strings = PyMem_Calloc((size_t)count + 1, sizeof *strings);
+    if (!encoded || !strings) {
+        PyErr_NoMemory();
+        goto fail;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *bytes = NULL;
+        if (!PyUnicode_FSConverter(PyTuple_GET_ITEM(items, i), &bytes))
+            goto fail;
+        PyTuple_SET_ITEM(encoded, i, bytes);
+        strings[i] = PyBytes_AS_STRING(bytes);
+    }
+    Py_DECREF(items);
+    *keep = encoded;
+    return strings;
+fail:
+    Py_DECREF(items);
+    Py_XDECREF(encoded);
+    PyMem_Free(strings);
+    return NULL;
+}
+
+PyDoc_STRVAR(pool_doc, "Pool(argv, envp, worker_count, hello, max_tasks_per_worker)\n--\n\n"
+                       "The runtime's pool of worker processes; achar.Executor has one.");
+static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    pool_object *p = (pool_object *)self;
+    PyObject *argv_list, *envp_list, *hello;
+    unsigned worker_count, max_tasks;
+    if (!PyArg_ParseTuple(args, "OOIOI:Pool", &argv_list, &envp_list, &worker_count, &hello,
+                          &max_tasks))
+        return -1;
+    if (p->pool) {
+        PyErr_SetString(PyExc_RuntimeError, "a Pool is set up once");
+        return -1;
+    }
+    module_state *st = state_of_type(Py_TYPE(self));
+    PyObject *argv_keep = NULL, *envp_keep = NULL, *hello_bytes = NULL;
+    const char **argv = NULL, **envp = NULL;
+    int result = -1;
+    if (!st)
+        return -1;
+    const saver_options options = {.protocol = -1, .superset = 1, .root_name = "hello"};
+    if (!(hello_bytes = saver_dumps(st, hello, &options)) ||
+        !(argv = strings_of(argv_list, &argv_keep)))
+        goto done;
+    if (envp_list != Py_None && !(envp = strings_of(envp_list, &envp_keep)))
+        goto done;
+    achar__pool_options pool_options = {
+        .worker_argv = argv,
+        .worker_envp = envp,
+        .worker_count = worker_count,
+        .hello = PyBytes_AS_STRING(hello_bytes),
+        .hello_nbytes = (size_t)PyBytes_GET_SIZE(hello_bytes),
+        .max_tasks_per_worker = max_tasks,
+    };
+    int status;
+    Py_BEGIN_ALLOW_THREADS status = achar__pool_create(&pool_options, &p->pool);
+    Py_END_ALLOW_THREADS if (status != ACHAR_OK)
+    {
+        p->pool = NULL;
+        wire_raise_status(status, "start an executor");
+        goto done;
+    }
+    p->memory = (wire_memory){p->pool, memory_reserve, memory_grow, memory_free};
+    p->owner_pid = (int)getpid();
+    result = 0;
+done:
+    PyMem_Free(argv);
+    PyMem_Free(envp);
+    Py_XDECREF(argv_keep);
+    Py_XDECREF(envp_keep);
+    Py_XDECREF(hello_bytes);
+    return result;
+}
+
+/* Every method but __init__ starts here. */
+static achar__pool *pool_of(PyObject *self)
+{
+    pool_object *p = (pool_object *)self;
+    if (!p->pool)
+        PyErr_SetString(PyExc_RuntimeError, "this Pool has not been set up");
+    return p->pool;
+}
+
+PyDoc_STRVAR(close_doc, "close()\n--\n\nNo more submits; workers leave when nothing is queued.");
+static PyObject *pool_close(PyObject *self, PyObject *unused)
+{
+    achar__pool *pool = pool_of(self);
+    if (!pool)
+        return NULL;
+    ((pool_object *)self)->closed = 1;
+    achar__pool_close(pool);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(cancel_queued_doc, "cancel_queued()\n--\n\nCancel what no worker has started.");
+static PyObject *pool_cancel_queued(PyObject *self, PyObject *unused)
+{
+    achar__pool *pool = pool_of(self);
+    return pool ? PyLong_FromSize_t(achar__pool_cancel_queued(pool)) : NULL;
+}
+
+PyDoc_STRVAR(kill_doc, "kill()\n--\n\nKill the workers; unfinished tasks fail. Implies close().");
+static PyObject *pool_kill(PyObject *self, PyObject *unused)
+{
+    achar__pool *pool = pool_of(self);
+    if (!pool)
+        return NULL;
+    ((pool_object *)self)->closed = 1;
+    Py_BEGIN_ALLOW_THREADS achar__pool_kill(pool);
+    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(join_doc, "join(timeout_ns=-1)\n--\n\n"
+                       "Wait until the closed pool has ended; False when the time was up before.");
+static PyObject *pool_join(PyObject *self, PyObject *args)
+{
+    long long timeout_ns = -1;
+    if (!PyArg_ParseTuple(args, "|L:join", &timeout_ns))
+        return NULL;
+    achar__pool *pool = pool_of(self);
+    if (!pool)
+        return NULL;
+    for (;;) {
+        int status;
+        Py_BEGIN_ALLOW_THREADS status = achar__pool_join(pool, timeout_ns);
+        Py_END_ALLOW_THREADS switch (status)
+        {
+        case ACHAR_OK:
+        case ACHAR_E_CLOSED: /* the fork of a client: not ours to wait for */
+            Py_RETURN_TRUE;
+        case ACHAR_E_TIMEOUT:
+            Py_RETURN_FALSE;
+        case ACHAR_E_INTERRUPTED:
+            if (PyErr_CheckSignals() < 0)
+                return NULL;
+            break;
+        default:
+            wire_raise_status(status, "wait for the end of an executor");
+            return NULL;
+        }
+    }
+}
+
+PyDoc_STRVAR(pids_doc, "pids()\n--\n\nThe living workers' process ids.");
+static PyObject *pool_pids(PyObject *self, PyObject *unused)
+{
+    int pids[1024];
+    achar__pool *pool = pool_of(self);
+    if (!pool)
+        return NULL;
+    size_t count = achar__pool_pids(pool, pids, 1024);
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < count && i < 1024; i++) {
+        PyObject *pid = PyLong_FromLong(pids[i]);
+        if (!pid || PyList_Append(list, pid) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pid);
+    }
+    return list;
+}
+
+void pool_interrupt(PyObject *self)
+{
+    pool_object *p = (pool_object *)self;
+    if (!p->pool)
+        return;
+    /* The pids are for the messages only: without memory for them, messages say less. */
+    PyObject *pending = PyErr_Occurred() ? compat_take_exception() : NULL;
+    PyObject *running = pool_pids(self, NULL);
+    if (running && !p->interrupted)
+        p->interrupted = PySet_New(NULL);
+    if (running && p->interrupted)
+        Py_XDECREF(PyObject_CallMethod(p->interrupted, "update", "(O)", running));
+    Py_XDECREF(running);
+    achar__pool_interrupt(p->pool);
+    compat_restore_exception(pending);
+}
+
+int pool_interrupted(PyObject *self, int pid)
+{
+    pool_object *p = (pool_object *)self;
+    PyObject *number = p->interrupted ? PyLong_FromLong(pid) : NULL;
+    int found = number ? PySet_Contains(p->interrupted, number) : 0;
+    Py_XDECREF(number);
+    if (found < 0)
+        PyErr_Clear();
+    return found > 0;
+}
+
+PyDoc_STRVAR(interrupt_doc, "interrupt()\n--\n\n"
+                            "What Ctrl-C does: cancel what is queued and kill what is running.");
+static PyObject *pool_interrupt_method(PyObject *self, PyObject *unused)
+{
+    if (!pool_of(self))
+        return NULL;
+    pool_interrupt(self);
+    Py_RETURN_NONE;
+}
+
+/* ---- the watching thread ---- */
+
+PyDoc_STRVAR(watch_doc, "watch()\n--\n\n"
+                        "Tell futures of their end, in this thread, until the pool has ended.");
+static PyObject *pool_watch(PyObject *self, PyObject *unused)
+{
+    achar__pool *pool = pool_of(self);
+    module_state *st = state_of_type(Py_TYPE(self));
+    if (!pool || !st)
+        return NULL;
+    for (;;) {
+        achar__task *task = NULL;
+        int status;
+        Py_BEGIN_ALLOW_THREADS status = achar__pool_next_watched(pool, -1, &task);
+        Py_END_ALLOW_THREADS if (status == ACHAR_E_CLOSED) Py_RETURN_NONE;
+        if (status == ACHAR_E_INTERRUPTED || status == ACHAR_E_TIMEOUT) {
+            if (PyErr_CheckSignals() < 0)
+                return NULL;
+            continue;
+        }
+        if (status != ACHAR_OK) {
+            wire_raise_status(status, "watch tasks");
+            return NULL;
+        }
+        future_object *f = achar__task_user(task);
+        achar__task_release(task);
+        future_notify(st, f);
+        Py_DECREF(f); /* the reference that ask_to_be_told() left with the runtime */
+    }
+}
+
+int pool_start_watcher(PyObject *self)
+{
+    pool_object *p = (pool_object *)self;
+    if (p->watcher)
+        return 0;
+    module_state *st = state_of_type(Py_TYPE(self));
+    if (!st)
+        return -1;
+    p->watcher = Py_NewRef(Py_None); /* others need not start it too */
+    PyObject *thread = PyObject_CallOneArg(st->start_watcher, self);
+    Py_SETREF(p->watcher, thread);
+    return thread ? 0 : -1;
+}
+
+static PyMethodDef pool_methods[] = {
+    {"close", pool_close, METH_NOARGS, close_doc},
+    {"cancel_queued", pool_cancel_queued, METH_NOARGS, cancel_queued_doc},
+    {"kill", pool_kill, METH_NOARGS, kill_doc},
+    {"join", pool_join, METH_VARARGS, join_doc},
+    {"pids", pool_pids, METH_NOARGS, pids_doc},
+    {"interrupt", pool_interrupt_method, METH_NOARGS, interrupt_doc},
+    {"watch", pool_watch, METH_NOARGS, watch_doc},
+    {NULL},
+};
+
+static PyObject *pool_get_watcher(PyObject *self, void *unused)
+{
+    PyObject *watcher = ((pool_object *)self)->watcher;
+    return Py_NewRef(watcher ? watcher : Py_None);
+}
+
+static PyObject *pool_get_closed(PyObject *self, void *unused)
+{
+    return PyBool_FromLong(((pool_object *)self)->closed);
+}
+
+static PyGetSetDef pool_getset[] = {
+    {"closed", pool_get_closed, NULL, "True once nothing can be submitted any more."},
+    {"watcher", pool_get_watcher, NULL, "The thread that runs callbacks, or None."},
+    {NULL},
+};
+
+static int pool_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((pool_object *)self)->watcher);
+    Py_VISIT(((pool_object *)self)->interrupted);
+    return 0;
+}
+
+static int pool_clear(PyObject *self)
+{
+    Py_CLEAR(((pool_object *)self)->watcher);
+    Py_CLEAR(((pool_object *)self)->interrupted);
+    return 0;
+}
+
+static void pool_dealloc(PyObject *self)
+{
+    pool_object *p = (pool_object *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    pool_clear(self);
+    if (p->pool) {
+        achar__pool *pool = p->pool;
+        p->pool = NULL;
+        Py_BEGIN_ALLOW_THREADS achar__pool_release(pool);
+        Py_END_ALLOW_THREADS
+    }
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot pool_slots[] = {
+    {Py_tp_doc, (void *)pool_doc},   {Py_tp_new, PyType_GenericNew}, {Py_tp_init, pool_init},
+    {Py_tp_traverse, pool_traverse}, {Py_tp_clear, pool_clear},      {Py_tp_dealloc, pool_dealloc},
+    {Py_tp_methods, pool_methods},   {Py_tp_getset, pool_getset},    {0, NULL},
+};
+
+static PyType_Spec pool_spec = {
+    .name = "achar._achar.Pool",
+    .basicsize = sizeof(pool_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = pool_slots,
+};
+
+/* ---- set-up ---- */
+
+PyDoc_STRVAR(configure_doc,
+             "executor_configure(Future, BaseFuture, futures_base, start_watcher)\n--\n\n"
+             "achar/executor.py hands over what is made in Python.");
+static PyObject *executor_configure(PyObject *module, PyObject *args)
+{
+    PyObject *future, *base_future, *base, *start;
+    module_state *st = state_of_module(module);
+    if (!PyArg_ParseTuple(args, "OOOO:executor_configure", &future, &base_future, &base, &start))
+        return NULL;
+    if (!PyType_Check(future) ||
+        !PyType_IsSubtype((PyTypeObject *)future, (PyTypeObject *)st->FutureCore)) {
+        PyErr_SetString(PyExc_TypeError, "Future must be a subclass of FutureCore");
+        return NULL;
+    }
+    Py_XSETREF(st->Future, Py_NewRef(future));
+    Py_XSETREF(st->futures_base, Py_NewRef(base));
+    Py_XSETREF(st->BaseFuture, Py_NewRef(base_future));
+    Py_XSETREF(st->start_watcher, Py_NewRef(start));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef configure_def = {"executor_configure", executor_configure, METH_VARARGS,
+                                    configure_doc};
+
+int executor_exec(PyObject *module, module_state *st)
+{
+    st->Pool = PyType_FromModuleAndSpec(module, &pool_spec, NULL);
+    if (!st->Pool || PyModule_AddObjectRef(module, "Pool", st->Pool) < 0)
+        return -1;
+    return state_add_function(module, module, &configure_def, "achar._achar");
+}

@@ -1,0 +1,30 @@
+/*
+ * executor.h - the Pool object: Python's owner of the runtime's achar__pool.
+ *
+ * Executor -> Pool <- Future. The executor does not keep its futures alive nor they it; the runtime's
+ * pool lives until both have let go of its Pool.
+ */
+#ifndef ACHAR_PYTHON_EXECUTOR_H
+#define ACHAR_PYTHON_EXECUTOR_H
+
+#include "python/executor/wire.h"
+
+typedef struct pool_object {
+    PyObject_HEAD achar__pool *pool; /* NULL only before __init__ has succeeded */
+    wire_memory memory;
+    PyObject *watcher;     /* the thread that runs callbacks, once one was needed */
+    int closed;            /* no more submits */
+    int owner_pid;         /* the process that made it; its forks have a useless copy */
+    PyObject *interrupted; /* a set of pids: the workers that ran when Ctrl-C came; or NULL */
+} pool_object;
+
+/* Starts the thread that tells futures of their end, if it does not run. 0, or -1 and an exception. */
+int pool_start_watcher(PyObject *pool);
+
+/* Ctrl-C: cancels what is queued and kills what is running. An exception that is set stays set. */
+void pool_interrupt(PyObject *pool);
+
+/* 1 if pool_interrupt() may have killed the worker that had this pid. */
+int pool_interrupted(PyObject *pool, int pid);
+
+#endif

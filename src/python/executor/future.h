@@ -1,0 +1,65 @@
+/*
+ * future.h - achar.Future: a concurrent.futures.Future whose state is the runtime's task.
+ */
+#ifndef ACHAR_PYTHON_FUTURE_H
+#define ACHAR_PYTHON_FUTURE_H
+
+#include "python/state.h"
+#include "runtime/pool/pool.h"
+
+/* What a future itself knows; with a task and FUTURE_PENDING, the task knows. */
+enum future_state {
+    FUTURE_PENDING,
+    FUTURE_RUNNING,
+    FUTURE_CANCELLED,
+    FUTURE_CANCELLED_AND_NOTIFIED,
+    FUTURE_FINISHED,
+};
+
+enum future_watch {
+    WATCH_NONE,     /* nobody has asked to be told */
+    WATCH_PENDING,  /* the runtime will hand the task to the watching thread; it owns a reference */
+    WATCH_NOTIFIED, /* waiters and callbacks have been served */
+};
+
+typedef struct future_object {
+    PyObject_HEAD achar__task *task; /* until it is settled; NULL in a future without a task */
+    PyObject *pool;                  /* the Pool of the task, or NULL */
+    PyObject *name;                  /* what the task is called in messages (str), or NULL */
+    PyObject *result;                /* FUTURE_FINISHED and no exception */
+    PyObject *exception;             /* FUTURE_FINISHED and it failed */
+    PyObject *condition;             /* threading.Condition, made when someone asks for it */
+    PyObject *waiters;               /* list, made when someone asks for it */
+    PyObject *callbacks;             /* list, made when the first comes */
+    PyObject *decoded; /* threading.Event, made by a thread that waits for another's decoding */
+    unsigned long decoding_thread; /* its ident while result bytes are being read; else 0 */
+    uint8_t state;                 /* enum future_state */
+    uint8_t watch;                 /* enum future_watch */
+} future_object;
+
+/* The future of a submitted task; takes over the reference 'task', also when it fails. */
+PyObject *future_of_task(module_state *st, achar__task *task, PyObject *pool, PyObject *name);
+
+/* A future that has failed already: what to submit could not be pickled. */
+PyObject *future_of_exception(module_state *st, PyObject *exception, PyObject *name);
+
+/*
+ * future_settle() turns the bytes of a finished task into the future's own result or exception.
+ * It happens once, outside any lock; other threads wait for the one that does it. Runs Python code.
+ * 0, or -1 with an exception set (an interrupt; the future can be asked again).
+ */
+int future_settle(module_state *st, future_object *f);
+
+/*
+ * future_notify() serves waiters and callbacks of a future that is done; the first call does, later
+ * ones do nothing. What callbacks raise is logged, as concurrent.futures does.
+ */
+void future_notify(module_state *st, future_object *f);
+
+/*
+ * future_call_back() runs one callback. 0, also when it raised an Exception, which is logged; -1
+ * with what else it raised.
+ */
+int future_call_back(module_state *st, future_object *f, PyObject *callback);
+
+#endif

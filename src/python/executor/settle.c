@@ -1,0 +1,192 @@
+/*
+ * settle.c - from the bytes of a finished task to the future's own result or exception.
+ *
+ * Nothing that goes wrong here leaves the future undecided or touches another one: bytes that cannot
+ * be read become this future's exception (achar.errors makes it). The exceptions' texts are made in
+ * Python, where they are easy to read; this file decides which one it is.
+ */
+#include "python/executor/future.h"
+#include "python/compat.h"
+#include "python/executor/executor.h"
+#include "python/loader/loader.h"
+#include <string.h>
+
+/* achar.errors.<function>(…); a new reference to the exception it makes. */
+static PyObject *make_error(const char *function, const char *format, ...)
+{
+    PyObject *made = NULL, *maker = NULL, *args = NULL;
+    PyObject *errors = PyImport_ImportModule("achar.errors");
+    if (errors)
+        maker = PyObject_GetAttrString(errors, function);
+    va_list values;
+    va_start(values, format);
+    if (maker)
+        args = Py_VaBuildValue(format, values);
+    va_end(values);
+    if (args)
+        made = PyObject_CallObject(maker, args);
+    Py_XDECREF(args);
+    Py_XDECREF(maker);
+    Py_XDECREF(errors);
+    return made;
+}
+
+/* The exception that loading has just raised; NULL and still set if it is none of the bytes' doing. */
+static PyObject *take_load_error(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return NULL;
+    return compat_take_exception();
+}
+
+static PyObject *name_of(const future_object *f)
+{
+    return f->name ? f->name : Py_None;
+}
+
+/* RETURNED: the result, or the exception that says why it cannot be read. */
+static int read_result(module_state *st, future_object *f, const achar__task_result *r,
+                       PyObject **result, PyObject **exception)
+{
+    const loader_options options = {.superset = 1};
+    *result = loader_loads(st, r->bytes, r->nbytes, &options);
+    if (*result)
+        return 0;
+    PyObject *cause = take_load_error();
+    if (!cause)
+        return -1;
+    *exception = make_error("_unreadable", "(sOO)", "result", name_of(f), cause);
+    Py_DECREF(cause);
+    return *exception ? 0 : -1;
+}
+
+/* RAISED, laid out as wire.h says. */
+static int read_exception(module_state *st, future_object *f, const achar__task_result *r,
+                          PyObject **exception)
+{
+    const loader_options options = {.superset = 1};
+    const char *bytes = r->bytes;
+    PyObject *raised = NULL, *report = NULL, *load_error = NULL;
+    uint32_t raised_nbytes = 0;
+    int status = -1;
+    if (r->nbytes >= sizeof raised_nbytes) {
+        memcpy(&raised_nbytes, bytes, sizeof raised_nbytes);
+        size_t report_at = sizeof raised_nbytes + (size_t)raised_nbytes;
+        if (report_at < r->nbytes) {
+            report = loader_loads(st, bytes + report_at, r->nbytes - report_at, &options);
+            if (!report)
+                goto done;
+        }
+        if (raised_nbytes)
+            raised = loader_loads(st, bytes + sizeof raised_nbytes, raised_nbytes, &options);
+        if (raised_nbytes && !raised && !(load_error = take_load_error()))
+            goto done;
+    }
+    *exception = make_error("_raised", "(OOOO)", name_of(f), raised ? raised : Py_None,
+                            load_error ? load_error : Py_None, report ? report : Py_None);
+    status = *exception ? 0 : -1;
+done:
+    Py_XDECREF(load_error);
+    Py_XDECREF(report);
+    Py_XDECREF(raised);
+    return status;
+}
+
+static int read_outcome(module_state *st, future_object *f, achar__task *task,
+                        enum future_state *state, PyObject **result, PyObject **exception)
+{
+    achar__task_result r;
+    achar__task_result_of(task, &r);
+    int interrupted = f->pool && pool_interrupted(f->pool, r.death.pid);
+    *state = FUTURE_FINISHED;
+    switch (r.state) {
+    case ACHAR__TASK_RETURNED:
+        return read_result(st, f, &r, result, exception);
+    case ACHAR__TASK_RAISED:
+        return read_exception(st, f, &r, exception);
+    case ACHAR__TASK_CANCELLED:
+        *state = FUTURE_CANCELLED_AND_NOTIFIED;
+        return 0;
+    case ACHAR__TASK_LOST:
+        *exception = make_error("_died", "(Oiiiii)", name_of(f), r.death.pid, r.death.exit_code,
+                                r.death.signal, r.death.error, interrupted);
+        return *exception ? 0 : -1;
+    default:
+        *exception = make_error("_abandoned", "(Oiiiii)", name_of(f), r.death.pid,
+                                r.death.exit_code, r.death.signal, r.death.error, interrupted);
+        return *exception ? 0 : -1;
+    }
+}
+
+/* Another thread reads the bytes just now. 0: look again. */
+static int wait_for_other(future_object *f)
+{
+    PyObject *event = Py_XNewRef(f->decoded);
+    if (!event) {
+        PyObject *threading = PyImport_ImportModule("threading");
+        event = threading ? PyObject_CallMethod(threading, "Event", NULL) : NULL;
+        Py_XDECREF(threading);
+        if (!event)
+            return -1;
+        if (!f->decoding_thread || f->decoded) { /* Python code ran */
+            Py_DECREF(event);
+            return 0;
+        }
+        f->decoded = Py_NewRef(event);
+    }
+    PyObject *woken = PyObject_CallMethod(event, "wait", NULL);
+    Py_DECREF(event);
+    Py_XDECREF(woken);
+    return woken ? 0 : -1;
+}
+
+static void wake_others(future_object *f)
+{
+    f->decoding_thread = 0;
+    PyObject *event = f->decoded;
+    f->decoded = NULL;
+    if (!event)
+        return;
+    PyObject *pending = PyErr_Occurred() ? compat_take_exception() : NULL;
+    PyObject *set = PyObject_CallMethod(event, "set", NULL);
+    if (!set)
+        PyErr_WriteUnraisable(event);
+    Py_XDECREF(set);
+    Py_DECREF(event);
+    if (pending)
+        compat_restore_exception(pending);
+}
+
+int future_settle(module_state *st, future_object *f)
+{
+    unsigned long me = PyThread_get_thread_ident();
+    while (f->task && f->decoding_thread) {
+        if (f->decoding_thread == me) {
+            PyErr_SetString(PyExc_RuntimeError,
+                            "this future's result is being unpickled by what asks for it");
+            return -1;
+        }
+        if (wait_for_other(f) < 0)
+            return -1;
+    }
+    if (!f->task)
+        return 0;
+    achar__task *task = achar__task_retain(f->task);
+    PyObject *result = NULL, *exception = NULL;
+    enum future_state state;
+    f->decoding_thread = me;
+    int status = read_outcome(st, f, task, &state, &result, &exception);
+    if (status == 0 && f->task) {
+        f->result = result;
+        f->exception = exception;
+        f->state = (uint8_t)state;
+        achar__task_release(f->task);
+        f->task = NULL;
+    } else {
+        Py_XDECREF(result);
+        Py_XDECREF(exception);
+    }
+    wake_others(f);
+    achar__task_release(task);
+    return status;
+}

@@ -1,0 +1,346 @@
+/*
+ * submit.c - ExecutorCore: from a call in Python to a task in the runtime.
+ *
+ * The function is pickled at every submit, so that a task sees it as it was then; the runtime
+ * recognises bytes that it has, and sends them to each worker once. The arguments are pickled into
+ * the shared memory that the worker reads. What cannot be pickled becomes the exception of the
+ * task's own future, as in concurrent.futures; only what is no Exception (Ctrl-C) is raised here.
+ */
+#include "python/compat.h"
+#include "python/executor/executor.h"
+#include "python/executor/future.h"
+#include <unistd.h>
+
+typedef struct executor_object {
+    PyObject_HEAD PyObject *pool; /* Pool; NULL before __init__ */
+} executor_object;
+
+static const char *const TASK_ITEMS[] = {"args", "kwargs", NULL};
+
+/* What tasks of 'fn' are called in messages: a new reference, never NULL. */
+static PyObject *name_of_callable(PyObject *fn)
+{
+    PyObject *name = PyObject_GetAttrString(fn, "__qualname__");
+    if (name && PyUnicode_Check(name))
+        return name;
+    Py_XDECREF(name);
+    PyErr_Clear(); /* a callable need not have a name */
+    name = PyUnicode_FromString(Py_TYPE(fn)->tp_name);
+    if (!name)
+        PyErr_Clear();
+    return name ? name : Py_NewRef(Py_None);
+}
+
+/* ---- function snapshot ---- */
+
+typedef struct scratch_sink {
+    saver_sink sink;
+    char *heap; /* NULL while everything is in 'small' */
+    char small[1024];
+} scratch_sink;
+
+static int scratch_grow(saver_sink *sink, size_t capacity_nbytes)
+{
+    scratch_sink *scratch = sink->context;
+    if (capacity_nbytes < sink->capacity * 2)
+        capacity_nbytes = sink->capacity * 2;
+    char *data = PyMem_Realloc(scratch->heap, capacity_nbytes);
+    if (!data) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (!scratch->heap)
+        memcpy(data, scratch->small, sink->used);
+    scratch->heap = sink->data = data;
+    sink->capacity = capacity_nbytes;
+    return 0;
+}
+
+static achar__function *snapshot(module_state *st, pool_object *p, PyObject *fn)
+{
+    scratch_sink scratch = {
+        .sink = {.data = scratch.small,
+                 .capacity = sizeof scratch.small,
+                 .grow = scratch_grow,
+                 .context = &scratch},
+    };
+    const saver_options options = {.protocol = -1, .superset = 1, .root_name = "fn"};
+    saver_report report = {0};
+    achar__function *function = NULL;
+    if (saver_dump_into(st, fn, &options, &scratch.sink, &report) == 0) {
+        int status = achar__pool_function(p->pool, scratch.sink.data, scratch.sink.used,
+                                          report.reusable ? WIRE_FUNCTION_REUSABLE : 0, &function);
+        if (status != ACHAR_OK) {
+            function = NULL;
+            if (status == ACHAR_E_CLOSED)
+                p->closed = 1;
+            wire_raise_status(status, "send a function");
+        }
+    }
+    PyMem_Free(scratch.heap);
+    return function;
+}
+
+/* ---- submit ---- */
+
+static int refuse_if_closed(const pool_object *p)
+{
+    if (!p->closed)
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError,
+                    p->owner_pid == (int)getpid()
+                        ? "cannot schedule new futures after shutdown"
+                        : "this executor belongs to the process that forked this one; make one "
+                          "of your own here");
+    return -1;
+}
+
+/* The Pool of an executor, with a reference of its own; NULL with an exception set. */
+static pool_object *open_pool(PyObject *self)
+{
+    PyObject *pool = ((executor_object *)self)->pool;
+    if (!pool) {
+        PyErr_Format(PyExc_RuntimeError, "%s.__init__() has not been called",
+                     Py_TYPE(self)->tp_name);
+        return NULL;
+    }
+    if (refuse_if_closed((pool_object *)pool) < 0)
+        return NULL;
+    return (pool_object *)Py_NewRef(pool);
+}
+
+/* One task of 'function' with 'packed', an (args, kwargs or None). NULL with an exception set. */
+static PyObject *submit_packed(module_state *st, pool_object *p, achar__function *function,
+                               PyObject *packed, PyObject *name)
+{
+    static const saver_options options = {.protocol = -1, .superset = 1, .root_items = TASK_ITEMS};
+    wire_sink ws;
+    achar__task *task = NULL;
+    wire_sink_init(&ws, &p->memory);
+    if (saver_dump_into(st, packed, &options, &ws.sink, NULL) < 0 || wire_sink_finish(&ws) < 0)
+        goto fail;
+    int status = achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, &task);
+    if (status == ACHAR_OK)
+        return future_of_task(st, task, (PyObject *)p, name);
+    if (status == ACHAR_E_CLOSED)
+        p->closed = 1;
+    else
+        wire_raise_status(status, "submit a task");
+fail:
+    wire_sink_clear(&ws);
+    return NULL;
+}
+
+/* The exception that is set becomes a failed future; NULL: it is to be raised here and now. */
+static PyObject *failed_future(module_state *st, pool_object *p, PyObject *name)
+{
+    if (refuse_if_closed(p) < 0 || !PyErr_ExceptionMatches(PyExc_Exception))
+        return NULL;
+    PyObject *exception = compat_take_exception();
+    PyObject *future = future_of_exception(st, exception, name);
+    Py_DECREF(exception);
+    return future;
+}
+
+/* The keyword arguments of a call as a dict, or None. */
+static PyObject *keywords_of(PyObject *const *values, PyObject *kwnames)
+{
+    Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (!count)
+        return Py_NewRef(Py_None);
+    PyObject *kwargs = PyDict_New();
+    for (Py_ssize_t i = 0; kwargs && i < count; i++)
+        if (PyDict_SetItem(kwargs, PyTuple_GET_ITEM(kwnames, i), values[i]) < 0)
+            Py_CLEAR(kwargs);
+    return kwargs;
+}
+
+static PyObject *pack_call(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *packed = PyTuple_New(2), *positional = PyTuple_New(nargs);
+    PyObject *kwargs = keywords_of(args + nargs, kwnames);
+    if (!packed || !positional || !kwargs) {
+        Py_XDECREF(packed);
+        Py_XDECREF(positional);
+        Py_XDECREF(kwargs);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < nargs; i++)
+        PyTuple_SET_ITEM(positional, i, Py_NewRef(args[i]));
+    PyTuple_SET_ITEM(packed, 0, positional);
+    PyTuple_SET_ITEM(packed, 1, kwargs);
+    return packed;
+}
+
+PyDoc_STRVAR(submit_doc,
+             "submit(fn, /, *args, **kwargs)\n--\n\n"
+             "Have a worker call fn(*args, **kwargs); returns the Future of its result.");
+static PyObject *executor_submit_method(PyObject *self, PyTypeObject *class, PyObject *const *args,
+                                        Py_ssize_t nargs, PyObject *kwnames)
+{
+    module_state *st = PyType_GetModuleState(class);
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "submit() missing 1 required positional argument: 'fn'");
+        return NULL;
+    }
+    pool_object *p = open_pool(self);
+    if (!p)
+        return NULL;
+    PyObject *future = NULL;
+    PyObject *name = name_of_callable(args[0]);
+    PyObject *packed = pack_call(args + 1, nargs - 1, kwnames);
+    if (packed) {
+        achar__function *function = snapshot(st, p, args[0]);
+        if (function) {
+            future = submit_packed(st, p, function, packed, name);
+            achar__function_release(function);
+        }
+        if (!future)
+            future = failed_future(st, p, name);
+    }
+    Py_XDECREF(packed);
+    Py_DECREF(name);
+    Py_DECREF(p);
+    return future;
+}
+
+static void cancel_all(PyObject *futures)
+{
+    PyObject *pending = compat_take_exception();
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(futures); i++) {
+        PyObject *done = PyObject_CallMethod(PyList_GET_ITEM(futures, i), "cancel", NULL);
+        if (!done)
+            PyErr_WriteUnraisable(futures);
+        Py_XDECREF(done);
+    }
+    compat_restore_exception(pending);
+}
+
+PyDoc_STRVAR(submit_each_doc,
+             "_submit_each(fn, argument_tuples)\n--\n\n"
+             "A list of the futures of fn(*item) for each item, with one snapshot "
+             "of fn. It ends early, with a failed future, if fn cannot be pickled.");
+static PyObject *executor_submit_each(PyObject *self, PyTypeObject *class, PyObject *const *args,
+                                      Py_ssize_t nargs, PyObject *kwnames)
+{
+    module_state *st = PyType_GetModuleState(class);
+    if (nargs != 2 || kwnames) {
+        PyErr_SetString(PyExc_TypeError, "_submit_each() takes 2 positional arguments");
+        return NULL;
+    }
+    pool_object *p = open_pool(self);
+    if (!p)
+        return NULL;
+    achar__function *function = NULL;
+    PyObject *name = name_of_callable(args[0]);
+    PyObject *items = PyObject_GetIter(args[1]);
+    PyObject *futures = items ? PyList_New(0) : NULL;
+    PyObject *item = NULL;
+    int failed = !futures, unsendable = 0;
+    while (!failed && !unsendable && (item = PyIter_Next(items))) {
+        PyObject *future = NULL;
+        if (!function && !(function = snapshot(st, p, args[0])))
+            unsendable = 1;
+        if (function) {
+            PyObject *packed = PyTuple_Pack(2, item, Py_None);
+            if (packed)
+                future = submit_packed(st, p, function, packed, name);
+            Py_XDECREF(packed);
+        }
+        if (!future)
+            future = failed_future(st, p, name);
+        failed = !future || PyList_Append(futures, future) < 0;
+        Py_XDECREF(future);
+        Py_DECREF(item);
+    }
+    if (futures && PyErr_Occurred()) {
+        cancel_all(futures);
+        Py_CLEAR(futures);
+    }
+    if (function)
+        achar__function_release(function);
+    Py_XDECREF(items);
+    Py_DECREF(name);
+    Py_DECREF(p);
+    return futures;
+}
+
+/* ---- the type ---- */
+
+static PyMethodDef executor_methods[] = {
+    {"submit", (PyCFunction)(void (*)(void))executor_submit_method,
+     METH_METHOD | METH_FASTCALL | METH_KEYWORDS, submit_doc},
+    {"_submit_each", (PyCFunction)(void (*)(void))executor_submit_each,
+     METH_METHOD | METH_FASTCALL | METH_KEYWORDS, submit_each_doc},
+    {NULL},
+};
+
+static PyObject *executor_get_pool(PyObject *self, void *unused)
+{
+    PyObject *pool = ((executor_object *)self)->pool;
+    return Py_NewRef(pool ? pool : Py_None);
+}
+
+static int executor_set_pool(PyObject *self, PyObject *value, void *unused)
+{
+    module_state *st = state_of_type(Py_TYPE(self));
+    if (!st)
+        return -1;
+    if (!value || !Py_IS_TYPE(value, (PyTypeObject *)st->Pool)) {
+        PyErr_SetString(PyExc_TypeError, "_pool must be a Pool");
+        return -1;
+    }
+    Py_XSETREF(((executor_object *)self)->pool, Py_NewRef(value));
+    return 0;
+}
+
+static PyGetSetDef executor_getset[] = {
+    {"_pool", executor_get_pool, executor_set_pool, NULL},
+    {NULL},
+};
+
+static int executor_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((executor_object *)self)->pool);
+    return 0;
+}
+
+static int executor_clear(PyObject *self)
+{
+    Py_CLEAR(((executor_object *)self)->pool);
+    return 0;
+}
+
+static void executor_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    executor_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot executor_slots[] = {
+    {Py_tp_doc, (void *)"What achar.Executor does in C."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_traverse, executor_traverse},
+    {Py_tp_clear, executor_clear},
+    {Py_tp_dealloc, executor_dealloc},
+    {Py_tp_methods, executor_methods},
+    {Py_tp_getset, executor_getset},
+    {0, NULL},
+};
+
+static PyType_Spec executor_spec = {
+    .name = "achar._achar.ExecutorCore",
+    .basicsize = sizeof(executor_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = executor_slots,
+};
+
+int executor_submit_exec(PyObject *module, module_state *st)
+{
+    st->ExecutorCore = PyType_FromModuleAndSpec(module, &executor_spec, NULL);
+    return st->ExecutorCore ? PyModule_AddObjectRef(module, "ExecutorCore", st->ExecutorCore) : -1;
+}

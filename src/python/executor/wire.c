@@ -1,0 +1,83 @@
+/* wire.c - payloads on their way into shared memory; see wire.h. */
+#include "python/executor/wire.h"
+
+void wire_raise_status(int status, const char *doing)
+{
+    switch (status) {
+    case ACHAR_E_NOMEM:
+        PyErr_Format(PyExc_MemoryError, "cannot %s: no shared memory left", doing);
+        return;
+    case ACHAR_E_LIMIT:
+        PyErr_Format(PyExc_MemoryError,
+                     "cannot %s: it does not fit into the shared memory of this executor", doing);
+        return;
+    case ACHAR_E_IO:
+        PyErr_SetFromErrno(PyExc_OSError);
+        return;
+    default:
+        PyErr_Format(PyExc_RuntimeError, "cannot %s: %s", doing, achar_status_message(status));
+    }
+}
+
+/* From 'small' to a block, or from a block to a larger one; at least doubles. */
+static int grow(saver_sink *sink, size_t capacity_nbytes)
+{
+    wire_sink *ws = sink->context;
+    const wire_memory *memory = ws->memory;
+    if (capacity_nbytes < sink->capacity * 2)
+        capacity_nbytes = sink->capacity * 2;
+    int status;
+    if (ws->block.data) {
+        status = memory->grow(memory->owner, &ws->block, sink->used, capacity_nbytes);
+    } else {
+        status = memory->reserve(memory->owner, capacity_nbytes, &ws->block);
+        if (status == ACHAR_OK)
+            memcpy(ws->block.data, ws->small, sink->used);
+    }
+    if (status != ACHAR_OK) {
+        wire_raise_status(status, "send an object of this size");
+        return -1;
+    }
+    sink->data = ws->block.data;
+    sink->capacity = ws->block.capacity;
+    return 0;
+}
+
+void wire_sink_init(wire_sink *ws, const wire_memory *memory)
+{
+    ws->sink =
+        (saver_sink){.data = ws->small, .capacity = sizeof ws->small, .grow = grow, .context = ws};
+    ws->memory = memory;
+    ws->block = (achar__block){0};
+}
+
+int wire_sink_finish(wire_sink *ws)
+{
+    if (ws->block.data)
+        return 0;
+    int status = ws->memory->reserve(ws->memory->owner, ws->sink.used, &ws->block);
+    if (status != ACHAR_OK) {
+        ws->block = (achar__block){0};
+        wire_raise_status(status, "send an object");
+        return -1;
+    }
+    memcpy(ws->block.data, ws->small, ws->sink.used);
+    return 0;
+}
+
+void wire_sink_clear(wire_sink *ws)
+{
+    if (ws->block.data)
+        ws->memory->free(ws->memory->owner, &ws->block);
+    ws->block = (achar__block){0};
+}
+
+int wire_sink_append(wire_sink *ws, const void *bytes, size_t nbytes)
+{
+    saver_sink *sink = &ws->sink;
+    if (nbytes > sink->capacity - sink->used && sink->grow(sink, sink->used + nbytes) < 0)
+        return -1;
+    memcpy(sink->data + sink->used, bytes, nbytes);
+    sink->used += nbytes;
+    return 0;
+}

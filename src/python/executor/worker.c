@@ -1,0 +1,318 @@
+/*
+ * worker.c - a worker's loop: take a task, call it, give back what it returned or raised.
+ *
+ * A task can do whatever it likes to this process; what it may not do is reach another task. So the
+ * function comes from the cache only if its bytes hold nothing that a call could change; a task's
+ * end, whichever way, is told exactly once; and what goes wrong while a result is sent becomes that
+ * task's exception. The last resort, when not even a report finds memory, is RAISED without bytes.
+ */
+#include "python/compat.h"
+#include "python/executor/wire.h"
+#include "python/loader/loader.h"
+#include "runtime/pool/worker.h"
+#include <string.h>
+
+/* Reusable functions, found by id; ids count up, so the newest FUNCTION_SLOTS are kept. */
+#define FUNCTION_SLOTS 256
+
+typedef struct worker_loop {
+    module_state *st;
+    achar__worker *worker;
+    wire_memory memory;
+    PyObject *describe;   /* achar._worker.describe(exception): (type, text, traceback) */
+    PyObject *unreadable; /* achar._worker.unreadable(what, exception): an exception */
+    PyObject *failure;    /* the initializer's exception, which every task raises; or NULL */
+    PyObject *flush;      /* the str "flush" */
+    int flush_failed;     /* said once */
+    struct {
+        uint64_t id;
+        PyObject *function;
+    } functions[FUNCTION_SLOTS];
+} worker_loop;
+
+static int memory_reserve(void *owner, size_t nbytes, achar__block *out)
+{
+    return achar__worker_block_reserve(owner, nbytes, out);
+}
+
+static int memory_grow(void *owner, achar__block *block, size_t used, size_t nbytes)
+{
+    return achar__worker_block_grow(owner, block, used, nbytes);
+}
+
+static void memory_free(void *owner, achar__block *block)
+{
+    achar__worker_block_free(owner, block);
+}
+
+/* What a task printed is out before its end is told. */
+static void flush_stdout(worker_loop *loop)
+{
+    PyObject *out = PySys_GetObject("stdout");
+    if (!out || out == Py_None)
+        return;
+    Py_INCREF(out);
+    PyObject *flushed = PyObject_CallMethodNoArgs(out, loop->flush);
+    if (!flushed && !loop->flush_failed) {
+        /* A closed pipe is not the task's fault; the interpreter reports it like this, at exit. */
+        loop->flush_failed = 1;
+        PyErr_WriteUnraisable(out);
+    }
+    if (!flushed)
+        PyErr_Clear();
+    Py_XDECREF(flushed);
+    Py_DECREF(out);
+}
+
+/* ---- giving back ---- */
+
+static int finish(worker_loop *loop, enum achar__task_state state, wire_sink *ws)
+{
+    if (wire_sink_finish(ws) < 0)
+        return -1;
+    int status = achar__worker_finish(loop->worker, state, &ws->block, ws->sink.used);
+    if (status != ACHAR_OK) {
+        wire_raise_status(status, "give back a result");
+        return -1;
+    }
+    return 0;
+}
+
+/* 0: told. -1: nothing was told, and an exception says why. */
+static int give_result(worker_loop *loop, PyObject *result)
+{
+    static const saver_options options = {.protocol = -1, .superset = 1, .root_name = "result"};
+    wire_sink ws;
+    wire_sink_init(&ws, &loop->memory);
+    if (saver_dump_into(loop->st, result, &options, &ws.sink, NULL) == 0) {
+        flush_stdout(loop);
+        if (finish(loop, ACHAR__TASK_RETURNED, &ws) == 0)
+            return 0;
+    }
+    wire_sink_clear(&ws);
+    return -1;
+}
+
+/* str(exception), however broken; "" in the last resort. */
+static PyObject *text_of(PyObject *object)
+{
+    PyObject *text = PyObject_Str(object);
+    if (!text) {
+        PyErr_Clear();
+        text = PyUnicode_FromString("");
+    }
+    return text;
+}
+
+/* The report of wire.h; 'reason' is why the exception could not be pickled, or NULL. */
+static PyObject *report_of(worker_loop *loop, PyObject *exception, PyObject *reason)
+{
+    PyObject *why = NULL, *three = NULL, *report = NULL;
+    if (reason)
+        why = text_of(reason);
+    else
+        why = PyUnicode_FromString("");
+    if (why)
+        three = PyObject_CallOneArg(loop->describe, exception);
+    if (three && PyTuple_Check(three) && PyTuple_GET_SIZE(three) == 3)
+        report = PyTuple_Pack(4, PyTuple_GET_ITEM(three, 0), PyTuple_GET_ITEM(three, 1),
+                              PyTuple_GET_ITEM(three, 2), why);
+    if (!report) { /* describing it failed: at least its type */
+        PyErr_Clear();
+        report = Py_BuildValue("(sssO)", Py_TYPE(exception)->tp_name, "", "", why ? why : Py_None);
+    }
+    Py_XDECREF(three);
+    Py_XDECREF(why);
+    return report;
+}
+
+static int write_exception(worker_loop *loop, PyObject *exception, wire_sink *ws)
+{
+    static const saver_options options = {.protocol = -1, .superset = 1, .root_name = "exception"};
+    uint32_t nbytes = 0;
+    PyObject *reason = NULL, *report = NULL;
+    int status = -1;
+    if (wire_sink_append(ws, &nbytes, sizeof nbytes) < 0)
+        return -1;
+    if (saver_dump_into(loop->st, exception, &options, &ws->sink, NULL) < 0) {
+        reason = compat_take_exception();
+        ws->sink.used = sizeof nbytes;
+    }
+    if (ws->sink.used - sizeof nbytes > UINT32_MAX) {
+        reason = PyUnicode_FromString("it is larger than 4 GiB");
+        ws->sink.used = sizeof nbytes;
+        if (!reason)
+            return -1;
+    }
+    nbytes = (uint32_t)(ws->sink.used - sizeof nbytes);
+    memcpy(ws->sink.data, &nbytes, sizeof nbytes);
+    report = report_of(loop, exception, reason);
+    if (report)
+        status = saver_dump_into(loop->st, report, &options, &ws->sink, NULL);
+    Py_XDECREF(report);
+    Py_XDECREF(reason);
+    return status;
+}
+
+/* Tells the end of a task that raised; takes over 'exception'. 0; -1: the client has gone. */
+static int give_exception(worker_loop *loop, PyObject *exception)
+{
+    wire_sink ws;
+    wire_sink_init(&ws, &loop->memory);
+    int written = write_exception(loop, exception, &ws) == 0;
+    PyErr_Clear(); /* of writing; the client says that there was no room for the exception */
+    flush_stdout(loop);
+    int told = written && finish(loop, ACHAR__TASK_RAISED, &ws) == 0;
+    if (!told) {
+        PyErr_Clear();
+        wire_sink_clear(&ws);
+        told = achar__worker_finish(loop->worker, ACHAR__TASK_RAISED, NULL, 0) == ACHAR_OK;
+    }
+    Py_DECREF(exception);
+    return told ? 0 : -1;
+}
+
+/* ---- taking ---- */
+
+/* loads(bytes); what goes wrong is told as an exception of achar's that names 'what'. */
+static PyObject *load(worker_loop *loop, const char *what, const void *bytes, size_t nbytes)
+{
+    const loader_options options = {.superset = 1};
+    PyObject *object = loader_loads(loop->st, bytes, nbytes, &options);
+    if (object)
+        return object;
+    PyObject *cause = compat_take_exception();
+    PyObject *exception = PyObject_CallFunction(loop->unreadable, "sO", what, cause);
+    Py_DECREF(cause);
+    if (exception)
+        compat_restore_exception(exception);
+    return NULL;
+}
+
+static PyObject *function_of(worker_loop *loop, const achar__assignment *a)
+{
+    size_t slot = a->function_id % FUNCTION_SLOTS;
+    int reusable = a->function_flags & WIRE_FUNCTION_REUSABLE;
+    if (reusable && loop->functions[slot].function && loop->functions[slot].id == a->function_id)
+        return Py_NewRef(loop->functions[slot].function);
+    PyObject *function = load(loop, "function", a->function, a->function_nbytes);
+    if (function && reusable) {
+        PyObject *old = loop->functions[slot].function;
+        loop->functions[slot].id = a->function_id;
+        loop->functions[slot].function = Py_NewRef(function);
+        Py_XDECREF(old);
+    }
+    return function;
+}
+
+static PyObject *call(worker_loop *loop, const achar__assignment *a)
+{
+    PyObject *result = NULL, *packed = NULL;
+    if (loop->failure) {
+        compat_restore_exception(Py_NewRef(loop->failure));
+        return NULL;
+    }
+    PyObject *function = function_of(loop, a);
+    if (!function)
+        return NULL;
+    packed = load(loop, "arguments", a->args, a->args_nbytes);
+    if (packed && PyTuple_Check(packed) && PyTuple_GET_SIZE(packed) == 2 &&
+        PyTuple_Check(PyTuple_GET_ITEM(packed, 0))) {
+        PyObject *kwargs = PyTuple_GET_ITEM(packed, 1);
+        result =
+            PyObject_Call(function, PyTuple_GET_ITEM(packed, 0), kwargs == Py_None ? NULL : kwargs);
+    } else if (packed) {
+        PyErr_SetString(PyExc_SystemError, "a task's arguments are not (args, kwargs)");
+    }
+    Py_XDECREF(packed);
+    Py_DECREF(function);
+    return result;
+}
+
+/* 0; -1: the client has gone. */
+static int run_task(worker_loop *loop, const achar__assignment *a)
+{
+    int status = -1;
+    PyObject *result = call(loop, a);
+    if (result)
+        status = give_result(loop, result);
+    if (status < 0)
+        status = give_exception(loop, compat_take_exception());
+    Py_XDECREF(result);
+    return status;
+}
+
+static int run(worker_loop *loop)
+{
+    for (;;) {
+        achar__assignment a;
+        int status;
+        Py_BEGIN_ALLOW_THREADS status = achar__worker_next(loop->worker, -1, &a);
+        Py_END_ALLOW_THREADS if (status == ACHAR_OK)
+        {
+            if (run_task(loop, &a) < 0)
+                return 0;
+        }
+        else if (status == ACHAR_E_CLOSED)
+        {
+            return 0;
+        }
+        else if (status == ACHAR_E_INTERRUPTED)
+        {
+            /* A handler that a task has left: between tasks, nobody is there to catch. */
+            if (PyErr_CheckSignals() < 0)
+                PyErr_WriteUnraisable(NULL);
+        }
+        else if (status != ACHAR_E_TIMEOUT)
+        {
+            wire_raise_status(status, "take a task");
+            return -1;
+        }
+    }
+}
+
+PyDoc_STRVAR(
+    worker_run_doc,
+    "worker_run(set_up, describe, unreadable)\n--\n\n"
+    "Serve the pool that started this process until it ends. set_up(hello) returns None or "
+    "the exception that every task is to raise.");
+static PyObject *worker_run(PyObject *module, PyObject *args)
+{
+    worker_loop loop = {.st = state_of_module(module)};
+    PyObject *set_up, *hello = NULL, *returned = NULL;
+    size_t hello_nbytes;
+    int done = -1;
+    if (!PyArg_ParseTuple(args, "OOO:worker_run", &set_up, &loop.describe, &loop.unreadable))
+        return NULL;
+    int status = achar__worker_attach(&loop.worker);
+    if (status != ACHAR_OK) {
+        PyErr_Format(PyExc_RuntimeError, "this process is no worker of a pool: %s",
+                     achar_status_message(status));
+        return NULL;
+    }
+    loop.memory = (wire_memory){loop.worker, memory_reserve, memory_grow, memory_free};
+    const loader_options options = {.superset = 1};
+    const void *hello_bytes = achar__worker_hello(loop.worker, &hello_nbytes);
+    if ((loop.flush = PyUnicode_InternFromString("flush")) &&
+        (hello = loader_loads(loop.st, hello_bytes, hello_nbytes, &options)) &&
+        (returned = PyObject_CallOneArg(set_up, hello))) {
+        loop.failure = returned == Py_None ? NULL : returned;
+        done = run(&loop);
+    }
+    for (size_t i = 0; i < FUNCTION_SLOTS; i++)
+        Py_CLEAR(loop.functions[i].function);
+    Py_XDECREF(loop.flush);
+    Py_XDECREF(returned);
+    Py_XDECREF(hello);
+    achar__worker_detach(loop.worker);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef worker_run_def = {"worker_run", worker_run, METH_VARARGS, worker_run_doc};
+
+int worker_exec(PyObject *module, module_state *st)
+{
+    return state_add_function(module, module, &worker_run_def, "achar._achar");
+}

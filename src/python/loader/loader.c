@@ -1,0 +1,806 @@
+/*
+ * loader.c - the loop that turns pickle bytes into Python objects.
+ *
+ * One switch over the opcodes of codec/opcodes.def, checked against it by the compiler: an opcode
+ * without a case is an error (-Wswitch below). Cheap and frequent opcodes are handled here, on
+ * copies of the input and stack pointers in registers; the others get the loader itself, with the
+ * copies written back (CALL). What the loop holds while it runs is described in core.h.
+ */
+#include "python/loader/core.h"
+
+#include "codec/decode.h"
+#include "codec/opcodes.h"
+
+/* ---- life ---- */
+
+void loader_init(loader *ld, module_state *st)
+{
+    ld->st = st;
+    loader_input_memory(&ld->in, NULL, 0);
+    ld->stack = ld->top = ld->fence = ld->inline_stack;
+    ld->limit = ld->stack + LOADER_INLINE_STACK;
+    ld->marks = ld->inline_marks;
+    ld->marks_count = 0;
+    ld->marks_capacity = LOADER_INLINE_MARKS;
+    loader_memo_init(&ld->memo);
+    ld->unpickler = NULL;
+    ld->persistent_load = NULL;
+    ld->buffers = NULL;
+    ld->encoding = "ASCII";
+    ld->errors = "strict";
+    ld->protocol = 0;
+    ld->fix_imports = true;
+    ld->superset = false;
+    ld->find_class_overridden = false;
+    ld->running = false;
+    ld->pausing = false;
+    ld->fault = LOADER_FAULT_NONE;
+    ld->keys_cached = 0;
+    ld->opcode_at = NULL;
+    ld->opcode_offset = 0;
+}
+
+int loader_set_buffers(loader *ld, PyObject *buffers)
+{
+    if (!buffers || buffers == Py_None)
+        return 0;
+    PyObject *iterator = PyObject_GetIter(buffers);
+    if (!iterator)
+        return -1;
+    Py_XSETREF(ld->buffers, iterator);
+    return 0;
+}
+
+/* Empties what only a running load needs, and gives back what that has taken from the heap. */
+static void clear_working(loader *ld)
+{
+    for (unsigned i = 0; ld->keys_cached; i++, ld->keys_cached >>= 1) {
+        if (ld->keys_cached & 1) {
+            Py_DECREF(ld->key_cache[i].key);
+            Py_DECREF(ld->key_cache[i].interned);
+        }
+    }
+    while (ld->top > ld->stack)
+        Py_DECREF(*--ld->top);
+    if (ld->stack != ld->inline_stack)
+        PyMem_Free(ld->stack);
+    if (ld->marks != ld->inline_marks)
+        PyMem_Free(ld->marks);
+    ld->stack = ld->top = ld->fence = ld->inline_stack;
+    ld->limit = ld->stack + LOADER_INLINE_STACK;
+    ld->marks = ld->inline_marks;
+    ld->marks_count = 0;
+    ld->marks_capacity = LOADER_INLINE_MARKS;
+}
+
+void loader_clear(loader *ld)
+{
+    clear_working(ld);
+    loader_memo_clear(&ld->memo);
+    loader_input_clear(&ld->in);
+    Py_CLEAR(ld->persistent_load);
+    Py_CLEAR(ld->buffers);
+}
+
+int loader_grow_stack(loader *ld)
+{
+    size_t count = (size_t)(ld->top - ld->stack), fence = (size_t)(ld->fence - ld->stack);
+    size_t capacity = (size_t)(ld->limit - ld->stack) * 2;
+    PyObject **stack = ld->stack == ld->inline_stack ? NULL : ld->stack;
+    stack = PyMem_Realloc(stack, capacity * sizeof *stack);
+    if (!stack) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (ld->stack == ld->inline_stack)
+        memcpy(stack, ld->stack, count * sizeof *stack);
+    ld->stack = stack;
+    ld->top = stack + count;
+    ld->fence = stack + fence;
+    ld->limit = stack + capacity;
+    return 0;
+}
+
+/* ---- marks ---- */
+
+static int grow_marks(loader *ld)
+{
+    size_t capacity = ld->marks_capacity * 2;
+    size_t *marks = ld->marks == ld->inline_marks ? NULL : ld->marks;
+    marks = PyMem_Realloc(marks, capacity * sizeof *marks);
+    if (!marks) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (ld->marks == ld->inline_marks)
+        memcpy(marks, ld->marks, ld->marks_count * sizeof *marks);
+    ld->marks = marks;
+    ld->marks_capacity = capacity;
+    return 0;
+}
+
+/* Takes the innermost mark away; '*count' entries lie above it. Needs marks_count > 0. */
+static inline size_t take_mark(loader *ld, PyObject **top)
+{
+    size_t count = (size_t)(top - ld->fence);
+    ld->marks_count--;
+    ld->fence = ld->stack + (ld->marks_count ? ld->marks[ld->marks_count - 1] : 0);
+    return count;
+}
+
+/* ---- objects that the loop makes itself ---- */
+
+static inline bool is_ascii(const uint8_t *at, size_t nbytes)
+{
+    const uint64_t high_bits = UINT64_C(0x8080808080808080);
+    uint64_t seen = 0, word;
+    while (nbytes >= 8) {
+        memcpy(&word, at, 8);
+        seen |= word;
+        at += 8;
+        nbytes -= 8;
+    }
+    while (nbytes-- > 0)
+        seen |= *at++;
+    return !(seen & high_bits);
+}
+
+/* Strings of one character are shared by the interpreter; its own decoder knows them. */
+static inline PyObject *short_text(const uint8_t *at, size_t nbytes)
+{
+    if (LOADER_LIKELY(nbytes > 1 && is_ascii(at, nbytes))) {
+        PyObject *text = PyUnicode_New((Py_ssize_t)nbytes, 127);
+        if (LOADER_LIKELY(text != NULL))
+            memcpy(PyUnicode_1BYTE_DATA(text), at, nbytes);
+        return text;
+    }
+    return PyUnicode_DecodeUTF8((const char *)at, (Py_ssize_t)nbytes, "surrogatepass");
+}
+
+static PyObject *long_text(const uint8_t *at, uint64_t nbytes)
+{
+    return PyUnicode_DecodeUTF8((const char *)at, (Py_ssize_t)nbytes, "surrogatepass");
+}
+
+/* ---- the loop ---- */
+
+/* Writes the registers back, for whoever works on the loader itself, and reads them again. */
+#define SAVE()                                                                                     \
+    do {                                                                                           \
+        ld->in.next = next;                                                                        \
+        ld->top = top;                                                                             \
+        ld->opcode_at = opcode_at;                                                                 \
+    } while (0)
+#define RESTORE()                                                                                  \
+    do {                                                                                           \
+        next = ld->in.next;                                                                        \
+        end = ld->in.end;                                                                          \
+        top = ld->top;                                                                             \
+        opcode_at = ld->opcode_at;                                                                 \
+    } while (0)
+
+/* Runs a handler that works on the loader itself, and goes on with the next opcode. */
+#define CALL(expression)                                                                           \
+    do {                                                                                           \
+        SAVE();                                                                                    \
+        if ((expression) < 0)                                                                      \
+            goto fail;                                                                             \
+        RESTORE();                                                                                 \
+    } while (0)
+
+/* Has 'nbytes' of argument at 'next'. */
+#define NEED(nbytes)                                                                               \
+    do {                                                                                           \
+        if (LOADER_UNLIKELY((size_t)(end - next) < (nbytes)))                                      \
+            CALL(loader_need(ld, (nbytes)));                                                       \
+    } while (0)
+
+#define PUSH(object)                                                                               \
+    do {                                                                                           \
+        PyObject *pushed = (object);                                                               \
+        if (LOADER_UNLIKELY(!pushed))                                                              \
+            goto fail_here;                                                                        \
+        *top++ = pushed;                                                                           \
+    } while (0)
+
+#define PUSH_BORROWED(object)                                                                      \
+    do {                                                                                           \
+        *top = (object);                                                                           \
+        Py_INCREF(*top);                                                                           \
+        top++;                                                                                     \
+    } while (0)
+
+/* At least 'count' entries above the innermost mark. */
+#define REQUIRE(count)                                                                             \
+    do {                                                                                           \
+        if (LOADER_UNLIKELY(top - ld->fence < (count)))                                            \
+            goto underflow;                                                                        \
+    } while (0)
+
+/* Takes the innermost mark; 'count' is how many entries lie above it. */
+#define TAKE_MARK()                                                                                \
+    do {                                                                                           \
+        if (LOADER_UNLIKELY(ld->marks_count == 0))                                                 \
+            goto no_mark;                                                                          \
+        count = take_mark(ld, top);                                                                \
+    } while (0)
+
+/* A tuple of the 'count' topmost entries in their place. */
+#define PUSH_TUPLE(count)                                                                          \
+    do {                                                                                           \
+        PyObject *tuple = PyTuple_New((Py_ssize_t)(count));                                        \
+        if (LOADER_UNLIKELY(!tuple))                                                               \
+            goto fail_here;                                                                        \
+        top -= (count);                                                                            \
+        memcpy(&PyTuple_GET_ITEM(tuple, 0), top, (size_t)(count) * sizeof(PyObject *));            \
+        *top++ = tuple;                                                                            \
+    } while (0)
+
+/* What most strings and containers are followed by: saves its trip through the switch. */
+#define MEMOIZE_IF_NEXT()                                                                          \
+    do {                                                                                           \
+        if (LOADER_LIKELY(next < end && *next == OP_MEMOIZE && memo->count == memo->used &&        \
+                          memo->used < memo->capacity && !memo->far)) {                            \
+            next++;                                                                                \
+            Py_INCREF(top[-1]);                                                                    \
+            memo->slots[memo->used++] = top[-1];                                                   \
+            memo->count++;                                                                         \
+        }                                                                                          \
+    } while (0)
+
+/* Runs to STOP; the object is then on the stack. 0, or -1 with an exception set. */
+static int run(loader *ld)
+{
+    loader_memo *const memo = &ld->memo;
+    PyObject *const *const small_ints = ld->st->small_ints;
+    const uint8_t *next, *end, *opcode_at;
+    PyObject **top;
+    uint8_t code = 0;
+    size_t count;
+    uint64_t nbytes;
+    RESTORE();
+
+    for (;;) {
+        if (LOADER_UNLIKELY(next == end)) {
+            opcode_at = next;
+            CALL(loader_need_opcode(ld));
+        }
+        if (LOADER_UNLIKELY(top == ld->limit))
+            CALL(loader_grow_stack(ld));
+        opcode_at = next;
+        code = *next++;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wswitch"
+        switch ((enum opcode)code) {
+        /* numbers and constants */
+        case OP_NONE:
+            PUSH_BORROWED(Py_None);
+            continue;
+        case OP_NEWTRUE:
+            PUSH_BORROWED(Py_True);
+            continue;
+        case OP_NEWFALSE:
+            PUSH_BORROWED(Py_False);
+            continue;
+        case OP_BININT1:
+            NEED(1);
+            PUSH_BORROWED(small_ints[*next]);
+            next++;
+            continue;
+        case OP_BININT2:
+            NEED(2);
+            PUSH(PyLong_FromLong(decode_uint2(next)));
+            next += 2;
+            continue;
+        case OP_BININT:
+            NEED(4);
+            PUSH(PyLong_FromLong(decode_int4(next)));
+            next += 4;
+            continue;
+        case OP_LONG1:
+            NEED(1);
+            nbytes = *next++;
+            NEED(nbytes);
+            next += nbytes;
+            CALL(loader_op_counted_long(ld, next - nbytes, nbytes));
+            continue;
+        case OP_LONG4:
+            NEED(4);
+            if (decode_int4(next) < 0)
+                goto negative_long;
+            nbytes = decode_uint4(next);
+            next += 4;
+            NEED(nbytes);
+            next += nbytes;
+            CALL(loader_op_counted_long(ld, next - nbytes, nbytes));
+            continue;
+        case OP_BINFLOAT:
+            NEED(8);
+            PUSH(PyFloat_FromDouble(decode_float8(next)));
+            next += 8;
+            continue;
+        case OP_INT:
+            CALL(loader_op_int(ld));
+            continue;
+        case OP_LONG:
+            CALL(loader_op_long(ld));
+            continue;
+        case OP_FLOAT:
+            CALL(loader_op_float(ld));
+            continue;
+
+        /* text */
+        case OP_SHORT_BINUNICODE:
+            NEED(1);
+            nbytes = *next++;
+            NEED(nbytes);
+            PUSH(short_text(next, nbytes));
+            next += nbytes;
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_BINUNICODE:
+            NEED(4);
+            nbytes = decode_uint4(next);
+            next += 4;
+            NEED(nbytes);
+            PUSH(nbytes < 256 ? short_text(next, nbytes) : long_text(next, nbytes));
+            next += nbytes;
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_BINUNICODE8:
+            NEED(8);
+            nbytes = decode_uint8(next);
+            next += 8;
+            if (nbytes > PY_SSIZE_T_MAX)
+                goto text_too_large;
+            NEED(nbytes);
+            PUSH(long_text(next, nbytes));
+            next += nbytes;
+            continue;
+        case OP_UNICODE:
+            CALL(loader_op_unicode(ld));
+            continue;
+        case OP_STRING:
+            CALL(loader_op_string(ld));
+            continue;
+        case OP_SHORT_BINSTRING:
+            NEED(1);
+            nbytes = *next++;
+            NEED(nbytes);
+            next += nbytes;
+            CALL(loader_op_binstring(ld, next - nbytes, nbytes));
+            continue;
+        case OP_BINSTRING: /* its size is unsigned in the interpreter's C, signed in its Python */
+            NEED(4);
+            nbytes = decode_uint4(next);
+            next += 4;
+            NEED(nbytes);
+            next += nbytes;
+            CALL(loader_op_binstring(ld, next - nbytes, nbytes));
+            continue;
+
+        /* bytes and buffers */
+        case OP_SHORT_BINBYTES:
+            NEED(1);
+            nbytes = *next++;
+            CALL(loader_op_bytes(ld, nbytes));
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_BINBYTES:
+            NEED(4);
+            nbytes = decode_uint4(next);
+            next += 4;
+            CALL(loader_op_bytes(ld, nbytes));
+            continue;
+        case OP_BINBYTES8:
+            NEED(8);
+            nbytes = decode_uint8(next);
+            next += 8;
+            CALL(loader_op_bytes(ld, nbytes));
+            continue;
+        case OP_BYTEARRAY8:
+            NEED(8);
+            nbytes = decode_uint8(next);
+            next += 8;
+            CALL(loader_op_bytearray(ld, nbytes));
+            continue;
+        case OP_NEXT_BUFFER:
+            CALL(loader_op_next_buffer(ld));
+            continue;
+        case OP_READONLY_BUFFER:
+            CALL(loader_op_readonly_buffer(ld));
+            continue;
+
+        /* lists */
+        case OP_EMPTY_LIST:
+            PUSH(PyList_New(0));
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_APPEND:
+            CALL(loader_op_append(ld, 1));
+            continue;
+        case OP_APPENDS:
+            TAKE_MARK();
+            CALL(loader_op_append(ld, count));
+            continue;
+        case OP_LIST: {
+            TAKE_MARK();
+            PyObject *list = PyList_New(0);
+            if (!list)
+                goto fail_here;
+            top -= count;
+            if (compat_list_extend(list, top, count) < 0) {
+                Py_DECREF(list);
+                goto fail_here;
+            }
+            *top++ = list;
+            continue;
+        }
+
+        /* tuples */
+        case OP_EMPTY_TUPLE:
+            PUSH(PyTuple_New(0));
+            continue;
+        case OP_TUPLE1:
+            REQUIRE(1);
+            PUSH_TUPLE(1);
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_TUPLE2:
+            REQUIRE(2);
+            PUSH_TUPLE(2);
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_TUPLE3:
+            REQUIRE(3);
+            PUSH_TUPLE(3);
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_TUPLE:
+            TAKE_MARK();
+            PUSH_TUPLE(count);
+            MEMOIZE_IF_NEXT();
+            continue;
+
+        /* dicts and sets */
+        case OP_EMPTY_DICT:
+            PUSH(PyDict_New());
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_SETITEM:
+            CALL(loader_op_setitems(ld, 2));
+            continue;
+        case OP_SETITEMS:
+            TAKE_MARK();
+            CALL(loader_op_setitems(ld, count));
+            continue;
+        case OP_DICT:
+            TAKE_MARK();
+            CALL(loader_op_dict(ld, count));
+            continue;
+        case OP_EMPTY_SET:
+            PUSH(PySet_New(NULL));
+            MEMOIZE_IF_NEXT();
+            continue;
+        case OP_ADDITEMS:
+            TAKE_MARK();
+            CALL(loader_op_additems(ld, count));
+            continue;
+        case OP_FROZENSET:
+            TAKE_MARK();
+            CALL(loader_op_frozenset(ld, count));
+            continue;
+
+        /* the stack */
+        case OP_MARK:
+            if (LOADER_UNLIKELY(ld->marks_count == ld->marks_capacity))
+                CALL(grow_marks(ld));
+            ld->marks[ld->marks_count++] = (size_t)(top - ld->stack);
+            ld->fence = top;
+            continue;
+        case OP_POP:
+            /* Above a mark it pops an object, at the mark the mark. */
+            if (ld->marks_count && top == ld->fence) {
+                take_mark(ld, top);
+                continue;
+            }
+            REQUIRE(1);
+            CALL(loader_drop(ld, 1));
+            continue;
+        case OP_POP_MARK:
+            TAKE_MARK();
+            CALL(loader_drop(ld, count));
+            continue;
+        case OP_DUP:
+            REQUIRE(1);
+            PUSH_BORROWED(top[-1]);
+            continue;
+
+        /* the memo */
+        case OP_MEMOIZE:
+            REQUIRE(1);
+            CALL(loader_memo_put(memo, memo->count, ld->top[-1]));
+            continue;
+        case OP_BINPUT:
+            NEED(1);
+            REQUIRE(1);
+            next++;
+            CALL(loader_memo_put(memo, next[-1], ld->top[-1]));
+            continue;
+        case OP_LONG_BINPUT:
+            NEED(4);
+            REQUIRE(1);
+            next += 4;
+            CALL(loader_memo_put(memo, decode_uint4(next - 4), ld->top[-1]));
+            continue;
+        case OP_PUT:
+            CALL(loader_op_put(ld));
+            continue;
+        case OP_BINGET:
+            NEED(1);
+            count = *next++;
+            goto get;
+        case OP_LONG_BINGET:
+            NEED(4);
+            count = decode_uint4(next);
+            next += 4;
+        get : {
+            PyObject *value = count < memo->used ? memo->slots[count] : NULL;
+            if (LOADER_UNLIKELY(!value) && !(value = loader_memo_get(memo, count)))
+                goto not_in_memo;
+            PUSH_BORROWED(value);
+            continue;
+        }
+        case OP_GET:
+            CALL(loader_op_get(ld));
+            continue;
+
+        /* imports, calls, state */
+        case OP_GLOBAL:
+            CALL(loader_op_global(ld));
+            continue;
+        case OP_STACK_GLOBAL:
+            CALL(loader_op_stack_global(ld));
+            continue;
+        case OP_EXT1:
+            NEED(1);
+            next++;
+            CALL(loader_op_extension(ld, next[-1]));
+            continue;
+        case OP_EXT2:
+            NEED(2);
+            next += 2;
+            CALL(loader_op_extension(ld, decode_uint2(next - 2)));
+            continue;
+        case OP_EXT4:
+            NEED(4);
+            next += 4;
+            CALL(loader_op_extension(ld, decode_int4(next - 4)));
+            continue;
+        case OP_REDUCE:
+            CALL(loader_op_reduce(ld));
+            continue;
+        case OP_NEWOBJ:
+            CALL(loader_op_newobj(ld));
+            continue;
+        case OP_NEWOBJ_EX:
+            CALL(loader_op_newobj_ex(ld));
+            continue;
+        case OP_OBJ:
+            TAKE_MARK();
+            CALL(loader_op_obj(ld, count));
+            continue;
+        case OP_INST:
+            TAKE_MARK();
+            CALL(loader_op_inst(ld, count));
+            continue;
+        case OP_BUILD:
+            CALL(loader_op_build(ld));
+            continue;
+        case OP_PERSID:
+            CALL(loader_op_persid(ld));
+            continue;
+        case OP_BINPERSID:
+            CALL(loader_op_binpersid(ld));
+            continue;
+
+        /* the stream */
+        case OP_PROTO:
+            NEED(1);
+            if (*next > PICKLE_PROTOCOL_MAX)
+                goto bad_protocol;
+            ld->protocol = *next++;
+            continue;
+        case OP_FRAME:
+            NEED(8);
+            next += 8;
+            CALL(loader_enter_frame(ld, decode_uint8(next - 8)));
+            continue;
+        case OP_STOP:
+            SAVE();
+            if (loader_input_finish(ld) < 0)
+                goto fail;
+            if (loader_above_fence(ld) == 0) {
+                loader_fail_underflow(ld);
+                goto fail;
+            }
+            return 0;
+        }
+#pragma GCC diagnostic pop
+        SAVE();
+        loader_fail_opcode(ld, code);
+        goto fail;
+    }
+
+underflow:
+    SAVE();
+    loader_fail_underflow(ld);
+    goto fail;
+no_mark:
+    SAVE();
+    loader_fail(ld, "could not find MARK");
+    goto fail;
+not_in_memo:
+    SAVE();
+    if (!PyErr_Occurred())
+        loader_fail(ld, "Memo value not found at index %zu", count);
+    goto fail;
+negative_long:
+    SAVE();
+    loader_fail(ld, "LONG pickle has negative byte count");
+    goto fail;
+text_too_large:
+    SAVE();
+    loader_fail_too_large(ld, "BINUNICODE");
+    goto fail;
+bad_protocol:
+    SAVE();
+    PyErr_Format(PyExc_ValueError, "unsupported pickle protocol: %d", (int)*next);
+    ld->fault = LOADER_FAULT_DAMAGED;
+    goto fail;
+fail_here:
+    SAVE();
+fail:
+    if (ld->superset)
+        loader_explain(ld, code);
+    return -1;
+}
+
+PyObject *loader_run(loader *ld)
+{
+    PyObject *object = NULL;
+    ld->running = true;
+    ld->protocol = 0;
+    ld->fault = LOADER_FAULT_NONE;
+    if (ld->in.read || ld->in.end - ld->in.next >= LOADER_PAUSE_NBYTES) {
+        loader_gc_pause(ld->st);
+        ld->pausing = true;
+    }
+    if (run(ld) == 0)
+        object = loader_pop(ld);
+    if (ld->pausing) {
+        ld->pausing = false;
+        loader_gc_resume(ld->st);
+    }
+    clear_working(ld);
+    ld->running = false;
+    return object;
+}
+
+PyObject *loader_loads(module_state *st, const void *data, size_t nbytes,
+                       const loader_options *options)
+{
+    loader ld;
+    PyObject *object = NULL;
+    loader_init(&ld, st);
+    loader_input_memory(&ld.in, data, nbytes);
+    if (options) {
+        ld.fix_imports = options->fix_imports;
+        ld.superset = options->superset;
+        if (options->encoding)
+            ld.encoding = options->encoding;
+        if (options->errors)
+            ld.errors = options->errors;
+        if (loader_set_buffers(&ld, options->buffers) < 0)
+            goto done;
+    }
+    object = loader_run(&ld);
+done:
+    loader_clear(&ld);
+    return object;
+}
+
+/* ---- setup ---- */
+
+/* Whether the interpreter's own unpickler takes 'stream'. 1, 0, or -1 with an exception set. */
+static int interpreter_takes(PyObject *loads, const char *stream, Py_ssize_t nbytes)
+{
+    PyObject *object = PyObject_CallFunction(loads, "y#", stream, nbytes);
+    if (object) {
+        Py_DECREF(object);
+        return 1;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
+/*
+ * Where versions differ in what they accept, we do as the interpreter does, and ask it: patch
+ * releases have changed this (frames are enforced from 3.13.15 and 3.14.7 on, gh-154848; later
+ * ones read INT and LONG as decimal only, gh-126992), and an extension outlives the patch release
+ * that it was built for.
+ */
+static int ask_interpreter(module_state *st)
+{
+    static const char straddling[] = "\x80\x04\x95\x01\0\0\0\0\0\0\0K\x01.";
+    static const char hexadecimal[] = "L0x10L\n.";
+    PyObject *native = PyImport_ImportModule("_pickle");
+    PyObject *loads = native ? PyObject_GetAttrString(native, "loads") : NULL;
+    int straddles = -1, based = -1;
+    if (loads) {
+        straddles = interpreter_takes(loads, straddling, sizeof straddling - 1);
+        if (straddles >= 0)
+            based = interpreter_takes(loads, hexadecimal, sizeof hexadecimal - 1);
+    }
+    Py_XDECREF(loads);
+    Py_XDECREF(native);
+    st->enforces_frames = straddles == 0;
+    st->decimal_only = based == 0;
+    return straddles < 0 || based < 0 ? -1 : 0;
+}
+
+static PyObject *attribute_of(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *value = module ? PyObject_GetAttrString(module, name) : NULL;
+    Py_XDECREF(module);
+    return value;
+}
+
+static PyObject *dict_of(const char *module_name, const char *name)
+{
+    PyObject *dict = attribute_of(module_name, name);
+    if (dict && !PyDict_CheckExact(dict)) {
+        PyErr_Format(PyExc_RuntimeError, "%s.%s should be a dict, not %.200s", module_name, name,
+                     Py_TYPE(dict)->tp_name);
+        Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+int loader_exec(PyObject *module, module_state *st)
+{
+    for (int i = 0; i < STATE_SMALL_INTS; i++) {
+        st->small_ints[i] = PyLong_FromLong(i);
+        if (!st->small_ints[i])
+            return -1;
+        Py_DECREF(st->small_ints[i]); /* the interpreter's own: it keeps them for ever */
+    }
+    if (!(st->compat_names = dict_of("_compat_pickle", "NAME_MAPPING")) ||
+        !(st->compat_modules = dict_of("_compat_pickle", "IMPORT_MAPPING")) ||
+        !(st->extension_names = dict_of("copyreg", "_inverted_registry")) ||
+        !(st->builtin_import = attribute_of("builtins", "__import__")))
+        return -1;
+    /* A hook that is there already is not what globals.c may take a short cut around. */
+    if (!PyCFunction_CheckExact(st->builtin_import))
+        Py_SETREF(st->builtin_import, Py_NewRef(Py_None));
+#define INTERN(member, text)                                                                       \
+    if (!(st->member = PyUnicode_InternFromString(text)))                                          \
+        return -1;
+    INTERN(str_add, "add")
+    INTERN(str_append, "append")
+    INTERN(str_dict, "__dict__")
+    INTERN(str_dot, ".")
+    INTERN(str_extend, "extend")
+    INTERN(str_find_class, "find_class")
+    INTERN(str_getinitargs, "__getinitargs__")
+    INTERN(str_import, "__import__")
+    INTERN(str_new, "__new__")
+    INTERN(str_persistent_load, "persistent_load")
+    INTERN(str_setstate, "__setstate__")
+#undef INTERN
+    return ask_interpreter(st);
+}

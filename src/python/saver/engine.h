@@ -1,0 +1,243 @@
+/*
+ * engine.h - the saver's inside: its stack of frames, and what its files know of each other.
+ *
+ * engine.c      the loop: containers, and the choice of what becomes of an object
+ * atoms.c       what is written at once: numbers, text, bytes, buffers
+ * reduce.c      objects that are written as a call: __reduce__ and its kin
+ * instance.c    instances for which object's own __reduce_ex__ is known to be right
+ * value.c       dates and times
+ * global.c      functions and classes by name
+ * path.c        errors that say where in the object they happened
+ * saver.c       dumps into memory; set-up
+ *
+ * An object in progress is a frame; frames are the recursion. A step function writes as much of
+ * its container as it can and returns when a child needs a frame of its own or the container is
+ * done.
+ *
+ * What frames refer to is borrowed at first, as the memo's objects are: the caller holds the root,
+ * and nothing changes as long as no Python code runs. saver_before_python() turns all of it into
+ * references of our own: frames[0 .. owned_depth) own 'obj' and 'held', those above do not.
+ * So code that may call Python has this form:
+ *   1. what it works on is in a frame (saver_push);
+ *   2. saver_before_python();
+ *   3. the call; afterwards containers, memo and output may all have changed.
+ * A frame that holds a new object of our own making is an owned frame by then.
+ */
+#ifndef ACHAR_PYTHON_SAVER_ENGINE_H
+#define ACHAR_PYTHON_SAVER_ENGINE_H
+
+#include "python/compat.h"
+#include "python/byvalue/byvalue.h"
+#include "python/saver/saver.h"
+#include "python/saver/memo.h"
+#include "python/saver/output.h"
+#include "codec/opcodes.h"
+
+enum {
+    SAVER_BATCH_COUNT = 1000,
+    SAVER_FAST_NESTING = 50,
+    /* In the superset: an object that makes new ones at each __reduce__ would never end. */
+    SAVER_DEPTH_MAX = 1 << 20,
+};
+
+enum saver_frame_kind {
+    FRAME_LIST,
+    FRAME_TUPLE,
+    FRAME_DICT,
+    FRAME_SET,
+    FRAME_FROZENSET,
+    FRAME_LIST_ITEMS, /* the iterators that a reduce tuple may carry */
+    FRAME_DICT_ITEMS,
+    FRAME_REDUCE,
+    FRAME_INSTANCE,
+    FRAME_GLOBAL,
+    FRAME_GLOBAL_GETATTR,
+    FRAME_PERSISTENT_ID,
+};
+
+typedef struct saver_frame {
+    uint8_t kind;
+    uint8_t stage;  /* what the step function does next; 0 at first */
+    uint8_t closed; /* nothing can lead back into this container: children may skip the memo */
+    uint8_t budget; /* units of the recursion budget that this frame has taken */
+    uint8_t single; /* the current batch is one item without MARK */
+    uint16_t batch; /* items in the current batch */
+    PyObject *obj;
+    PyObject *held[3];
+    Py_ssize_t position;
+    Py_ssize_t size;
+} saver_frame;
+
+/* What a Pickler object adds to a dump; it may change while callbacks run. All may be NULL. */
+typedef struct saver_hooks {
+    PyObject *dispatch_table;
+    PyObject *persistent_id;      /* called with (self, obj) if persistent_id_self, else (obj) */
+    PyObject *persistent_id_self; /* borrowed: the Pickler */
+    PyObject *reducer_override;
+    int fast;
+} saver_hooks;
+
+enum { SAVER_INLINE_FRAMES = 64 };
+
+typedef struct saver {
+    saver_output out;
+    saver_memo *memo;
+    module_state *st;
+    const saver_hooks *hooks;
+    const saver_options *options;
+    byvalue_session *session; /* superset only */
+    PyThreadState *thread;
+    int protocol;
+    int fix_imports;
+    int superset;
+    int fast_path; /* protocol 4 and up, no hook sees every object: leaves may be written inline */
+    int saw_mutable; /* state that a call could change, outside functions */
+    saver_frame *frames;
+    Py_ssize_t depth;
+    Py_ssize_t frame_capacity;
+    Py_ssize_t owned_depth;
+    Py_ssize_t recursion_used;
+    saver_memo own_memo;
+    saver_frame inline_frames[SAVER_INLINE_FRAMES];
+} saver;
+
+/* ---- engine.c ---- */
+
+/*
+ * saver_init() prepares a dump into 'sink', a file's 'write' or (both NULL) memory of its own.
+ * 'memo' is a Pickler's, already initialised; NULL: one for this dump. 'hooks' NULL: none. 0 or -1;
+ * saver_end() is due in any case.
+ */
+int saver_init(saver *s, module_state *st, const saver_options *options, const saver_hooks *hooks,
+               saver_memo *memo, saver_sink *sink, PyObject *write);
+void saver_end(saver *s);
+
+/* Writes the whole pickle of 'root', which the caller holds. 0 or -1; errors have their path. */
+int saver_run(saver *s, PyObject *root);
+
+/*
+ * saver_save() writes 'obj' or, if it needs more than one step, pushes a frame for it. 'unique': its
+ * one reference is its container's, and the container is closed. The top frame (or, of the root,
+ * the caller) keeps 'obj' alive until it has its frame; with a file, against its write() too.
+ * 0: written; 1: a frame is pushed; -1. Frames and output may have moved.
+ */
+int saver_save(saver *s, PyObject *obj, int unique);
+/* The same for a persistent id, which is not asked for its own. */
+int saver_save_persistent_id(saver *s, PyObject *id);
+
+/* At the start of an object: cuts the frame if it is full, and makes room. With a file this runs its
+ * write(); the caller holds what it is about to save. 0 or -1. */
+int saver_boundary(saver *s);
+
+/* A new top frame, borrowing 'obj'; NULL on RecursionError or MemoryError. */
+saver_frame *saver_push(saver *s, enum saver_frame_kind kind, PyObject *obj, int budget);
+void saver_pop(saver *s);
+
+static inline saver_frame *saver_top(saver *s)
+{
+    return &s->frames[s->depth - 1];
+}
+
+/* The slow half of saver_before_python(). */
+int saver_settle(saver *s);
+
+/* Before any call that may run Python code, free an object or release the GIL. 0 or -1. */
+static inline int saver_before_python(saver *s)
+{
+    if (saver_memo_settled(s->memo) && s->owned_depth == s->depth)
+        return 0;
+    return saver_settle(s);
+}
+
+/*
+ * Before raising anything but MemoryError or RecursionError by a frame's own doing: making the
+ * exception can set off the garbage collector, up to 3.11, and the error path is made of frames.
+ */
+#define saver_before_raising(s) ((void)saver_before_python(s))
+
+/* Py_DECREF for something that a frame owned. Settling first can fail; then the object leaks. */
+void saver_drop(saver *s, PyObject *obj);
+
+/* Sets held[slot] of the top frame, taking a reference if the frame is an owned one. */
+void saver_hold(saver *s, int slot, PyObject *obj);
+
+/* MEMOIZE or PUT for an object that is not in the memo. 0 or -1. */
+int saver_memoize(saver *s, PyObject *obj, int unique);
+/* The same for an object that the stream makes and that does not exist here. */
+int saver_memoize_phantom(saver *s);
+/* GET for the object at a position of the memo. 0 or -1. */
+int saver_write_get(saver *s, Py_ssize_t position);
+
+static inline int saver_write_op(saver *s, int op)
+{
+    if (saver_output_reserve(&s->out, 1) < 0)
+        return -1;
+    *s->out.cursor++ = (char)op;
+    return 0;
+}
+
+static inline int saver_write_ops(saver *s, int first, int second)
+{
+    if (saver_output_reserve(&s->out, 2) < 0)
+        return -1;
+    *s->out.cursor++ = (char)first;
+    *s->out.cursor++ = (char)second;
+    return 0;
+}
+
+/* ---- atoms.c: there is room for SAVER_ROOM_NBYTES when these are called ---- */
+
+int saver_write_int(saver *s, PyObject *obj);
+int saver_write_float(saver *s, PyObject *obj);
+int saver_write_bool(saver *s, PyObject *obj);
+int saver_write_str(saver *s, PyObject *obj, int unique);
+int saver_write_bytes(saver *s, PyObject *obj, int unique);
+int saver_write_bytearray(saver *s, PyObject *obj, int unique);
+int saver_write_buffer(saver *s, PyObject *obj);
+
+/* ---- reduce.c ---- */
+
+int saver_step_reduce(saver *s);
+int saver_step_list_items(saver *s);
+int saver_step_dict_items(saver *s);
+int saver_step_persistent_id(saver *s);
+
+enum saver_answer { SAVER_FAILED = -1, SAVER_NOT_WRITTEN, SAVER_PUSHED, SAVER_WRITTEN };
+/* Asks for the persistent id of 'obj', which the caller holds, and writes it or pushes a frame. */
+enum saver_answer saver_ask_persistent_id(saver *s, PyObject *obj);
+
+/* Makes the top frame, an owned one, write its obj as 'reduced' says: a new reference that is taken
+ * over in any case. 0 or -1. */
+int saver_accept_reduced(saver *s, PyObject *reduced);
+
+/* Which part of its object's call a FRAME_REDUCE is writing, for error paths. */
+enum saver_part {
+    SAVER_PART_NONE,
+    SAVER_PART_CALLABLE,
+    SAVER_PART_ARGUMENTS,
+    SAVER_PART_STATE,
+    SAVER_PART_SETTER,
+};
+enum saver_part saver_reduce_part_of(const saver_frame *frame);
+
+/* ---- instance.c ---- */
+
+/* Writes an instance the short way, or finds that it has to be asked and becomes a FRAME_REDUCE. */
+int saver_step_instance(saver *s);
+int saver_instance_exec(module_state *st);
+
+/* ---- global.c ---- */
+
+/* Turns the top frame, whose obj is a class or function, into one that writes it by its name:
+ * 'name', or NULL for its own qualified name. 0 or -1. */
+int saver_begin_global(saver *s, PyObject *name);
+int saver_step_global(saver *s);
+int saver_step_global_getattr(saver *s);
+
+/* ---- path.c ---- */
+
+/* With an exception set, in the superset: makes it say where. The frames are as they were when it
+ * was raised. */
+void saver_explain(saver *s, PyObject *root);
+
+#endif

@@ -1,0 +1,496 @@
+/*
+ * instance.c - instances for which object.__reduce_ex__ would say the usual thing.
+ *
+ * Most classes leave pickling to object: the answer is then always copyreg.__newobj__, the class,
+ * what __getnewargs__ says if there is one, and the attributes. Where that is certain it is written
+ * without asking:
+ *
+ *     class  args  NEWOBJ  MEMOIZE  state  BUILD
+ *
+ * state is the __dict__; with __slots__ it is the pair (__dict__ or None, dict of the slots).
+ *
+ * Certain means: the class is an ordinary one (nothing of list, dict or exception, no hidden C
+ * state); the methods that pickle looks up are object's own and not shadowed in the instance's
+ * __dict__; and copyreg has no entry for the type. What concerns the type alone is found out once,
+ * and kept in a cache that goes by the type's version. The instance's part is looked at each time.
+ *
+ * FRAME_INSTANCE: obj the instance; held[0] its state, held[1] its arguments; NULL: none.
+ */
+#include "python/saver/leaf.h"
+#include "python/saver/value.h"
+
+/* The names that pickling looks up on an instance, but for __getnewargs__. */
+#define HOOKS(X)                                                                                   \
+    X(__reduce_ex__)                                                                               \
+    X(__reduce__)                                                                                  \
+    X(__getstate__)                                                                                \
+    X(__getnewargs_ex__)                                                                           \
+    X(__class__)
+
+/* ---- what is known of types ---- */
+
+enum { FACT_COUNT = 64, FACT_SLOTS_MAX = 16 };
+
+/* Borrows everything. Right as long as the type has this version and the table that one. */
+typedef struct saver_type_fact {
+    PyTypeObject *type;
+    unsigned version;
+    uint8_t superset;
+    uint8_t direct;
+    uint8_t value_kind; /* then not direct */
+    uint8_t slot_count;
+    uint64_t table_version;  /* of copyreg.dispatch_table */
+    PyObject *new_arguments; /* the type's __getnewargs__; NULL: object has none */
+    PyObject *slots;         /* list of names; NULL: none */
+    PyObject *slot_names[FACT_SLOTS_MAX];
+    Py_ssize_t slot_offsets[FACT_SLOTS_MAX];
+} saver_type_fact;
+
+/* The list of slots (borrowed from the type) and their places. 1: found, or there are none. */
+static int find_slots(saver *s, PyTypeObject *type, saver_type_fact *fact)
+{
+    PyObject *names = PyDict_GetItemWithError(type->tp_dict, s->st->str___slotnames__);
+    if (!names) {
+        if (PyErr_Occurred())
+            return 0;
+        /* As object.__reduce_ex__ does; it leaves them in the class. */
+        names = PyObject_CallOneArg(s->st->copyreg_slotnames, (PyObject *)type);
+        Py_XDECREF(names);
+        names = PyDict_GetItemWithError(type->tp_dict, s->st->str___slotnames__);
+    }
+    if (!names || (names != Py_None && !PyList_Check(names)))
+        return 0;
+    if (names == Py_None || PyList_GET_SIZE(names) == 0)
+        return 1;
+    Py_ssize_t count = PyList_GET_SIZE(names);
+    if (count > FACT_SLOTS_MAX)
+        return 0;
+    fact->slots = names;
+    fact->slot_count = (uint8_t)count;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *name = PyList_GET_ITEM(names, i);
+        if (!PyUnicode_CheckExact(name))
+            return 0;
+        fact->slot_names[i] = name;
+        fact->slot_offsets[i] = compat_slot_offset(type, _PyType_Lookup(type, name));
+        if (fact->slot_offsets[i] < 0)
+            return 0;
+    }
+    return 1;
+}
+
+/* Is there nothing in the type's instances but what pickling will find? */
+static int has_no_hidden_state(PyTypeObject *type, Py_ssize_t slot_count)
+{
+    Py_ssize_t words = slot_count;
+    words += type->tp_dictoffset > 0;
+    words += type->tp_weaklistoffset > 0;
+    return type->tp_itemsize == 0 &&
+           type->tp_basicsize <=
+               PyBaseObject_Type.tp_basicsize + words * (Py_ssize_t)sizeof(PyObject *);
+}
+
+/* Fills in all but type, superset and versions. Runs Python code at first only. */
+static void find_out(saver *s, PyTypeObject *type, saver_type_fact *fact)
+{
+    const unsigned long other_kinds = Py_TPFLAGS_LIST_SUBCLASS | Py_TPFLAGS_DICT_SUBCLASS |
+                                      Py_TPFLAGS_BASE_EXC_SUBCLASS | Py_TPFLAGS_TYPE_SUBCLASS;
+    enum saver_value_kind value_kind = saver_value_kind_of(type);
+    if (!value_kind && (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE) || (type->tp_flags & other_kinds) ||
+                        !type->tp_new || type->tp_getattro != PyObject_GenericGetAttr ||
+                        !find_slots(s, type, fact)))
+        return;
+    if (PyDict_GetItemWithError(s->st->copyreg_dispatch_table, (PyObject *)type) ||
+        PyErr_Occurred())
+        return;
+    if (s->superset && byvalue_concerns(s->st, type))
+        return;
+    if (value_kind) {
+        fact->value_kind = (uint8_t)value_kind;
+        return;
+    }
+#define IS_OBJECTS_OWN(name)                                                                       \
+    if (_PyType_Lookup(type, s->st->str_##name) !=                                                 \
+        _PyType_Lookup(&PyBaseObject_Type, s->st->str_##name))                                     \
+        return;
+    HOOKS(IS_OBJECTS_OWN)
+#undef IS_OBJECTS_OWN
+    PyObject *new_arguments = _PyType_Lookup(type, s->st->str___getnewargs__);
+    if (new_arguments && Py_TYPE(new_arguments) != &PyFunction_Type &&
+        Py_TYPE(new_arguments) != &PyMethodDescr_Type)
+        return;
+    if (!new_arguments && !has_no_hidden_state(type, fact->slot_count))
+        return; /* object.__reduce_ex__ will refuse */
+    fact->new_arguments = new_arguments;
+    fact->direct = 1;
+}
+
+/*
+ * The fact of the top frame's object's type, valid until Python code runs; may run some itself.
+ * NULL with an exception set.
+ */
+static const saver_type_fact *fact_of(saver *s, PyTypeObject *type)
+{
+    size_t index = ((uintptr_t)type >> 6 ^ (uintptr_t)s->superset) % FACT_COUNT;
+    saver_type_fact *fact = &s->st->saver_facts[index];
+    int known;
+    uint64_t table_version = compat_dict_version(s->st->copyreg_dispatch_table, &known);
+    if (fact->type == type && fact->version == compat_type_version(type) &&
+        fact->superset == s->superset && fact->table_version == table_version)
+        return fact;
+    if (saver_before_python(s) < 0)
+        return NULL;
+    saver_type_fact found = {.type = type, .superset = (uint8_t)s->superset};
+    find_out(s, type, &found);
+    PyErr_Clear(); /* asking in the ordinary way will find the same error */
+    found.version = compat_type_version(type);
+    found.table_version = compat_dict_version(s->st->copyreg_dispatch_table, &known);
+    *fact = found;
+    if (!known || found.version == 0)
+        fact->type = NULL; /* good for this once */
+    return fact;
+}
+
+/* ---- the instance ---- */
+
+/* Does the instance's own __dict__ hold one of the names, or a key that cannot be told? */
+static int shadows_hooks(PyObject *dict)
+{
+    Py_ssize_t position = 0;
+    PyObject *key, *value;
+    while (PyDict_Next(dict, &position, &key, &value)) {
+        if (!PyUnicode_CheckExact(key))
+            return 1;
+        if (!PyUnicode_IS_COMPACT_ASCII(key))
+            continue;
+        const char *text = (const char *)PyUnicode_1BYTE_DATA(key);
+        if (text[0] != '_' || text[1] != '_')
+            continue;
+#define IS_HOOK(name)                                                                              \
+    if (strcmp(text, #name) == 0)                                                                  \
+        return 1;
+        HOOKS(IS_HOOK)
+        IS_HOOK(__getnewargs__)
+#undef IS_HOOK
+    }
+    return 0;
+}
+
+/* Puts the __dict__ of the top frame's instance into held[0]. 1; 0: ask in the ordinary way; -1. */
+static int find_dict(saver *s)
+{
+    PyObject *obj = saver_top(s)->obj, *made = NULL;
+    int hidden;
+    PyObject *dict = compat_instance_dict(obj, &hidden);
+    if (hidden) {
+        /* Making it can set off the garbage collector, up to 3.11. */
+        if (PY_VERSION_HEX < 0x030C0000 && saver_before_python(s) < 0)
+            return -1;
+        made = PyObject_GenericGetDict(obj, NULL);
+        if (!made)
+            return -1;
+        dict = made;
+    }
+    int plain = !dict || (PyDict_CheckExact(dict) && !shadows_hooks(dict));
+    if (dict && plain && PyDict_GET_SIZE(dict) > 0) /* an empty one is no state */
+        saver_hold(s, 0, dict);
+    Py_XDECREF(made); /* the instance keeps it */
+    return plain;
+}
+
+/* What __getnewargs__ says, into held[1]: a tuple that nobody else has, as _pickle slices one. */
+static int find_arguments(saver *s, PyObject *function)
+{
+    if (saver_before_python(s) < 0)
+        return -1;
+    PyObject *args = PyObject_CallOneArg(function, saver_top(s)->obj);
+    if (!args)
+        return -1;
+    if (!PyTuple_Check(args)) {
+        PyErr_Format(PyExc_TypeError, "__getnewargs__ should return a tuple, not '%.200s'",
+                     Py_TYPE(args)->tp_name);
+        Py_DECREF(args);
+        return -1;
+    }
+    if (Py_REFCNT(args) > 1 || !PyTuple_CheckExact(args)) {
+        Py_ssize_t size = PyTuple_GET_SIZE(args);
+        PyObject *copy = PyTuple_New(size);
+        for (Py_ssize_t i = 0; copy && i < size; i++)
+            PyTuple_SET_ITEM(copy, i, Py_NewRef(PyTuple_GET_ITEM(args, i)));
+        Py_SETREF(args, copy);
+        if (!copy)
+            return -1;
+    }
+    saver_hold(s, 1, args);
+    Py_DECREF(args);
+    return 0;
+}
+
+/* ---- slots ---- */
+
+static inline PyObject *slot_value(PyObject *obj, Py_ssize_t offset)
+{
+    return *(PyObject **)((char *)obj + offset);
+}
+
+static int slots_are_as_found(const saver_type_fact *fact)
+{
+    if (PyList_GET_SIZE(fact->slots) != fact->slot_count)
+        return 0;
+    for (int i = 0; i < fact->slot_count; i++)
+        if (PyList_GET_ITEM(fact->slots, i) != fact->slot_names[i])
+            return 0;
+    return 1;
+}
+
+/* Objects that are written without a frame and without Python code. */
+static int is_atom(PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    return type == &PyUnicode_Type || type == &PyLong_Type || type == &PyFloat_Type ||
+           type == &PyBytes_Type || type == &PyBool_Type || value == Py_None;
+}
+
+/* How many slots are set; '*atoms' is 1 if there are only atoms in them. */
+static int count_slots(const saver_type_fact *fact, PyObject *obj, int *atoms)
+{
+    int count = 0;
+    *atoms = 1;
+    for (int i = 0; i < fact->slot_count; i++) {
+        PyObject *value = slot_value(obj, fact->slot_offsets[i]);
+        if (!value)
+            continue;
+        count++;
+        *atoms = *atoms && is_atom(value);
+    }
+    return count;
+}
+
+/* Makes the pair of __dict__ and slots and puts it into held[0] of the top frame. */
+static int make_slots_state(saver *s, const saver_type_fact *fact)
+{
+    /* The collector may run, and the fact be overwritten. */
+    saver_type_fact kept = *fact;
+    if (saver_before_python(s) < 0)
+        return -1;
+    PyObject *names[FACT_SLOTS_MAX], *values[FACT_SLOTS_MAX], *pair = NULL;
+    PyObject *obj = saver_top(s)->obj, *dict = saver_top(s)->held[0];
+    int status = -1, count = 0;
+    for (int i = 0; i < kept.slot_count; i++) {
+        PyObject *value = slot_value(obj, kept.slot_offsets[i]);
+        if (!value)
+            continue;
+        names[count] = Py_NewRef(kept.slot_names[i]);
+        values[count++] = Py_NewRef(value);
+    }
+    PyObject *slots = PyDict_New();
+    if (!slots)
+        goto done;
+    for (int i = 0; i < count; i++)
+        if (PyDict_SetItem(slots, names[i], values[i]) < 0)
+            goto done;
+    pair = PyTuple_Pack(2, dict ? dict : Py_None, slots);
+    if (!pair)
+        goto done;
+    saver_hold(s, 0, pair);
+    status = 0;
+done:
+    Py_XDECREF(pair);
+    Py_XDECREF(slots);
+    for (int i = 0; i < count; i++) {
+        Py_DECREF(names[i]);
+        Py_DECREF(values[i]);
+    }
+    return status;
+}
+
+/* The state (None, {slot: atom, …}), written without making it. */
+static int write_atom_slots(saver *s, const saver_type_fact *fact, PyObject *obj, int count)
+{
+    if (saver_boundary(s) < 0 || saver_write_op(s, OP_NONE) < 0 || saver_boundary(s) < 0 ||
+        saver_write_op(s, OP_EMPTY_DICT) < 0 || saver_memoize_phantom(s) < 0)
+        return -1;
+    if (count > 1 && saver_write_op(s, OP_MARK) < 0)
+        return -1;
+    for (int i = 0; i < fact->slot_count; i++) {
+        PyObject *value = slot_value(obj, fact->slot_offsets[i]);
+        if (!value)
+            continue;
+        if (saver_save(s, fact->slot_names[i], 0) < 0 ||
+            saver_save(s, value, compat_is_unique(value)) < 0)
+            return -1;
+    }
+    if (saver_write_ops(s, count > 1 ? OP_SETITEMS : OP_SETITEM, OP_TUPLE2) < 0)
+        return -1;
+    return saver_memoize_phantom(s) < 0 ? -1 : saver_write_op(s, OP_BUILD);
+}
+
+/* ---- writing ---- */
+
+/* Memoizes the instance, which is made. 1: it was in the memo, written by its class; 0; -1. */
+static int write_made(saver *s)
+{
+    saver_frame *frame = saver_top(s);
+    int unique = frame->closed;
+    Py_ssize_t position = unique ? -1 : saver_memo_find(s->memo, frame->obj);
+    if (position < 0)
+        return saver_memoize(s, frame->obj, unique);
+    if (saver_write_op(s, OP_POP) < 0 || saver_write_get(s, position) < 0)
+        return -1;
+    return 1;
+}
+
+/*
+ * All of an instance at once, if that needs no Python code: its class is in the memo, it has no
+ * arguments and no __dict__, and only atoms in its slots. 1: written; 0; -1.
+ */
+static int write_at_once(saver *s, const saver_type_fact *fact)
+{
+    saver_frame *frame = saver_top(s);
+    PyObject *obj = frame->obj;
+    Py_ssize_t class_position = saver_memo_find(s->memo, (PyObject *)fact->type);
+    int atoms, count = count_slots(fact, obj, &atoms);
+    if (!s->fast_path || s->out.write || class_position < 0 || !atoms)
+        return 0;
+    if (saver_boundary(s) < 0 || saver_write_get(s, class_position) < 0 || saver_boundary(s) < 0 ||
+        saver_write_ops(s, OP_EMPTY_TUPLE, OP_NEWOBJ) < 0)
+        return -1;
+    int known = write_made(s);
+    if (known == 0 && count > 0)
+        known = write_atom_slots(s, fact, obj, count);
+    if (known < 0)
+        return -1;
+    saver_pop(s);
+    return 1;
+}
+
+/* Finds arguments and state. 1: go on; 0: ask in the ordinary way; 2: all is written; -1. */
+static int start(saver *s)
+{
+    PyTypeObject *type = Py_TYPE(saver_top(s)->obj);
+    const saver_type_fact *fact = fact_of(s, type);
+    if (!fact)
+        return -1;
+    if (fact->value_kind) {
+        int written = saver_write_value(s, saver_top(s)->obj, fact->value_kind);
+        if (written <= 0)
+            return written;
+        if (write_made(s) < 0)
+            return -1;
+        saver_pop(s);
+        return 2;
+    }
+    if (!fact->direct)
+        return 0;
+    int status = find_dict(s);
+    if (status <= 0)
+        return status;
+    fact = fact_of(s, type); /* the collector may have run, and all be changed */
+    if (!fact || !fact->direct)
+        return fact ? 0 : -1;
+    if (fact->new_arguments) {
+        if (find_arguments(s, fact->new_arguments) < 0)
+            return -1;
+        fact = fact_of(s, type);
+        if (!fact || !fact->direct)
+            return fact ? 0 : -1;
+        saver_hold(s, 0, NULL);
+        status = find_dict(s);
+        if (status <= 0)
+            return status;
+        fact = fact_of(s, type);
+        if (!fact || !fact->direct)
+            return fact ? 0 : -1;
+    }
+    if (!fact->slots)
+        return 1;
+    if (!slots_are_as_found(fact))
+        return 0;
+    saver_frame *frame = saver_top(s);
+    if (!frame->held[0] && !frame->held[1]) {
+        status = write_at_once(s, fact);
+        if (status != 0)
+            return status < 0 ? -1 : 2;
+    }
+    int atoms;
+    if (count_slots(fact, frame->obj, &atoms) > 0 && make_slots_state(s, fact) < 0)
+        return -1;
+    return 1;
+}
+
+enum { INSTANCE_START, INSTANCE_ARGUMENTS, INSTANCE_MADE, INSTANCE_BUILD };
+
+int saver_step_instance(saver *s)
+{
+    saver_frame *frame = saver_top(s);
+    int status;
+    switch (frame->stage) {
+    case INSTANCE_START:
+        status = start(s);
+        if (status == 2)
+            return 0;
+        if (status < 0)
+            return -1;
+        if (status == 0) {
+            saver_hold(s, 0, NULL);
+            saver_hold(s, 1, NULL);
+            frame->kind = FRAME_REDUCE;
+            return 0;
+        }
+        frame->stage = INSTANCE_ARGUMENTS;
+        status = saver_save(s, (PyObject *)Py_TYPE(frame->obj), 0);
+        if (status != 0)
+            return status < 0 ? -1 : 0;
+        frame = saver_top(s);
+        /* fall through */
+    case INSTANCE_ARGUMENTS:
+        frame->stage = INSTANCE_MADE;
+        if (frame->held[1])
+            status = saver_save(s, frame->held[1], 0);
+        else
+            status = saver_boundary(s) < 0 ? -1 : saver_write_op(s, OP_EMPTY_TUPLE);
+        if (status != 0)
+            return status < 0 ? -1 : 0;
+        frame = saver_top(s);
+        /* fall through */
+    case INSTANCE_MADE:
+        status = saver_write_op(s, OP_NEWOBJ) < 0 ? -1 : write_made(s);
+        if (status < 0)
+            return -1;
+        if (status > 0 || !frame->held[0])
+            break;
+        frame->stage = INSTANCE_BUILD;
+        status = saver_save(s, frame->held[0], compat_is_unique(frame->held[0]));
+        if (status != 0)
+            return status < 0 ? -1 : 0;
+        /* fall through */
+    default:
+        if (saver_write_op(s, OP_BUILD) < 0)
+            return -1;
+    }
+    saver_pop(s);
+    return 0;
+}
+
+/* ---- set-up ---- */
+
+static void free_facts(PyObject *owner)
+{
+    PyMem_Free(PyCapsule_GetPointer(owner, "achar.saver_facts"));
+}
+
+int saver_instance_exec(module_state *st)
+{
+    saver_type_fact *facts = PyMem_Calloc(FACT_COUNT, sizeof(*facts));
+    if (!facts) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    st->saver_facts_owner = PyCapsule_New(facts, "achar.saver_facts", free_facts);
+    if (!st->saver_facts_owner) {
+        PyMem_Free(facts);
+        return -1;
+    }
+    st->saver_facts = facts;
+    return 0;
+}
