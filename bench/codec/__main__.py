@@ -3,6 +3,7 @@
     python bench/codec                     measure with this interpreter, write results as JSON
     python bench/codec --quick             the same in seconds, with tiny data: does it work at all?
     python bench/codec --only ints,set     some cases
+    python bench/codec --direction dumps --no-peers
     python bench/codec --check             only the proof that everyone gives back what they were given
     python bench/codec report FILE...      results to docs/benchmarks/codec.md and pictures
 
@@ -107,8 +108,10 @@ def measure_case(case, contestants, options):
         return result
     names = list(prepared)
     del obj, prepared
-    result["dumps"] = run_direction("dumps", case.name, [name for name in names if name != FLOOR], options)
-    result["loads"] = run_direction("loads", case.name, names, options)
+    if options.direction != "loads":
+        result["dumps"] = run_direction("dumps", case.name, [name for name in names if name != FLOOR], options)
+    if options.direction != "dumps":
+        result["loads"] = run_direction("loads", case.name, names, options)
     return result
 
 
@@ -159,7 +162,7 @@ def commit():
 
 
 def measure(options):
-    contestants, absent = gather()
+    contestants, absent = gather(peers=not options.no_peers)
     benchmarks = list(performance.BENCHMARKS) if performance.find_benchmark() else []
     wanted = options.only.split(",") if options.only else None
     names = [case.name for case in CASES] + benchmarks
@@ -185,6 +188,8 @@ def measure(options):
     for case in CASES:
         run(case.name, lambda case=case: measure_case(case, contestants, options))
     for name in benchmarks:
+        if options.direction not in (None, performance.BENCHMARKS[name][0]):
+            continue
         run(name, lambda name=name: measure_performance(name, contestants, options))
 
     return {
@@ -208,6 +213,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="tiny data, one round")
     parser.add_argument("--check", action="store_true", help="time nothing; tiny data")
     parser.add_argument("--only", help="these cases, separated by commas")
+    parser.add_argument("--direction", choices=["dumps", "loads"], help="only this one")
+    parser.add_argument("--no-peers", action="store_true", help="only achar and _pickle")
     parser.add_argument("--rounds", type=int, help="how often each contestant is timed (21)")
     parser.add_argument("--processes", type=int, help="over how many processes the rounds are spread (3)")
     parser.add_argument("--seconds", type=float, help="the least that one timing takes (0.02)")

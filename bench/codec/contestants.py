@@ -131,11 +131,11 @@ PEERS = {
 CONTESTANTS = {**OWN, **PEERS}
 
 
-def gather():
+def gather(peers=True):
     """(contestants, absent): a list, and {name: why it is not here} for peers that are not installed."""
     contestants = [make() for make in OWN.values()]
     absent = {}
-    for name, make in PEERS.items():
+    for name, make in PEERS.items() if peers else ():
         try:
             contestants.append(make())
         except ImportError as error:
