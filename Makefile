@@ -19,7 +19,7 @@ export PATH := $(venv)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 # ThreadSanitizer of GCC 12 cannot live with the address layouts of newer kernels.
 no_aslr = $(shell setarch -R true 2>/dev/null && echo setarch -R)
-c_files = $(shell find src include tests examples bench -name '*.[ch]')
+c_files = $(shell find src include tests examples bench -name '*.[ch]' -o -name '*.cpp')
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
