@@ -1,4 +1,4 @@
-"""What a worker process runs: the set-up in Python, then the loop in C (``src/python/worker.c``).
+"""What a worker process runs: the set-up in Python, then the loop in C (``src/python/executor/worker.c``).
 
 Imports are kept to what every interpreter has loaded anyway: a worker should be ready in the time
 that Python takes to start.
@@ -41,8 +41,9 @@ def set_up(hello: dict) -> BaseException | None:
     except BaseException as error:
         from .errors import InitializerFailed
 
-        type_name, text, traceback = describe(error)
-        failure = InitializerFailed(f"the executor's initializer raised {type_name}: {text}\n{traceback}")
+        type_name, text, _ = describe(error)
+        failure = InitializerFailed(f"the executor's initializer raised {type_name}: {text}")
+        failure.__cause__ = error
         return failure
     return None
 

@@ -220,7 +220,7 @@ def _raised(
         reason = f"it was pickled as an object of type {type(exception).__name__}"
         remedy = "look at its __reduce__"
     else:
-        reason = f"it could not be pickled: {why}"
+        reason = f"it could not be pickled: {why}".replace("\n", "\n     ")
         remedy = "keep what cannot be pickled out of the exception's arguments and attributes"
     stand_in = RemoteError(
         f"{type_name}: {text}\n"

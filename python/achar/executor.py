@@ -93,7 +93,6 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
             "path": list(sys.path),
             "cwd": _getcwd(),
             "argv": list(sys.argv),
-            "initializer": None if initializer is None else _achar.dumps((initializer, tuple(initargs))),
         }
         self._max_workers = max_workers
         self._pool = _achar.Pool(
@@ -101,6 +100,7 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
             _worker_environment(max_workers),
             max_workers,
             hello,
+            None if initializer is None else (initializer, tuple(initargs)),
             max_tasks_per_child or 0,
         )
         _pools.add(self._pool)
@@ -286,8 +286,18 @@ def _finish_at_exit() -> None:
         pool.close()
         if interrupted:
             pool.interrupt()
-    for pool in list(_pools):
-        _wait_for_end(pool)
+    ctrl_c = None
+    while _pools:
+        try:
+            for pool in list(_pools):
+                _wait_for_end(pool)
+        except KeyboardInterrupt as error:
+            # It is meant for all of them; none is left unattended because of another.
+            ctrl_c = error
+            for pool in list(_pools):
+                pool.interrupt()
+    if ctrl_c is not None:
+        raise ctrl_c
 
 
 def _forget_after_fork() -> None:

@@ -56,15 +56,31 @@ fail:
     return NULL;
 }
 
-PyDoc_STRVAR(pool_doc, "Pool(argv, envp, worker_count, hello, max_tasks_per_worker)\n--\n\n"
-                       "The runtime's pool of worker processes; achar.Executor has one.");
+PyDoc_STRVAR(pool_doc,
+             "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker)\n--\n\n"
+             "The runtime's pool of worker processes; achar.Executor has one. "
+             "'hello' is a dict; 'initializer' is None or (function, arguments) and "
+             "becomes its item of that name, pickled.");
+
+/* Pickled apart from the rest: a worker reads it when sys.path is the client's. */
+static int add_initializer(module_state *st, PyObject *hello, PyObject *initializer)
+{
+    static const char *const names[] = {"initializer", "initargs", NULL};
+    static const saver_options options = {.protocol = -1, .superset = 1, .root_items = names};
+    PyObject *bytes =
+        initializer == Py_None ? Py_NewRef(Py_None) : saver_dumps(st, initializer, &options);
+    int status = bytes ? PyDict_SetItemString(hello, "initializer", bytes) : -1;
+    Py_XDECREF(bytes);
+    return status;
+}
+
 static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     pool_object *p = (pool_object *)self;
-    PyObject *argv_list, *envp_list, *hello;
+    PyObject *argv_list, *envp_list, *hello, *initializer;
     unsigned worker_count, max_tasks;
-    if (!PyArg_ParseTuple(args, "OOIOI:Pool", &argv_list, &envp_list, &worker_count, &hello,
-                          &max_tasks))
+    if (!PyArg_ParseTuple(args, "OOIO!OI:Pool", &argv_list, &envp_list, &worker_count, &PyDict_Type,
+                          &hello, &initializer, &max_tasks))
         return -1;
     if (p->pool) {
         PyErr_SetString(PyExc_RuntimeError, "a Pool is set up once");
@@ -77,7 +93,8 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     if (!st)
         return -1;
     const saver_options options = {.protocol = -1, .superset = 1, .root_name = "hello"};
-    if (!(hello_bytes = saver_dumps(st, hello, &options)) ||
+    if (add_initializer(st, hello, initializer) < 0 ||
+        !(hello_bytes = saver_dumps(st, hello, &options)) ||
         !(argv = strings_of(argv_list, &argv_keep)))
         goto done;
     if (envp_list != Py_None && !(envp = strings_of(envp_list, &envp_keep)))

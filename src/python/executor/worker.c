@@ -285,6 +285,8 @@ static PyObject *worker_run(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OOO:worker_run", &set_up, &loop.describe, &loop.unreadable))
         return NULL;
     int status = achar__worker_attach(&loop.worker);
+    if (status == ACHAR_E_CLOSED) /* the client died while this process started */
+        Py_RETURN_NONE;
     if (status != ACHAR_OK) {
         PyErr_Format(PyExc_RuntimeError, "this process is no worker of a pool: %s",
                      achar_status_message(status));

@@ -273,7 +273,8 @@ static PyObject *explained(saver *s, PyObject *error, PyObject *path, PyObject *
     if (!type || !why)
         goto done;
     const char *advice = NULL;
-    if (is_refusal(why)) {
+    int refusal = is_refusal(why);
+    if (refusal) {
         message = PyUnicode_FromFormat("%U: %U", path, why);
     } else {
         message = PyUnicode_FromFormat("%U: %U cannot be pickled\n  why: %s: %U", path, type,
@@ -285,7 +286,8 @@ static PyObject *explained(saver *s, PyObject *error, PyObject *path, PyObject *
         goto done;
     if (message)
         result = PyObject_CallOneArg(s->st->PicklingError, message);
-    if (result) {
+    /* A refusal of our own is said once, with its path; what Python code raised is the cause. */
+    if (result && !(refusal && !((PyBaseExceptionObject *)error)->traceback)) {
         PyException_SetCause(result, Py_NewRef(error));
         PyException_SetContext(result, Py_NewRef(error));
     }
