@@ -45,9 +45,9 @@ static inline uint64_t decode_uint8(const uint8_t *at)
 /* decode_float8() is BINFLOAT's argument: an IEEE 754 double, big-endian. */
 static inline double decode_float8(const uint8_t *at)
 {
-    uint64_t bits = 0;
-    for (int i = 0; i < 8; i++)
-        bits = bits << 8 | at[i];
+    uint64_t bits = (uint64_t)at[0] << 56 | (uint64_t)at[1] << 48 | (uint64_t)at[2] << 40 |
+                    (uint64_t)at[3] << 32 | (uint64_t)at[4] << 24 | (uint64_t)at[5] << 16 |
+                    (uint64_t)at[6] << 8 | (uint64_t)at[7];
     double value;
     memcpy(&value, &bits, sizeof value);
     return value;
@@ -70,6 +70,15 @@ static inline size_t decode_long_nbytes(const uint8_t *at, size_t nbytes)
     return nbytes == 1 && at[0] == 0 ? 0 : nbytes;
 }
 
+/* decode_int() is two's complement of at most 8 bytes; of none it is 0. */
+static inline int64_t decode_int(const uint8_t *at, size_t nbytes)
+{
+    uint64_t bits = nbytes != 0 && at[nbytes - 1] & 0x80 ? UINT64_MAX : 0;
+    for (size_t i = nbytes; i-- > 0;)
+        bits = bits << 8 | at[i];
+    return (int64_t)bits;
+}
+
 /*
  * decode_long_int64() is the argument of LONG1 and LONG4 without its size: two's complement of any
  * length, 0 bytes mean 0. False where the value needs more than 64 bits.
@@ -81,10 +90,7 @@ static inline bool decode_long_int64(const uint8_t *at, size_t nbytes, int64_t *
         if (nbytes > 8)
             return false;
     }
-    uint64_t bits = nbytes != 0 && at[nbytes - 1] & 0x80 ? UINT64_MAX : 0;
-    for (size_t i = nbytes; i-- > 0;)
-        bits = bits << 8 | at[i];
-    *value = (int64_t)bits;
+    *value = decode_int(at, nbytes);
     return true;
 }
 

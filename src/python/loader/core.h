@@ -39,6 +39,7 @@ enum {
     LOADER_PREFETCH_NBYTES = 128 * 1024,
     /* Hashing a tuple recurses in C: 10,000 levels need about 2 MB of the 8 MB stack. */
     LOADER_KEY_DEPTH = 10000,
+    LOADER_BATCH = 1000,   /* entries; how many picklers put into a container at a time */
     LOADER_KEY_CACHE = 32, /* entries; at most the bits of an unsigned */
 };
 
@@ -211,7 +212,8 @@ int loader_op_get(loader *ld);
 int loader_op_put(loader *ld);
 
 /* items.c; 'count' entries on top of the stack, whose mark has been taken */
-int loader_op_append(loader *ld, size_t count);
+/* 'more': as many will follow. */
+int loader_op_append(loader *ld, size_t count, bool more);
 int loader_op_setitems(loader *ld, size_t count);
 int loader_op_additems(loader *ld, size_t count);
 int loader_op_dict(loader *ld, size_t count);

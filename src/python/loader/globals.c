@@ -94,15 +94,35 @@ static PyObject *import_module(module_state *st, PyObject *name)
         PyErr_Clear();
         return PyImport_Import(name);
     }
-    /* Waits while another thread is importing it, and imports it if need be. */
+    /* Both wait while another thread is importing it; the second imports it if need be. */
+    PyObject *module = PyImport_GetModule(name);
+    if ((module && module != Py_None) || (!module && PyErr_Occurred()))
+        return module;
+    Py_XDECREF(module);
     PyObject *top = PyImport_ImportModuleLevelObject(name, NULL, NULL, NULL, 0);
     if (!top)
         return NULL;
-    PyObject *module = PyImport_GetModule(name);
+    module = PyImport_GetModule(name);
     Py_DECREF(top);
     if (!module && !PyErr_Occurred())
         PyErr_SetObject(PyExc_KeyError, name); /* it has removed itself from sys.modules */
     return module;
+}
+
+/*
+ * getattr(module, name), as compat_find_attr() says it. What a module has under a name without an
+ * underscore in front is what its dict says: the data descriptors of modules all have one.
+ */
+static int find_in_module(PyObject *module, PyObject *name, PyObject **found)
+{
+    if (PyModule_CheckExact(module) && PyUnicode_CheckExact(name) &&
+        PyUnicode_GET_LENGTH(name) > 0 && PyUnicode_READ_CHAR(name, 0) != '_') {
+        *found = PyDict_GetItemWithError(PyModule_GetDict(module), name);
+        Py_XINCREF(*found);
+        if (*found || PyErr_Occurred())
+            return *found ? 1 : -1;
+    }
+    return compat_find_attr(module, name, found);
 }
 
 PyObject *loader_find_class(loader *ld, PyObject *module_name, PyObject *name)
@@ -127,7 +147,7 @@ PyObject *loader_find_class(loader *ld, PyObject *module_name, PyObject *name)
             goto done;
         }
     }
-    if (compat_find_attr(module, name, &found) == 0)
+    if (find_in_module(module, name, &found) == 0)
         PyErr_Format(PyExc_AttributeError, "Can't get attribute %R on %R", name, module);
 done:
     if (!found)

@@ -7,6 +7,7 @@
  * copies written back (CALL). What the loop holds while it runs is described in core.h.
  */
 #include "python/loader/core.h"
+#include "python/loader/text.h"
 
 #include "codec/decode.h"
 #include "codec/opcodes.h"
@@ -126,40 +127,6 @@ static inline size_t take_mark(loader *ld, PyObject **top)
     ld->marks_count--;
     ld->fence = ld->stack + (ld->marks_count ? ld->marks[ld->marks_count - 1] : 0);
     return count;
-}
-
-/* ---- objects that the loop makes itself ---- */
-
-static inline bool is_ascii(const uint8_t *at, size_t nbytes)
-{
-    const uint64_t high_bits = UINT64_C(0x8080808080808080);
-    uint64_t seen = 0, word;
-    while (nbytes >= 8) {
-        memcpy(&word, at, 8);
-        seen |= word;
-        at += 8;
-        nbytes -= 8;
-    }
-    while (nbytes-- > 0)
-        seen |= *at++;
-    return !(seen & high_bits);
-}
-
-/* Strings of one character are shared by the interpreter; its own decoder knows them. */
-static inline PyObject *short_text(const uint8_t *at, size_t nbytes)
-{
-    if (LOADER_LIKELY(nbytes > 1 && is_ascii(at, nbytes))) {
-        PyObject *text = PyUnicode_New((Py_ssize_t)nbytes, 127);
-        if (LOADER_LIKELY(text != NULL))
-            memcpy(PyUnicode_1BYTE_DATA(text), at, nbytes);
-        return text;
-    }
-    return PyUnicode_DecodeUTF8((const char *)at, (Py_ssize_t)nbytes, "surrogatepass");
-}
-
-static PyObject *long_text(const uint8_t *at, uint64_t nbytes)
-{
-    return PyUnicode_DecodeUTF8((const char *)at, (Py_ssize_t)nbytes, "surrogatepass");
 }
 
 /* ---- the loop ---- */
@@ -302,6 +269,11 @@ static int run(loader *ld)
             NEED(1);
             nbytes = *next++;
             NEED(nbytes);
+            if (LOADER_LIKELY(nbytes <= 8)) {
+                PUSH(PyLong_FromLongLong(decode_int(next, nbytes)));
+                next += nbytes;
+                continue;
+            }
             next += nbytes;
             CALL(loader_op_counted_long(ld, next - nbytes, nbytes));
             continue;
@@ -335,7 +307,7 @@ static int run(loader *ld)
             NEED(1);
             nbytes = *next++;
             NEED(nbytes);
-            PUSH(short_text(next, nbytes));
+            PUSH(text_new(next, nbytes));
             next += nbytes;
             MEMOIZE_IF_NEXT();
             continue;
@@ -344,7 +316,7 @@ static int run(loader *ld)
             nbytes = decode_uint4(next);
             next += 4;
             NEED(nbytes);
-            PUSH(nbytes < 256 ? short_text(next, nbytes) : long_text(next, nbytes));
+            PUSH(text_new(next, nbytes));
             next += nbytes;
             MEMOIZE_IF_NEXT();
             continue;
@@ -355,7 +327,7 @@ static int run(loader *ld)
             if (nbytes > PY_SSIZE_T_MAX)
                 goto text_too_large;
             NEED(nbytes);
-            PUSH(long_text(next, nbytes));
+            PUSH(text_new(next, nbytes));
             next += nbytes;
             continue;
         case OP_UNICODE:
@@ -384,7 +356,12 @@ static int run(loader *ld)
         case OP_SHORT_BINBYTES:
             NEED(1);
             nbytes = *next++;
-            CALL(loader_op_bytes(ld, nbytes));
+            if (LOADER_LIKELY((size_t)(end - next) >= nbytes)) {
+                PUSH(PyBytes_FromStringAndSize((const char *)next, (Py_ssize_t)nbytes));
+                next += nbytes;
+            } else {
+                CALL(loader_op_bytes(ld, nbytes));
+            }
             MEMOIZE_IF_NEXT();
             continue;
         case OP_BINBYTES:
@@ -418,11 +395,13 @@ static int run(loader *ld)
             MEMOIZE_IF_NEXT();
             continue;
         case OP_APPEND:
-            CALL(loader_op_append(ld, 1));
+            CALL(loader_op_append(ld, 1, false));
             continue;
         case OP_APPENDS:
             TAKE_MARK();
-            CALL(loader_op_append(ld, count));
+            /* A full batch and another one: picklers cut long lists into such. */
+            CALL(loader_op_append(ld, count,
+                                  count == LOADER_BATCH && next < end && *next == OP_MARK));
             continue;
         case OP_LIST: {
             TAKE_MARK();
@@ -430,7 +409,7 @@ static int run(loader *ld)
             if (!list)
                 goto fail_here;
             top -= count;
-            if (compat_list_extend(list, top, count) < 0) {
+            if (compat_list_extend(list, top, count, false) < 0) {
                 Py_DECREF(list);
                 goto fail_here;
             }
