@@ -4,6 +4,7 @@
 #   make demo       achar at work, in C and in Python
 #   make test       every test: lint, test-c, sanitize, conformance, test-python
 #   make bench      docs/benchmarks, measured anew on this machine
+#   make fuzz       the fuzz targets, FUZZ_SECONDS=60 each
 #   make lint       formatting, Python lint, include directions
 #   make clean      removes builds; `make distclean` also .venv
 #
@@ -13,17 +14,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build
 DEMO_FILES ?= 0
+FUZZ_SECONDS ?= 60
 
 venv := $(abspath $(VENV))
 export PATH := $(venv)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 # ThreadSanitizer of GCC 12 cannot live with the address layouts of newer kernels.
 no_aslr = $(shell setarch -R true 2>/dev/null && echo setarch -R)
-c_files = $(shell find src include tests examples bench -name '*.[ch]' -o -name '*.cpp')
+c_files = $(shell find src include tests examples bench fuzz -name '*.[ch]' -o -name '*.cpp')
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: build demo test bench lint clean distclean system test-c sanitize conformance test-python
+.PHONY: build demo test bench fuzz lint clean distclean system system-fuzz test-c sanitize conformance test-python
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
@@ -67,6 +69,11 @@ test-python: build $(VENV)/.has-demo $(VENV)/.has-test
 bench: build
 	@python bench/run
 
+fuzz: system-fuzz $(BUILD)-fuzz/build.ninja
+	@echo "== building the fuzz targets"
+	@ninja -C $(BUILD)-fuzz --quiet
+	@python fuzz/run --build $(BUILD)-fuzz --seconds $(FUZZ_SECONDS)
+
 lint: $(VENV)/.has-test
 	@echo "== clang-format"
 	@clang-format --dry-run --Werror $(c_files) && echo "$(words $(c_files)) files, none to reformat"
@@ -85,6 +92,9 @@ distclean: clean
 
 system:
 	@tools/install_system_packages.sh $(PYTHON)
+
+system-fuzz:
+	@tools/install_system_packages.sh $(PYTHON) fuzz
 
 $(VENV)/.made: | system
 	@echo "== making $(VENV)"
@@ -111,6 +121,13 @@ build-asan/build.ninja: $(VENV)/.has-build
 	@echo "== configuring build-asan"
 	@$(call quietly,meson setup --reconfigure build-asan -Dpython=disabled -Dtests=enabled \
 	  -Dbuildtype=debug -Db_sanitize=address$(comma)undefined -Dc_args=-fno-sanitize-recover=all)
+	@touch $@
+
+$(BUILD)-fuzz/build.ninja: $(VENV)/.has-build
+	@echo "== configuring $(BUILD)-fuzz"
+	@$(call quietly,CC=clang meson setup --reconfigure $(BUILD)-fuzz -Dpython=disabled -Dtests=disabled \
+	  -Dfuzz=true -Dbuildtype=debugoptimized -Db_sanitize=address$(comma)undefined -Db_lundef=false \
+	  -Dc_args=-fno-sanitize-recover=all)
 	@touch $@
 
 build-tsan/build.ninja: $(VENV)/.has-build

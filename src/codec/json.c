@@ -139,12 +139,13 @@ static int visit_all(printer *p, achar_value value)
     return status;
 }
 
-/* What the log makes and nothing leads to; from the end, so that a call comes before its parts. */
+/* What the log makes or changes and nothing leads to; from the end, so that a call comes before its
+ * parts. Filling a plain container that nothing leads to is no effect that anyone could see. */
 static int find_discarded(printer *p)
 {
     for (size_t i = p->graph->log_count; i-- > 0;) {
         achar_value target = p->graph->log[i].target;
-        if (!has_identity(p, target) ||
+        if (p->graph->log[i].kind == ACHAR_EFFECT_FILL || !has_identity(p, target) ||
             achar__table_find(&p->references, target.meta, target.as.word) != NULL)
             continue;
         if (p->discarded_count == p->discarded_capacity) {

@@ -191,10 +191,28 @@ static int fetch(achar_reader *reader, size_t position, uint64_t needed, bool ne
     return status;
 }
 
-/* Fetches until a whole pickle is there, or all there is of a bad one; '*nbytes' is its size. */
+/* Fetches the frame of 'needed' bytes at 'position', or what there is of it. '*end' is raised to
+ * where it ends. */
+static int fetch_frame(achar_reader *reader, size_t position, uint64_t needed, size_t *end)
+{
+    int status = ACHAR_OK;
+    size_t there = reader->ahead.nbytes - reader->start - position;
+    while (status == ACHAR_OK && !reader->ended && there < needed) {
+        status = fetch(reader, position, needed, false);
+        there = reader->ahead.nbytes - reader->start - position;
+    }
+    size_t reached = position + (there < needed ? there : (size_t)needed);
+    if (*end < reached)
+        *end = reached;
+    return status;
+}
+
+/* Fetches until a whole pickle is there, or all there is of a bad one; '*nbytes' is its size. A
+ * frame is fetched to its end, even if STOP comes before it: the reader is to see what is wrong. */
 static int fetch_pickle(achar_reader *reader, size_t *nbytes)
 {
     size_t position = 0;
+    size_t frame_end = 0;
     for (;;) {
         token t;
         const uint8_t *data = reader->ahead.data == NULL ? (const uint8_t *)"" : reader->ahead.data;
@@ -212,12 +230,11 @@ static int fetch_pickle(achar_reader *reader, size_t *nbytes)
             return ACHAR_OK;
         position = (size_t)(t.next - data);
         if (t.opcode == OP_STOP) {
-            *nbytes = position;
+            *nbytes = position > frame_end ? position : frame_end;
             return ACHAR_OK;
         }
-        if (t.opcode == OP_FRAME && reader->source == FROM_FILE) {
-            /* A frame says how much comes: one call for all of it. */
-            status = fetch(reader, position, decode_uint8(t.data), false);
+        if (t.opcode == OP_FRAME) {
+            status = fetch_frame(reader, position, decode_uint8(t.data), &frame_end);
             if (status != ACHAR_OK)
                 return status;
         }

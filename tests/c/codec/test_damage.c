@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+static const achar_read_options latin1 = {.encoding = ACHAR_ENCODING_LATIN1};
+
 /* The first 'nbytes' in a block of exactly that size. */
 static void use_copy(const unsigned char *data, size_t nbytes, size_t changed, unsigned char byte)
 {
@@ -11,7 +13,7 @@ static void use_copy(const unsigned char *data, size_t nbytes, size_t changed, u
     memcpy(copy, data, nbytes);
     if (changed < nbytes)
         copy[changed] = byte;
-    use_everything(copy, nbytes, 5, NULL);
+    use_everything(copy, nbytes, &latin1, 5);
     free(copy);
 }
 

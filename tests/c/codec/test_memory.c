@@ -9,12 +9,13 @@ static void golden_under_failure(const char *name, const unsigned char *data, si
     if (nbytes > 300)
         return; /* more of the same, and time is squared here */
     counting_init(&c, 0);
-    use_everything(data, nbytes, 0, &c.allocator);
+    achar_read_options options = {.allocator = &c.allocator, .encoding = ACHAR_ENCODING_LATIN1};
+    use_everything(data, nbytes, &options, 0);
     assert_int_equal(c.now_nbytes, 0);
     size_t calls = c.calls;
     for (size_t fail_at = 1; fail_at <= calls; fail_at++) {
         counting_init(&c, fail_at);
-        int status = use_everything(data, nbytes, 0, &c.allocator);
+        int status = use_everything(data, nbytes, &options, 0);
         if (status != ACHAR_OK)
             assert_int_equal(status, ACHAR_E_NOMEM);
         if (c.now_nbytes != 0)
