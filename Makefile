@@ -25,7 +25,8 @@ c_files = $(shell find src include tests examples bench fuzz -name '*.[ch]' -o -
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: build demo test bench fuzz lint clean distclean system system-fuzz test-c sanitize conformance test-python
+.PHONY: build demo test bench fuzz lint clean distclean system system-fuzz system-test
+.PHONY: test-c sanitize conformance test-python
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
@@ -48,21 +49,25 @@ test-c: build
 	@echo "== C tests"
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
 
-# Address and undefined behaviour on all C tests, data races on the runtime's.
-sanitize: build-asan/build.ninja build-tsan/build.ninja
+# Address and undefined behaviour on all C tests, data races on the runtime's, memory that was never
+# set on the others', where Clang's undefined behaviour is looked for, too. Clang warns as an error.
+sanitize: build-asan/build.ninja build-tsan/build.ninja build-msan/build.ninja
 	@echo "== C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@ninja -C build-asan --quiet
 	@meson test -C build-asan --no-rebuild --print-errorlogs
 	@echo "== runtime tests under ThreadSanitizer"
 	@ninja -C build-tsan --quiet
 	@$(no_aslr) meson test -C build-tsan --no-rebuild --suite runtime --print-errorlogs
+	@echo "== C tests, but for the runtime's, under Clang's MemorySanitizer and UndefinedBehaviorSanitizer"
+	@ninja -C build-msan --quiet
+	@meson test -C build-msan --no-rebuild --no-suite runtime --print-errorlogs
 
 # CPython's own pickle tests, on every CPython of the machine.
 conformance: build
 	@echo "== CPython's own tests"
 	@python tests/conformance/run.py
 
-test-python: build $(VENV)/.has-demo $(VENV)/.has-test
+test-python: build $(VENV)/.has-demo $(VENV)/.has-test | system-test
 	@echo "== Python tests"
 	@python -m pytest
 
@@ -96,6 +101,9 @@ system:
 system-fuzz:
 	@tools/install_system_packages.sh $(PYTHON) fuzz
 
+system-test:
+	@tools/install_system_packages.sh $(PYTHON) test
+
 $(VENV)/.made: | system
 	@echo "== making $(VENV)"
 	@$(PYTHON) -m venv --clear $(VENV)
@@ -109,6 +117,7 @@ $(VENV)/.has-%: tools/requirements-%.txt $(VENV)/.made
 # --- build directories
 
 comma := ,
+c_tests = -Dpython=disabled -Dtests=enabled -Ddefault_library=static
 quietly = output=$$($(1) 2>&1) || { echo "$$output"; exit 1; }
 
 $(BUILD)/build.ninja: $(VENV)/.has-build
@@ -119,7 +128,7 @@ $(BUILD)/build.ninja: $(VENV)/.has-build
 
 build-asan/build.ninja: $(VENV)/.has-build
 	@echo "== configuring build-asan"
-	@$(call quietly,meson setup --reconfigure build-asan -Dpython=disabled -Dtests=enabled \
+	@$(call quietly,meson setup --reconfigure build-asan $(c_tests) \
 	  -Dbuildtype=debug -Db_sanitize=address$(comma)undefined -Dc_args=-fno-sanitize-recover=all)
 	@touch $@
 
@@ -132,6 +141,13 @@ $(BUILD)-fuzz/build.ninja: $(VENV)/.has-build
 
 build-tsan/build.ninja: $(VENV)/.has-build
 	@echo "== configuring build-tsan"
-	@$(call quietly,meson setup --reconfigure build-tsan -Dpython=disabled -Dtests=enabled \
+	@$(call quietly,meson setup --reconfigure build-tsan $(c_tests) \
 	  -Dbuildtype=debug -Db_sanitize=thread)
+	@touch $@
+
+build-msan/build.ninja: $(VENV)/.has-build | system-test
+	@echo "== configuring build-msan"
+	@$(call quietly,CC=clang meson setup --reconfigure build-msan $(c_tests) \
+	  -Dbuildtype=debug -Db_sanitize=memory$(comma)undefined -Dwerror=true \
+	  -Dc_args=-fno-sanitize-recover=all)
 	@touch $@

@@ -1,6 +1,6 @@
 #!/bin/sh
-# install_system_packages.sh PYTHON [fuzz]: what achar's build and tests need from the system, and
-# what `make fuzz` needs besides.
+# install_system_packages.sh PYTHON [test|fuzz]: what achar's build needs from the system, and what
+# `make test` or `make fuzz` needs besides.
 #
 # Looks for each thing itself, not for its package, so that a machine that has it from elsewhere is
 # left alone, and so that the second run asks nobody and takes no time. What is missing comes from
@@ -27,10 +27,16 @@ need libc6-dev "${CC:-cc}" -E -x c -include stdio.h /dev/null
 need pkg-config command -v pkg-config
 need libcmocka-dev pkg-config --exists cmocka
 need libgmp-dev pkg-config --exists gmp
-if [ "${2-}" = fuzz ]; then
+case "${2-}" in
+test | fuzz)
     need clang command -v clang
     need libclang-rt-dev sh -c 'echo "int LLVMFuzzerTestOneInput(void) { return 0; }" |
         clang -fsanitize=fuzzer,address -x c -o /dev/null -'
+    ;;
+esac
+if [ "${2-}" = test ]; then
+    need g++ command -v g++
+    need mandoc command -v mandoc
 fi
 
 # Debian splits CPython into packages. Any other interpreter has to be complete by itself.
