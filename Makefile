@@ -148,6 +148,6 @@ build-tsan/build.ninja: $(VENV)/.has-build
 build-msan/build.ninja: $(VENV)/.has-build | system-test
 	@echo "== configuring build-msan"
 	@$(call quietly,CC=clang meson setup --reconfigure build-msan $(c_tests) \
-	  -Dbuildtype=debug -Db_sanitize=memory$(comma)undefined -Dwerror=true \
+	  -Dbuildtype=debugoptimized -Db_sanitize=memory$(comma)undefined -Dwerror=true \
 	  -Dc_args=-fno-sanitize-recover=all)
 	@touch $@
