@@ -13,6 +13,7 @@
 #include <achar/memory.h>
 #include <achar/read.h>
 #include <achar/status.h>
+#include <achar/trace.h>
 #include <achar/value.h>
 #include <achar/version.h>
 #include <achar/write.h>

@@ -24,6 +24,7 @@ typedef struct verb {
 
 extern const verb cli_dis;
 extern const verb cli_json;
+extern const verb cli_trace;
 
 /* All of a file, "-" being standard input; a regular file or a pipe. Says what is wrong on stderr
  * and returns false if it cannot. The caller frees '*data'. */
@@ -37,6 +38,9 @@ void cli_report(const char *path, const achar_error *error);
 
 /* "achar VERB: message" and where to find help, on stderr; returns EXIT_BAD_USAGE. */
 __attribute__((format(printf, 2, 3))) int cli_misused(const verb *v, const char *format, ...);
+
+/* The enum achar_encoding of that name, any case; false if there is none. */
+bool cli_parse_encoding(const char *name, int *encoding);
 
 /* A sink that writes to stdout. */
 extern const achar_sink cli_stdout;

@@ -75,6 +75,23 @@ int cli_misused(const verb *v, const char *format, ...)
     return EXIT_BAD_USAGE;
 }
 
+bool cli_parse_encoding(const char *name, int *encoding)
+{
+    static const struct {
+        const char *name;
+        int encoding;
+    } encodings[] = {{"ascii", ACHAR_ENCODING_ASCII},    {"latin1", ACHAR_ENCODING_LATIN1},
+                     {"latin-1", ACHAR_ENCODING_LATIN1}, {"utf-8", ACHAR_ENCODING_UTF8},
+                     {"utf8", ACHAR_ENCODING_UTF8},      {"bytes", ACHAR_ENCODING_BYTES}};
+    for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++) {
+        if (strcasecmp(name, encodings[i].name) == 0) {
+            *encoding = encodings[i].encoding;
+            return true;
+        }
+    }
+    return false;
+}
+
 static int write_stdout(void *opaque, const void *data, size_t nbytes)
 {
     (void)opaque;

@@ -37,23 +37,6 @@ static int print_file(const char *path, const achar_read_options *options)
     return status == ACHAR_OK ? EXIT_SUCCESS : EXIT_BAD_INPUT;
 }
 
-static bool parse_encoding(const char *name, int *encoding)
-{
-    static const struct {
-        const char *name;
-        int encoding;
-    } encodings[] = {{"ascii", ACHAR_ENCODING_ASCII},    {"latin1", ACHAR_ENCODING_LATIN1},
-                     {"latin-1", ACHAR_ENCODING_LATIN1}, {"utf-8", ACHAR_ENCODING_UTF8},
-                     {"utf8", ACHAR_ENCODING_UTF8},      {"bytes", ACHAR_ENCODING_BYTES}};
-    for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++) {
-        if (strcasecmp(name, encodings[i].name) == 0) {
-            *encoding = encodings[i].encoding;
-            return true;
-        }
-    }
-    return false;
-}
-
 static int run(int argc, char **argv)
 {
     static const struct option options[] = {{"encoding", required_argument, NULL, 'e'}, {0}};
@@ -62,7 +45,7 @@ static int run(int argc, char **argv)
     while ((option = getopt_long(argc, argv, "e:", options, NULL)) != -1) {
         if (option != 'e')
             return EXIT_BAD_USAGE; /* getopt has said why */
-        if (!parse_encoding(optarg, &read_options.encoding))
+        if (!cli_parse_encoding(optarg, &read_options.encoding))
             return cli_misused(&cli_json, "not an encoding it knows: %s", optarg);
     }
     if (optind == argc)

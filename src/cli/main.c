@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const verb *const verbs[] = {&cli_dis, &cli_json};
+static const verb *const verbs[] = {&cli_dis, &cli_json, &cli_trace};
 
 enum { VERBS_COUNT = sizeof verbs / sizeof *verbs };
 
