@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 from . import _achar
 
@@ -111,17 +110,23 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[T]:
         """Like ``map(fn, *iterables)``, in the same order, with the calls made by the workers.
 
-        The iterables are read at once. 'fn' is pickled once. 'timeout' is in seconds from now, for
-        all of it. Each item is a task of its own, whatever 'chunksize' says: one that fails takes
-        no other along.
+        'fn' is pickled once. The iterables are read at once; with 'buffersize', only so many calls
+        are submitted ahead of the results that were read. 'timeout' is in seconds from now, for all
+        of it. Short calls travel together by themselves, so 'chunksize' changes nothing; each call
+        ends by itself: one that fails, or kills its worker, takes no other along.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        deadline = None if timeout is None else timeout + time.monotonic()
-        return _results(self._submit_each(fn, zip(*iterables, strict=False)), deadline)
+        if buffersize is not None:
+            if not isinstance(buffersize, int):
+                raise TypeError("buffersize must be an integer or None")
+            if buffersize < 1:
+                raise ValueError("buffersize must be None or > 0")
+        return self._map(fn, iterables, timeout, buffersize)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with 'wait', return when all are done and the workers have left.
@@ -148,25 +153,6 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
 
     def __reduce__(self) -> Any:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: it owns processes")
-
-
-def _results(futures: list[Future], deadline: float | None) -> Iterator[Any]:
-    """The futures' results in order; who stops reading cancels the rest."""
-    try:
-        futures.reverse()
-        while futures:
-            # No name for the future or its result: while the caller has it, nobody else does.
-            yield _result_or_cancel(futures.pop(), deadline)
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _result_or_cancel(future: Future, deadline: float | None) -> Any:
-    try:
-        return future.result(None if deadline is None else deadline - time.monotonic())
-    finally:
-        future.cancel()
 
 
 # ---- how many workers, and how they are started

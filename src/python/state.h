@@ -50,6 +50,7 @@ module_state *state_of_type(PyTypeObject *type);
     X(future)                                                                                      \
     X(executor)                                                                                    \
     X(executor_submit)                                                                             \
+    X(executor_map)                                                                                \
     X(worker)                                                                                      \
     X(loader)                                                                                      \
     X(unpickler)                                                                                   \

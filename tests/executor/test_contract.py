@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import gc
+import itertools
 import operator
 import os
 import pickle
@@ -590,6 +591,192 @@ def test_map_cancels_what_nobody_reads(ex, gate):
         next(results)
     gate.open()
     concurrent.futures.wait(running)
+
+
+class Text(str):
+    pass
+
+
+VALUES = [
+    *(None, True, False, 0, -1, 2**30, -(2**31), 2**60, 2**62, -(2**63), 2**63, 2**64, 10**40),
+    *(0.0, -0.0, 1.5, float("inf"), 1e-320, 2j, "", "a", "é", "\ud800", "x" * 255, "x" * 256, "x" * 100_000),
+    *(b"", b"\0", b"x" * 255, b"x" * 256, b"x" * 3_000_000, bytearray(b"x"), (), (1,), [None], {"a": 1}),
+    *(Text("text"), range(3), len, frozenset({1})),
+]
+
+
+def test_map_of_all_kinds_of_values(ex):
+    returned = list(ex.map(lambda value: (type(value).__name__, value), VALUES))
+    assert [(name, repr(value)) for name, value in returned] == [(type(v).__name__, repr(v)) for v in VALUES]
+    same = list(ex.map(lambda value: value, VALUES))
+    assert list(map(repr, same)) == list(map(repr, VALUES))
+    assert [type(value).__name__ for value in same] == [type(value).__name__ for value in VALUES]
+    pairs = list(ex.map(lambda a, b: (b, a), VALUES, reversed(VALUES)))
+    assert list(map(repr, pairs)) == list(map(repr, zip(reversed(VALUES), VALUES, strict=True)))
+
+
+def test_map_of_many_short_calls(ex):
+    assert list(ex.map(lambda n: n * 2, range(100_000))) == list(range(0, 200_000, 2))
+
+
+def test_map_item_that_cannot_be_pickled(ex):
+    import threading
+
+    items = [*range(100), threading.Lock(), *range(5)]
+    results = ex.map(repr, items)
+    assert [next(results) for _ in range(100)] == list(map(repr, range(100)))
+    with pytest.raises(pickle.PicklingError, match=r"args\[0\]: _thread.lock cannot be sent"):
+        next(results)
+    assert list(results) == []
+
+
+def test_map_function_that_cannot_be_pickled(ex):
+    import threading
+
+    lock = threading.Lock()
+    assert list(ex.map(lambda item: lock, [])) == []
+    results = ex.map(lambda item: lock, [1, 2])
+    with pytest.raises(pickle.PicklingError, match="lock"):
+        next(results)
+
+
+def test_map_result_that_cannot_be_pickled(ex):
+    def give(n):
+        import threading
+
+        return threading.Lock() if n == 50 else n
+
+    results = ex.map(give, range(100))
+    assert [next(results) for _ in range(50)] == list(range(50))
+    with pytest.raises(pickle.PicklingError, match="result: _thread.lock cannot be sent"):
+        next(results)
+
+
+def test_map_large_results_between_small_ones(ex):
+    sizes = [n * n * n if n % 7 == 0 else n for n in range(150)]
+    assert list(ex.map(bytes, sizes)) == list(map(bytes, sizes))
+
+
+def test_map_items_share_nothing(ex):
+    """What two items refer to in common is each call's own."""
+    common = []
+
+    def grow(item):
+        item[0].append(1)
+        return len(item[0])
+
+    assert list(ex.map(grow, [[common]] * 50)) == [1] * 50
+
+
+def test_map_buffersize(ex):
+    read = []
+
+    def source():
+        for n in itertools.count():
+            read.append(n)
+            yield n
+
+    results = ex.map(lambda n: n * 2, source(), buffersize=3)
+    assert len(read) == 3
+    for n in range(500):
+        assert next(results) == n * 2
+        assert len(read) == n + 4
+    results.close()
+    assert list(results) == []
+    assert list(ex.map(lambda n: n, range(10), buffersize=4)) == list(range(10))
+    assert list(ex.map(lambda n: n, range(3), buffersize=40)) == list(range(3))
+    assert list(ex.map(lambda n: n, [], buffersize=1)) == []
+    with pytest.raises(TypeError, match="buffersize must be an integer or None"):
+        ex.map(len, [], buffersize="3")
+    with pytest.raises(ValueError, match="buffersize must be None or > 0"):
+        ex.map(len, [], buffersize=0)
+
+
+def test_map_nobody_reads_is_done_all_the_same(tmp_path):
+    def touch(n):
+        (tmp_path / str(n)).touch()
+
+    with achar.Executor(2) as executor:
+        executor.map(touch, range(300))
+    assert len(list(tmp_path.iterdir())) == 300
+
+
+def test_map_closed_early(tmp_path):
+    def touch(n):
+        import time
+
+        time.sleep(0.01)
+        (tmp_path / str(n)).touch()
+        return n
+
+    with achar.Executor(2) as executor:
+        results = executor.map(touch, range(10_000))
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        results.close()
+        results.close()
+    assert len(list(tmp_path.iterdir())) < 1000
+
+
+def test_map_read_by_two_threads(ex):
+    import threading
+
+    got, errors = [], []
+
+    def read():
+        try:
+            for item in results:
+                got.append(item)
+        except ValueError as error:
+            errors.append(error)
+
+    results = ex.map(lambda n: n, range(20_000))
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == list(range(20_000))
+    assert all("read already" in str(error) for error in errors)
+
+
+def test_map_read_while_it_is_read(ex):
+    class Reader:
+        def __reduce__(self):
+            return read, ()
+
+    def read():
+        import __main__
+
+        return next(__main__.achar_test_results)
+
+    import __main__
+
+    results = __main__.achar_test_results = ex.map(lambda n: Reader(), range(3))
+    try:
+        with pytest.raises(achar.errors.Unreadable, match="read already"):
+            next(results)
+    finally:
+        del __main__.achar_test_results
+
+
+def test_map_calls_are_made_once(tmp_path):
+    """Workers that die in the middle of a map: each call but theirs is made, and made once."""
+    path = str(tmp_path / "calls")
+
+    def call(n):
+        import os
+
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(fd, b"%d\n" % n)
+        os.close(fd)
+        if n in (0, 77, 500):
+            os._exit(3)
+        return n
+
+    with achar.Executor(2) as executor:
+        executor.map(call, range(1000))
+    made = sorted(map(int, open(path).read().split()))
+    assert made == list(range(1000))
 
 
 # ---- snapshots

@@ -24,6 +24,12 @@ int pool_start_watcher(PyObject *pool);
 /* Ctrl-C: cancels what is queued and kills what is running. An exception that is set stays set. */
 void pool_interrupt(PyObject *pool);
 
+/* 0, or -1 with the RuntimeError of an executor that takes no more tasks. */
+int executor_refuse_if_closed(const pool_object *p);
+
+/* The pickle of 'fn' as it is now, known to the pool; NULL with an exception set. */
+achar__function *executor_snapshot(module_state *st, pool_object *p, PyObject *fn);
+
 /* 1 if pool_interrupt() may have killed the worker that had this pid. */
 int pool_interrupted(PyObject *pool, int pid);
 

@@ -57,7 +57,7 @@ static int is_plain_and_open(const future_object *f)
     return !f->task && !is_done(f->state);
 }
 
-static int raise_from_base(module_state *st, const char *name, const char *message)
+int future_raise(module_state *st, const char *name, const char *message)
 {
     PyObject *class = PyObject_GetAttrString(st->futures_base, name);
     if (class && message)
@@ -114,8 +114,7 @@ static int no_argument(const char *method, Py_ssize_t nargs, PyObject *kwnames)
     return -1;
 }
 
-/* Seconds or None to nanoseconds; -1 in *out is no limit. */
-static int timeout_of(PyObject *timeout, int64_t *out)
+int future_timeout(PyObject *timeout, int64_t *out)
 {
     *out = -1;
     if (!timeout || timeout == Py_None)
@@ -143,12 +142,11 @@ static int64_t now_ns(void)
 
 /* ---- waiting ---- */
 
-/* Until the task is finished; the GIL is free meanwhile. 0, or -1 with an exception set. */
-static int wait_for_task(module_state *st, future_object *f, int64_t timeout_ns)
+int future_wait(module_state *st, achar__task *waited, PyObject *pool, int64_t timeout_ns)
 {
-    if (!f->task || ACHAR__TASK_FINISHED(achar__task_state_of(f->task)))
+    if (ACHAR__TASK_FINISHED(achar__task_state_of(waited)))
         return 0;
-    achar__task *task = achar__task_retain(f->task); /* another thread may settle f */
+    achar__task *task = achar__task_retain(waited); /* another thread may let go of it */
     int64_t deadline_ns = timeout_ns < 0 ? -1 : now_ns() + timeout_ns;
     int outcome = -1;
     for (;;) {
@@ -160,7 +158,7 @@ static int wait_for_task(module_state *st, future_object *f, int64_t timeout_ns)
             break;
         }
         if (status == ACHAR_E_TIMEOUT) {
-            raise_from_base(st, "TimeoutError", NULL);
+            future_raise(st, "TimeoutError", NULL);
             break;
         }
         if (status != ACHAR_E_INTERRUPTED) {
@@ -173,8 +171,8 @@ static int wait_for_task(module_state *st, future_object *f, int64_t timeout_ns)
             break;
         }
         if (PyErr_CheckSignals() < 0) {
-            if (f->pool && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-                pool_interrupt(f->pool);
+            if (pool && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+                pool_interrupt(pool);
             break;
         }
         if (deadline_ns >= 0) {
@@ -191,13 +189,13 @@ static int wait_for_task(module_state *st, future_object *f, int64_t timeout_ns)
 static int finish(module_state *st, future_object *f, PyObject *timeout)
 {
     int64_t timeout_ns;
-    if (timeout_of(timeout, &timeout_ns) < 0)
+    if (future_timeout(timeout, &timeout_ns) < 0)
         return -1;
-    if (f->task && (wait_for_task(st, f, timeout_ns) < 0 || future_settle(st, f) < 0))
+    if (f->task && (future_wait(st, f->task, f->pool, timeout_ns) < 0 || future_settle(st, f) < 0))
         return -1;
     if (f->state == FUTURE_FINISHED)
         return 0;
-    return raise_from_base(st, "CancelledError", NULL);
+    return future_raise(st, "CancelledError", NULL);
 }
 
 #define METHOD_ARGS                                                                                \
@@ -448,7 +446,7 @@ static PyObject *owner_method(PyObject *self, PyTypeObject *class, const char *n
                  : no_argument(name, nargs, kwnames) < 0)
         return NULL;
     if (((future_object *)self)->pool) {
-        raise_from_base(st, "InvalidStateError", "the executor completes this future by itself");
+        future_raise(st, "InvalidStateError", "the executor completes this future by itself");
         return NULL;
     }
     return call_base(st, self, name, args, argument ? 1 : 0);

@@ -43,6 +43,26 @@ PyObject *future_of_task(module_state *st, achar__task *task, PyObject *pool, Py
 /* A future that has failed already: what to submit could not be pickled. */
 PyObject *future_of_exception(module_state *st, PyObject *exception, PyObject *name);
 
+/* Seconds or None to nanoseconds; -1 in *out is no limit. 0, or -1 with an exception set. */
+int future_timeout(PyObject *timeout, int64_t *out);
+
+/* Raises concurrent.futures' exception of that name; 'message' may be NULL. Returns -1. */
+int future_raise(module_state *st, const char *name, const char *message);
+
+/*
+ * future_wait() waits until the task is finished; the GIL is free meanwhile. 0, or -1 with an
+ * exception set: TimeoutError, or what a signal handler raised (KeyboardInterrupt ends 'pool').
+ */
+int future_wait(module_state *st, achar__task *task, PyObject *pool, int64_t timeout_ns);
+
+/*
+ * future_read_outcome() makes Python objects of what a finished task left behind: a result, or the
+ * exception to raise, or neither (cancelled). 'name' is None or what the task is called; 'pool' may
+ * be NULL. 0, or -1 with an exception set that is none of the outcome's (an interrupt).
+ */
+int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
+                        const achar__task_result *r, PyObject **result, PyObject **exception);
+
 /*
  * future_settle() turns the bytes of a finished task into the future's own result or exception.
  * It happens once, outside any lock; other threads wait for the one that does it. Runs Python code.

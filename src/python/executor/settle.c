@@ -39,13 +39,8 @@ static PyObject *take_load_error(void)
     return compat_take_exception();
 }
 
-static PyObject *name_of(const future_object *f)
-{
-    return f->name ? f->name : Py_None;
-}
-
 /* RETURNED: the result, or the exception that says why it cannot be read. */
-static int read_result(module_state *st, future_object *f, const achar__task_result *r,
+static int read_result(module_state *st, PyObject *name, const achar__task_result *r,
                        PyObject **result, PyObject **exception)
 {
     const loader_options options = {.superset = 1};
@@ -55,13 +50,13 @@ static int read_result(module_state *st, future_object *f, const achar__task_res
     PyObject *cause = take_load_error();
     if (!cause)
         return -1;
-    *exception = make_error("_unreadable", "(sOO)", "result", name_of(f), cause);
+    *exception = make_error("_unreadable", "(sOO)", "result", name, cause);
     Py_DECREF(cause);
     return *exception ? 0 : -1;
 }
 
 /* RAISED, laid out as wire.h says. */
-static int read_exception(module_state *st, future_object *f, const achar__task_result *r,
+static int read_exception(module_state *st, PyObject *name, const achar__task_result *r,
                           PyObject **exception)
 {
     const loader_options options = {.superset = 1};
@@ -82,7 +77,7 @@ static int read_exception(module_state *st, future_object *f, const achar__task_
         if (raised_nbytes && !raised && !(load_error = take_load_error()))
             goto done;
     }
-    *exception = make_error("_raised", "(OOOO)", name_of(f), raised ? raised : Py_None,
+    *exception = make_error("_raised", "(OOOO)", name, raised ? raised : Py_None,
                             load_error ? load_error : Py_None, report ? report : Py_None);
     status = *exception ? 0 : -1;
 done:
@@ -92,28 +87,21 @@ done:
     return status;
 }
 
-static int read_outcome(module_state *st, future_object *f, achar__task *task,
-                        enum future_state *state, PyObject **result, PyObject **exception)
+int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
+                        const achar__task_result *r, PyObject **result, PyObject **exception)
 {
-    achar__task_result r;
-    achar__task_result_of(task, &r);
-    int interrupted = f->pool && pool_interrupted(f->pool, r.death.pid);
-    *state = FUTURE_FINISHED;
-    switch (r.state) {
+    int interrupted = pool && pool_interrupted(pool, r->death.pid);
+    switch (r->state) {
     case ACHAR__TASK_RETURNED:
-        return read_result(st, f, &r, result, exception);
+        return read_result(st, name, r, result, exception);
     case ACHAR__TASK_RAISED:
-        return read_exception(st, f, &r, exception);
+        return read_exception(st, name, r, exception);
     case ACHAR__TASK_CANCELLED:
-        *state = FUTURE_CANCELLED_AND_NOTIFIED;
         return 0;
-    case ACHAR__TASK_LOST:
-        *exception = make_error("_died", "(Oiiiii)", name_of(f), r.death.pid, r.death.exit_code,
-                                r.death.signal, r.death.error, interrupted);
-        return *exception ? 0 : -1;
     default:
-        *exception = make_error("_abandoned", "(Oiiiii)", name_of(f), r.death.pid,
-                                r.death.exit_code, r.death.signal, r.death.error, interrupted);
+        *exception = make_error(r->state == ACHAR__TASK_LOST ? "_died" : "_abandoned", "(Oiiiii)",
+                                name, r->death.pid, r->death.exit_code, r->death.signal,
+                                r->death.error, interrupted);
         return *exception ? 0 : -1;
     }
 }
@@ -173,13 +161,16 @@ int future_settle(module_state *st, future_object *f)
         return 0;
     achar__task *task = achar__task_retain(f->task);
     PyObject *result = NULL, *exception = NULL;
-    enum future_state state;
+    achar__task_result r;
+    achar__task_result_of(task, &r);
     f->decoding_thread = me;
-    int status = read_outcome(st, f, task, &state, &result, &exception);
+    int status =
+        future_read_outcome(st, f->name ? f->name : Py_None, f->pool, &r, &result, &exception);
     if (status == 0 && f->task) {
         f->result = result;
         f->exception = exception;
-        f->state = (uint8_t)state;
+        f->state =
+            r.state == ACHAR__TASK_CANCELLED ? FUTURE_CANCELLED_AND_NOTIFIED : FUTURE_FINISHED;
         achar__task_release(f->task);
         f->task = NULL;
     } else {

@@ -9,6 +9,7 @@
 #include "python/compat.h"
 #include "python/executor/executor.h"
 #include "python/executor/future.h"
+#include "python/executor/map.h"
 #include <unistd.h>
 
 typedef struct executor_object {
@@ -56,7 +57,7 @@ static int scratch_grow(saver_sink *sink, size_t capacity_nbytes)
     return 0;
 }
 
-static achar__function *snapshot(module_state *st, pool_object *p, PyObject *fn)
+achar__function *executor_snapshot(module_state *st, pool_object *p, PyObject *fn)
 {
     scratch_sink scratch = {
         .sink = {.data = scratch.small,
@@ -83,7 +84,7 @@ static achar__function *snapshot(module_state *st, pool_object *p, PyObject *fn)
 
 /* ---- submit ---- */
 
-static int refuse_if_closed(const pool_object *p)
+int executor_refuse_if_closed(const pool_object *p)
 {
     if (!p->closed)
         return 0;
@@ -104,7 +105,7 @@ static pool_object *open_pool(PyObject *self)
                      Py_TYPE(self)->tp_name);
         return NULL;
     }
-    if (refuse_if_closed((pool_object *)pool) < 0)
+    if (executor_refuse_if_closed((pool_object *)pool) < 0)
         return NULL;
     return (pool_object *)Py_NewRef(pool);
 }
@@ -134,7 +135,7 @@ fail:
 /* The exception that is set becomes a failed future; NULL: it is to be raised here and now. */
 static PyObject *failed_future(module_state *st, pool_object *p, PyObject *name)
 {
-    if (refuse_if_closed(p) < 0 || !PyErr_ExceptionMatches(PyExc_Exception))
+    if (executor_refuse_if_closed(p) < 0 || !PyErr_ExceptionMatches(PyExc_Exception))
         return NULL;
     PyObject *exception = compat_take_exception();
     PyObject *future = future_of_exception(st, exception, name);
@@ -190,7 +191,7 @@ static PyObject *executor_submit_method(PyObject *self, PyTypeObject *class, PyO
     PyObject *name = name_of_callable(args[0]);
     PyObject *packed = pack_call(args + 1, nargs - 1, kwnames);
     if (packed) {
-        achar__function *function = snapshot(st, p, args[0]);
+        achar__function *function = executor_snapshot(st, p, args[0]);
         if (function) {
             future = submit_packed(st, p, function, packed, name);
             achar__function_release(function);
@@ -204,65 +205,26 @@ static PyObject *executor_submit_method(PyObject *self, PyTypeObject *class, PyO
     return future;
 }
 
-static void cancel_all(PyObject *futures)
-{
-    PyObject *pending = compat_take_exception();
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(futures); i++) {
-        PyObject *done = PyObject_CallMethod(PyList_GET_ITEM(futures, i), "cancel", NULL);
-        if (!done)
-            PyErr_WriteUnraisable(futures);
-        Py_XDECREF(done);
-    }
-    compat_restore_exception(pending);
-}
-
-PyDoc_STRVAR(submit_each_doc,
-             "_submit_each(fn, argument_tuples)\n--\n\n"
-             "A list of the futures of fn(*item) for each item, with one snapshot "
-             "of fn. It ends early, with a failed future, if fn cannot be pickled.");
-static PyObject *executor_submit_each(PyObject *self, PyTypeObject *class, PyObject *const *args,
-                                      Py_ssize_t nargs, PyObject *kwnames)
+PyDoc_STRVAR(map_doc,
+             "_map(fn, iterables, timeout, buffersize)\n--\n\n"
+             "An iterator over the results of fn(*items), in order, with one snapshot of fn.");
+static PyObject *executor_map(PyObject *self, PyTypeObject *class, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *kwnames)
 {
     module_state *st = PyType_GetModuleState(class);
-    if (nargs != 2 || kwnames) {
-        PyErr_SetString(PyExc_TypeError, "_submit_each() takes 2 positional arguments");
+    if (nargs != 4 || kwnames || !PyTuple_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "_map() takes fn, a tuple of iterables, timeout, buffersize");
         return NULL;
     }
     pool_object *p = open_pool(self);
     if (!p)
         return NULL;
-    achar__function *function = NULL;
     PyObject *name = name_of_callable(args[0]);
-    PyObject *items = PyObject_GetIter(args[1]);
-    PyObject *futures = items ? PyList_New(0) : NULL;
-    PyObject *item = NULL;
-    int failed = !futures, unsendable = 0;
-    while (!failed && !unsendable && (item = PyIter_Next(items))) {
-        PyObject *future = NULL;
-        if (!function && !(function = snapshot(st, p, args[0])))
-            unsendable = 1;
-        if (function) {
-            PyObject *packed = PyTuple_Pack(2, item, Py_None);
-            if (packed)
-                future = submit_packed(st, p, function, packed, name);
-            Py_XDECREF(packed);
-        }
-        if (!future)
-            future = failed_future(st, p, name);
-        failed = !future || PyList_Append(futures, future) < 0;
-        Py_XDECREF(future);
-        Py_DECREF(item);
-    }
-    if (futures && PyErr_Occurred()) {
-        cancel_all(futures);
-        Py_CLEAR(futures);
-    }
-    if (function)
-        achar__function_release(function);
-    Py_XDECREF(items);
+    PyObject *results = map_start(st, p, args[0], name, args[1], args[2], args[3]);
     Py_DECREF(name);
     Py_DECREF(p);
-    return futures;
+    return results;
 }
 
 /* ---- the type ---- */
@@ -270,8 +232,8 @@ static PyObject *executor_submit_each(PyObject *self, PyTypeObject *class, PyObj
 static PyMethodDef executor_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))executor_submit_method,
      METH_METHOD | METH_FASTCALL | METH_KEYWORDS, submit_doc},
-    {"_submit_each", (PyCFunction)(void (*)(void))executor_submit_each,
-     METH_METHOD | METH_FASTCALL | METH_KEYWORDS, submit_each_doc},
+    {"_map", (PyCFunction)(void (*)(void))executor_map, METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
+     map_doc},
     {NULL},
 };
 

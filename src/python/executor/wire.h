@@ -11,6 +11,13 @@
  *             pickled. The report can always be read, whatever the exception is made of.
  *             No bytes at all: not even the report found room.
  *
+ * In a stretch (runtime/pool/pool.h), which is how map() travels, each call has a record in the
+ * arguments and one in the results. The record's kind says what is in it:
+ *
+ *   WIRE_PICKLE   arguments: pickle of the args tuple; results: as RETURNED
+ *   WIRE_RAISED   results: as RAISED
+ *   WIRE_LEAF     the one positional argument, or the result, as a leaf (leaf.h)
+ *
  * A payload is pickled straight into the shared memory that it travels in; only what fits into
  * 'small' is collected there first, so that a short payload takes no more room than it needs.
  */
@@ -22,6 +29,8 @@
 
 /* The unpickled function may serve many tasks (saver_report.reusable). */
 #define WIRE_FUNCTION_REUSABLE 1u
+
+enum { WIRE_PICKLE = 0, WIRE_RAISED, WIRE_LEAF };
 
 /* Where blocks come from: the pool's own region in the client, the worker's in a worker. */
 typedef struct wire_memory {

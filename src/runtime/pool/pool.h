@@ -26,6 +26,7 @@
 #ifndef ACHAR_RUNTIME_POOL_H
 #define ACHAR_RUNTIME_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <achar/status.h>
@@ -104,6 +105,36 @@ void achar__function_release(achar__function *function);
  */
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
                        size_t args_nbytes, achar__task **out);
+
+/*
+ * A stretch is several calls of one function, one after the other, as one task: a map of short calls
+ * then costs little for each. Arguments and results are records, in the order of the calls:
+ *
+ *    [u64 nbytes << 2 | kind][nbytes bytes]     'kind' is the caller's, 0 to 3
+ *
+ * The pool cuts a stretch into pieces as it goes, so that each call ends by itself: a worker gets as
+ * many calls at a time as are short work; calls behind one that takes long go to other workers; when
+ * a worker dies, the call that it had started is lost, what it had done before is not, and what it
+ * had not started is done elsewhere. A piece is a task; the pieces' order is the calls' order.
+ */
+#define ACHAR__RECORD_HEADER_NBYTES        ((size_t)8)
+#define ACHAR__RECORD_HEADER(nbytes, kind) ((uint64_t)(nbytes) << 2 | (kind))
+
+/*
+ * achar__pool_submit_stretch() is achar__pool_submit() for 'call_count' calls. ends[i] is where in
+ * 'args' the record of call i ends; it is copied. '*out' is the first piece, and the caller owns one
+ * reference to each piece, now or later: take the pieces with achar__task_next_piece(), or drop them
+ * all. A piece is neither watched nor cancelled by itself.
+ */
+int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, achar__block *args,
+                               const size_t *ends, size_t call_count, achar__task **out);
+/* How many calls a finished piece has: RETURNED, as many records (may be 0); else those it failed. */
+size_t achar__task_call_count(const achar__task *piece);
+/* The piece after a finished one, or NULL: the caller's own reference, which it had already. */
+achar__task *achar__task_next_piece(achar__task *piece);
+/* Releases this piece and those behind it; 'cancel': what has not been started of them is cancelled.
+ * NULL does nothing. */
+void achar__stretch_drop(achar__task *piece, bool cancel);
 
 achar__task *achar__task_retain(achar__task *task);
 void achar__task_release(achar__task *task);

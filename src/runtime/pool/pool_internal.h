@@ -30,6 +30,13 @@ typedef struct achar__mapping {
     struct achar__mapping *next; /* among the dead */
 } achar__mapping;
 
+/* What the pieces of a stretch share. */
+typedef struct achar__stretch {
+    size_t ref_count; /* unfinished pieces; guarded by the lock */
+    void *args;       /* in the client's region */
+    size_t ends[];    /* where each call's record ends */
+} achar__stretch;
+
 enum achar__task_place { ACHAR__PLACE_NONE = 0, ACHAR__PLACE_QUEUE, ACHAR__PLACE_RING };
 
 struct achar__task {
@@ -55,6 +62,15 @@ struct achar__task {
         } ring;
     } at;
     void *user;
+
+    /* A piece of a stretch: calls [first, first + count). */
+    achar__stretch *stretch; /* until finished; NULL: an ordinary task */
+    size_t first, count;
+    size_t skip;             /* calls before them that the worker got with them and has told of */
+    achar__task *next_piece; /* its owner's reference is the owner of this one's */
+    void *copy;              /* of results, in private memory; else NULL */
+    size_t result_skip_nbytes;
+    bool disowned; /* nobody will ask for the pieces behind */
 };
 
 typedef struct achar__task_list {
@@ -106,7 +122,7 @@ typedef struct achar__slot {
     int64_t leave_deadline_ns;
     unsigned start_failures; /* in a row, of processes in this place */
     int64_t next_spawn_ns;
-    uint64_t tick_claimed; /* 'claimed' as the tender saw it at tick_ns */
+    uint64_t tick_progress; /* what it had claimed when the tender looked, at tick_ns */
     int64_t tick_ns, tick_interval_ns;
     achar__task *inflight[ACHAR__RING_SLOTS];
     uint64_t estimates_ns[ACHAR__RING_SLOTS];
@@ -247,6 +263,9 @@ void achar__mappings_sweep(achar__pool *pool);
 
 /* Gives queued tasks to workers that have room for them. */
 void achar__dispatch_locked(achar__pool *pool);
+/* Opens a recall; the end of one that is open, which every worker that waits for a verdict sees. */
+uint32_t achar__recall_begin(achar__slot *slot);
+void achar__recall_end(achar__slot *slot, uint32_t begun);
 /* Takes the completions of one worker. */
 void achar__drain_locked(achar__pool *pool, achar__slot *slot);
 /* Takes back the tasks from 'position' on that the worker has not started; they become the first of
@@ -257,6 +276,29 @@ void achar__recall_all_locked(achar__pool *pool);
 int64_t achar__unstick_locked(achar__pool *pool, int64_t now_ns);
 /* How many of the tasks in the ring the worker has started (as a position). */
 uint64_t achar__slot_claimed(const achar__slot *slot);
+
+/* ---- stretch.c ---- */
+
+/* The piece that the slot's worker is working on, or NULL. */
+achar__task *achar__stretch_running(const achar__slot *slot);
+/* Cuts a piece after its first 'keep' calls. Returns the rest, which is in no list yet; NULL: no memory. */
+achar__task *achar__stretch_split_locked(achar__task *piece, size_t keep);
+/* Before 'piece' goes to the slot: leaves in it what is short work, and the rest in the queue. */
+void achar__stretch_carve_locked(achar__pool *pool, achar__slot *slot, achar__task *piece,
+                                 uint64_t budget_ns);
+/* A word of achar__wire_up about the piece at 'position', as a count of calls. */
+size_t achar__stretch_calls(uint64_t word, uint64_t position);
+/* Takes the results of the calls that are done while the worker goes on. */
+void achar__stretch_harvest_locked(achar__pool *pool, achar__slot *slot);
+/* Takes back the calls that the worker has not started; they become the first of the queue. */
+void achar__stretch_recall_locked(achar__pool *pool, achar__slot *slot);
+/* False: no honest worker writes that. The piece is to be finished by the caller. */
+bool achar__stretch_completed_locked(achar__pool *pool, achar__slot *slot, achar__task *piece,
+                                     const achar__wire_completion *completion);
+/* The worker that had started on the piece is dead. */
+void achar__stretch_died_locked(achar__pool *pool, achar__slot *slot, achar__task *piece,
+                                achar__death death);
+void achar__stretch_unref_locked(achar__pool *pool, achar__stretch *stretch);
 
 /* ---- slot.c ---- */
 

@@ -86,14 +86,25 @@ static void put_into_ring(achar__pool *pool, achar__slot *slot, achar__task *tas
     size_t index = slot->tail % ACHAR__RING_SLOTS;
     achar__function *function = task->function;
     uint64_t estimate_ns = function->duration_ns ? function->duration_ns : BUDGET_NS;
+    const unsigned char *args = task->args;
+    size_t args_nbytes = task->args_nbytes;
+    if (task->stretch) {
+        size_t start = task->first ? task->stretch->ends[task->first - 1] : 0;
+        args = (const unsigned char *)task->stretch->args + start;
+        args_nbytes = task->stretch->ends[task->first + task->count - 1] - start;
+        estimate_ns *= task->count;
+        atomic_store_explicit(&slot->down->call_limits[index], (uint32_t)task->count,
+                              memory_order_relaxed);
+    }
 
     slot->down->tasks[index] =
         (achar__wire_task){.function_id = function->id,
                            .function_offset = offset_in_client(pool, function->bytes),
                            .function_nbytes = function->nbytes,
                            .function_flags = function->flags,
-                           .args_offset = offset_in_client(pool, task->args),
-                           .args_nbytes = task->args_nbytes};
+                           .call_count = task->stretch ? (uint32_t)task->count : 0,
+                           .args_offset = offset_in_client(pool, args),
+                           .args_nbytes = args_nbytes};
     atomic_store_explicit(&slot->down->waiters[index], task->bell, memory_order_relaxed);
     slot->inflight[index] = task;
     slot->estimates_ns[index] = estimate_ns;
@@ -101,7 +112,7 @@ static void put_into_ring(achar__pool *pool, achar__slot *slot, achar__task *tas
     task->place = ACHAR__PLACE_RING;
     task->at.ring.slot = slot;
     task->at.ring.position = slot->tail++;
-    slot->assigned++;
+    slot->assigned += task->stretch ? task->count : 1;
 }
 
 static void publish(achar__slot *slot)
@@ -125,8 +136,11 @@ void achar__dispatch_locked(achar__pool *pool)
             pool->may_have_room = false;
             break;
         }
-        prefetched |= slot->tail != slot->completed;
         achar__list_remove(&pool->queue, task);
+        if (task->stretch) {
+            achar__stretch_carve_locked(pool, slot, task, BUDGET_NS);
+        }
+        prefetched |= slot->tail != slot->completed || task->count > 1;
         put_into_ring(pool, slot, task);
         if (!slot->dirty) {
             slot->dirty = true;
@@ -182,7 +196,11 @@ static bool take_completion(achar__slot *slot, achar__task *task,
         task->result = mapping->region.base + completion->result_offset;
         task->result_nbytes = completion->result_nbytes;
     }
-    learn_duration(task->function, completion->duration_ns);
+    if (!task->stretch) {
+        learn_duration(task->function, completion->duration_ns);
+    } else if (completion->call_count) {
+        learn_duration(task->function, completion->duration_ns / completion->call_count);
+    }
     return true;
 }
 
@@ -210,7 +228,8 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
         size_t index = slot->completed % ACHAR__RING_SLOTS;
         achar__task *task = slot->inflight[index];
         achar__wire_completion completion = slot->up->completions[index];
-        if (!take_completion(slot, task, &completion)) {
+        if (!take_completion(slot, task, &completion) ||
+            (task->stretch && !achar__stretch_completed_locked(pool, slot, task, &completion))) {
             distrust(slot);
             return;
         }
@@ -231,28 +250,38 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
 
 /* ---- recalling ---- */
 
+uint32_t achar__recall_begin(achar__slot *slot)
+{
+    return atomic_fetch_add(&slot->down->recalls_begun, 1) + 1;
+}
+
+void achar__recall_end(achar__slot *slot, uint32_t begun)
+{
+    atomic_store(&slot->down->recalls_done, begun);
+    achar__futex_wake(&slot->down->recalls_done, true, INT32_MAX);
+}
+
 void achar__recall_locked(achar__pool *pool, achar__slot *slot, uint64_t position)
 {
     if (position >= slot->tail) {
         return;
     }
     achar__wire_down *down = slot->down;
-    uint32_t begun = atomic_fetch_add(&down->recalls_begun, 1) + 1;
+    uint32_t begun = achar__recall_begin(slot);
     atomic_store(&down->limit, position);
     uint64_t claimed = achar__slot_claimed(slot);
     if (claimed > position) {
         position = claimed;
         atomic_store(&down->limit, position);
     }
-    atomic_store(&down->recalls_done, begun);
-    achar__futex_wake(&down->recalls_done, true, INT32_MAX);
+    achar__recall_end(slot, begun);
 
     while (slot->tail > position) {
         slot->tail--;
         achar__task *task = slot->inflight[slot->tail % ACHAR__RING_SLOTS];
         slot->inflight[slot->tail % ACHAR__RING_SLOTS] = NULL;
         forget_estimate(slot, slot->tail);
-        slot->assigned--;
+        slot->assigned -= task->stretch ? task->count : 1;
         task->place = ACHAR__PLACE_QUEUE;
         achar__list_prepend(&pool->queue, task);
     }
@@ -266,6 +295,7 @@ void achar__recall_all_locked(achar__pool *pool)
         if (slot->up) {
             achar__drain_locked(pool, slot);
             achar__recall_locked(pool, slot, achar__slot_claimed(slot));
+            achar__stretch_recall_locked(pool, slot);
         }
     }
 }
@@ -286,6 +316,21 @@ static void unstick(achar__pool *pool, achar__slot *slot, uint64_t claimed)
     bool runs_a_task = claimed > slot->completed;
     slot->stuck = true;
     achar__recall_locked(pool, slot, runs_a_task || someone_is_idle(pool) ? claimed : claimed + 1);
+    achar__stretch_recall_locked(pool, slot);
+    achar__stretch_harvest_locked(pool, slot);
+}
+
+/* Grows with everything that the worker starts. */
+static uint64_t progress_of(const achar__slot *slot, uint64_t claimed)
+{
+    return achar__stretch_running(slot) ? atomic_load(&slot->up->calls_claimed) : claimed;
+}
+
+/* Whether the worker holds something that it has not started, or not told of. */
+static bool holds_more(const achar__slot *slot, uint64_t claimed)
+{
+    const achar__task *piece = achar__stretch_running(slot);
+    return claimed != slot->tail || (piece && piece->count > 1);
 }
 
 int64_t achar__unstick_locked(achar__pool *pool, int64_t now_ns)
@@ -294,11 +339,11 @@ int64_t achar__unstick_locked(achar__pool *pool, int64_t now_ns)
     for (unsigned i = 0; i < pool->slot_count; i++) {
         achar__slot *slot = &pool->slots[i];
         uint64_t claimed = slot->state == ACHAR__SLOT_READY ? achar__slot_claimed(slot) : 0;
-        if (slot->state != ACHAR__SLOT_READY || claimed == slot->tail) {
+        if (slot->state != ACHAR__SLOT_READY || !holds_more(slot, claimed)) {
             continue;
         }
-        if (claimed != slot->tick_claimed || slot->tick_ns == 0) {
-            slot->tick_claimed = claimed;
+        if (progress_of(slot, claimed) != slot->tick_progress || slot->tick_ns == 0) {
+            slot->tick_progress = progress_of(slot, claimed);
             slot->tick_ns = now_ns;
             slot->tick_interval_ns = TICK_NS;
         } else if (now_ns - slot->tick_ns >= slot->tick_interval_ns) {
@@ -307,7 +352,7 @@ int64_t achar__unstick_locked(achar__pool *pool, int64_t now_ns)
             if (slot->tick_interval_ns < TICK_MAX_NS) {
                 slot->tick_interval_ns *= 2;
             }
-            if (slot->tail == achar__slot_claimed(slot)) {
+            if (!holds_more(slot, achar__slot_claimed(slot))) {
                 slot->tick_ns = 0;
                 continue;
             }

@@ -312,8 +312,12 @@ static void settle_tasks_locked(achar__pool *pool, achar__slot *slot, achar__dea
         size_t index = slot->completed++ % ACHAR__RING_SLOTS;
         achar__task *task = slot->inflight[index];
         slot->inflight[index] = NULL;
-        task->at.death = death;
-        achar__task_finish_locked(task, ACHAR__TASK_LOST);
+        if (task->stretch && !slot->distrusted) {
+            achar__stretch_died_locked(pool, slot, task, death);
+        } else {
+            task->at.death = death;
+            achar__task_finish_locked(task, ACHAR__TASK_LOST);
+        }
         achar__slot_was_useful_locked(pool, slot);
     }
 }

@@ -9,6 +9,7 @@
 #include "runtime/pool/pool_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define EAGER_RELEASE_NBYTES ((size_t)1 << 20) /* a sleeping worker is woken for that */
 
@@ -38,6 +39,7 @@ static void free_task_locked(achar__task *task)
     if (task->mapping) {
         achar__mapping_unref_locked(task->pool, task->mapping);
     }
+    free(task->copy);
     free(task);
 }
 
@@ -90,6 +92,10 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
 {
     achar__pool *pool = task->pool;
     achar__heap_free(pool->heap, task->args);
+    if (task->stretch) {
+        achar__stretch_unref_locked(pool, task->stretch);
+        task->stretch = NULL;
+    }
     achar__function_unref_locked(task->function);
     if (achar__heap_has_excess(pool->heap) && !pool->tender_kicked) {
         achar__pool_kick_locked(pool); /* it punches without the lock */
@@ -158,6 +164,32 @@ void achar__pool_block_free(achar__pool *pool, achar__block *block)
     *block = (achar__block){0};
 }
 
+/* Queues 'task', which the caller has filled in, in the pool's name and its own. */
+static int submit(achar__pool *pool, achar__function *function, achar__task *task)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (pool->closed) {
+        pthread_mutex_unlock(&pool->lock);
+        return ACHAR_E_CLOSED;
+    }
+    achar__function_retain_locked(function);
+    atomic_fetch_add(&pool->ref_count, 1);
+    atomic_init(&task->ref_count, 2);
+    task->pool = pool;
+    task->function = function;
+    pool->unfinished_count++;
+    if (pool->broken) {
+        task->at.death = pool->broken_death;
+        achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
+    } else {
+        task->place = ACHAR__PLACE_QUEUE;
+        achar__list_append(&pool->queue, task);
+        achar__dispatch_locked(pool);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return ACHAR_OK;
+}
+
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
                        size_t args_nbytes, achar__task **out)
 {
@@ -173,35 +205,54 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
     }
     if (args && args->data) {
         achar__heap_trim(pool->heap, &args->data, &args->capacity, args_nbytes);
-    }
-    pthread_mutex_lock(&pool->lock);
-    if (pool->closed) {
-        pthread_mutex_unlock(&pool->lock);
-        free(task);
-        return ACHAR_E_CLOSED;
-    }
-    achar__function_retain_locked(function);
-    atomic_fetch_add(&pool->ref_count, 1);
-    atomic_init(&task->ref_count, 2);
-    task->pool = pool;
-    task->function = function;
-    task->args_nbytes = args_nbytes;
-    if (args) {
         task->args = args->data;
+        task->args_nbytes = args_nbytes;
+    }
+    int status = submit(pool, function, task);
+    if (status != ACHAR_OK) {
+        free(task);
+        return status;
+    }
+    if (args) {
         *args = (achar__block){0};
     }
-    pool->unfinished_count++;
-    if (pool->broken) {
-        task->at.death = pool->broken_death;
-        achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
-    } else {
-        task->place = ACHAR__PLACE_QUEUE;
-        achar__list_append(&pool->queue, task);
-        achar__dispatch_locked(pool);
-    }
-    pthread_mutex_unlock(&pool->lock);
     *out = task;
     return ACHAR_OK;
+}
+
+int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, achar__block *args,
+                               const size_t *ends, size_t call_count, achar__task **out)
+{
+    if (!is_open(pool)) {
+        return ACHAR_E_CLOSED;
+    }
+    if (function->pool != pool || call_count == 0 || call_count > UINT32_MAX ||
+        ends[call_count - 1] > args->capacity) {
+        return ACHAR_E_INVALID;
+    }
+    int status = ACHAR_E_NOMEM;
+    achar__task *task = calloc(1, sizeof *task);
+    achar__stretch *stretch = malloc(sizeof *stretch + call_count * sizeof *ends);
+    if (!task || !stretch) {
+        goto fail;
+    }
+    achar__heap_trim(pool->heap, &args->data, &args->capacity, ends[call_count - 1]);
+    stretch->ref_count = 1;
+    stretch->args = args->data;
+    memcpy(stretch->ends, ends, call_count * sizeof *ends);
+    task->stretch = stretch;
+    task->count = call_count;
+    status = submit(pool, function, task);
+    if (status != ACHAR_OK) {
+        goto fail;
+    }
+    *args = (achar__block){0};
+    *out = task;
+    return ACHAR_OK;
+fail:
+    free(stretch);
+    free(task);
+    return status;
 }
 
 /* ---- references, state, result ---- */
@@ -261,8 +312,10 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
         out->state = ACHAR__TASK_ABANDONED; /* the bytes may be gone at any moment */
         return;
     }
-    out->bytes = task->result;
-    out->nbytes = task->result_nbytes;
+    if (task->result) {
+        out->bytes = (const unsigned char *)task->result + task->result_skip_nbytes;
+        out->nbytes = task->result_nbytes - task->result_skip_nbytes;
+    }
     if (out->state == ACHAR__TASK_LOST || out->state == ACHAR__TASK_ABANDONED) {
         out->death = task->at.death;
     }

@@ -26,7 +26,7 @@
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
 #define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
-#define ACHAR__WIRE_VERSION  1
+#define ACHAR__WIRE_VERSION  2
 /* version, client's pid, descriptors of client's region, worker's region and bells, offsets of the
  * down block and the hello in the client's region, size of the hello, limit of warm memory */
 #define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu"
@@ -42,7 +42,8 @@ typedef struct achar__wire_task {
     uint64_t args_offset;
     uint64_t args_nbytes;
     uint32_t function_flags;
-    uint32_t unused[5];
+    uint32_t call_count; /* a stretch of so many calls; 0: an ordinary task */
+    uint32_t unused[4];
 } achar__wire_task;
 _Static_assert(sizeof(achar__wire_task) == 64, "one cache line");
 
@@ -51,8 +52,9 @@ typedef struct achar__wire_completion {
     uint64_t result_offset; /* 0: no bytes */
     uint64_t result_nbytes;
     uint64_t duration_ns;
-    uint32_t state; /* ACHAR__TASK_RETURNED or _RAISED */
-    uint32_t unused[9];
+    uint32_t state;      /* ACHAR__TASK_RETURNED or _RAISED */
+    uint32_t call_count; /* calls of the stretch that have been made; the others have not begun */
+    uint32_t unused[8];
 } achar__wire_completion;
 _Static_assert(sizeof(achar__wire_completion) == 64, "one cache line");
 
@@ -70,6 +72,7 @@ typedef struct achar__wire_down {
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t doorbell;
     alignas(ACHAR__CACHE_LINE) _Atomic uint64_t releases_sent;
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t waiters[ACHAR__RING_SLOTS];
+    _Atomic uint32_t call_limits[ACHAR__RING_SLOTS]; /* calls below it may be claimed */
     achar__wire_task tasks[ACHAR__RING_SLOTS];
     uint64_t releases[ACHAR__RELEASE_SLOTS]; /* offsets of result blocks */
 } achar__wire_down;
@@ -81,8 +84,18 @@ typedef struct achar__wire_up {
     alignas(ACHAR__CACHE_LINE) _Atomic uint64_t releases_taken;
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t sleeping; /* 1: a new task must ring the doorbell */
     _Atomic uint32_t ready;                               /* 1: it has asked for its first task */
+    /* Of the stretch that it works on: which one and how far (ACHAR__WIRE_CALLS), and where in its
+     * region the results of the calls that are done stand; 'results_moves' counts changes of that. */
+    alignas(ACHAR__CACHE_LINE) _Atomic uint64_t calls_claimed;
+    _Atomic uint64_t calls_done;
+    _Atomic uint64_t results_offset;
+    _Atomic uint32_t results_moves;
     achar__wire_completion completions[ACHAR__RING_SLOTS];
 } achar__wire_up;
+
+/* The position in the ring (its low 32 bits) and a count of calls, as one word. */
+#define ACHAR__WIRE_CALLS(position, count)                                                         \
+    ((uint64_t)(uint32_t)(position) << 32 | (uint32_t)(count))
 
 /* Counters to sleep on. They carry no state: whatever stands in them, nobody does more than look. */
 typedef struct achar__wire_bells {

@@ -22,10 +22,16 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OOM_SCORE_MORE 300 /* of 1000: the kernel picks a worker before the client */
 #define OOM_SCORE_MAX  1000
+
+/* A stretch is given back early after this time or this much of results: others may have room. */
+#define STRETCH_NS             INT64_C(8000000) /* two ticks of the coarse clock */
+#define STRETCH_RESULTS_NBYTES ((size_t)1 << 18)
+#define RESULTS_LOOSE_NBYTES   ((size_t)4096) /* smaller blocks are not worth a copy */
 
 struct achar__worker {
     achar__fork_guard guard;
@@ -41,6 +47,13 @@ struct achar__worker {
     uint64_t position; /* of the current or next task */
     int64_t started_ns;
     bool busy; /* between next and finish */
+
+    /* of a stretch */
+    uint32_t calls_done;
+    bool in_call;           /* between begin and end */
+    int64_t stretch_end_ns; /* CLOCK_MONOTONIC_COARSE: no call is begun later, but the first */
+    achar__block results;   /* .data is NULL before the first call */
+    size_t results_used;
 };
 
 /* ---- attach ---- */
@@ -278,6 +291,9 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
     out->function_nbytes = task->function_nbytes;
     out->args = worker->client.base + task->args_offset;
     out->args_nbytes = task->args_nbytes;
+    out->call_count = task->call_count;
+    worker->calls_done = 0;
+    worker->results_used = 0;
     worker->busy = true;
     worker->started_ns = achar__now_ns();
     return ACHAR_OK;
@@ -312,6 +328,159 @@ void achar__worker_block_free(achar__worker *worker, achar__block *block)
     *block = (achar__block){0};
 }
 
+/* ---- stretches ---- */
+
+static int64_t coarse_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static bool may_call(const achar__worker *worker)
+{
+    size_t slot = worker->position % ACHAR__RING_SLOTS;
+    return atomic_load(&worker->down->call_limits[slot]) > worker->calls_done;
+}
+
+static uint64_t calls_word(const achar__worker *worker, uint32_t count)
+{
+    return ACHAR__WIRE_CALLS(worker->position, count);
+}
+
+/* As claim(), for the next call of the stretch at 'position'. */
+static bool claim_call(achar__worker *worker)
+{
+    if (!may_call(worker)) {
+        return false;
+    }
+    ACHAR__CRASH_POINT("before-call");
+    atomic_store(&worker->up->calls_claimed, calls_word(worker, worker->calls_done + 1));
+    ACHAR__CRASH_POINT("call-claimed");
+    if (may_call(worker)) {
+        return true;
+    }
+    await_verdict(worker);
+    if (may_call(worker)) {
+        return true;
+    }
+    atomic_store(&worker->up->calls_claimed, calls_word(worker, worker->calls_done));
+    return false;
+}
+
+int achar__worker_begin_call(achar__worker *worker)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    if (!worker->busy || worker->in_call) {
+        return ACHAR_E_INVALID;
+    }
+    if (worker->calls_done == 0) {
+        worker->stretch_end_ns = coarse_now_ns() + STRETCH_NS;
+    } else if (coarse_now_ns() >= worker->stretch_end_ns ||
+               worker->results_used >= STRETCH_RESULTS_NBYTES) {
+        return ACHAR_E_CLOSED;
+    }
+    if (!claim_call(worker)) {
+        return ACHAR_E_CLOSED;
+    }
+    worker->in_call = true;
+    return ACHAR_OK;
+}
+
+/* Where the results stand changes by one store, and the old place is freed after it. */
+static int move_results(achar__worker *worker, size_t used, size_t nbytes)
+{
+    achar__block block;
+    int status = achar__worker_block_reserve(worker, nbytes, &block);
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    if (used) {
+        memcpy(block.data, worker->results.data, used);
+    }
+    ACHAR__CRASH_POINT("results-copied");
+    atomic_store(&worker->up->results_offset,
+                 (uint64_t)((unsigned char *)block.data - worker->own.base));
+    ACHAR__CRASH_POINT("results-moved");
+    atomic_fetch_add(&worker->up->results_moves, 1);
+    if (worker->results.data) {
+        achar__worker_block_free(worker, &worker->results);
+    }
+    worker->results = block;
+    return ACHAR_OK;
+}
+
+int achar__worker_results(achar__worker *worker, size_t used, size_t nbytes, achar__block *block)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    if (nbytes > worker->results.capacity || !worker->results.data) {
+        int status = move_results(worker, used, nbytes);
+        if (status != ACHAR_OK) {
+            return status;
+        }
+    }
+    *block = worker->results;
+    return ACHAR_OK;
+}
+
+void achar__worker_end_call(achar__worker *worker, size_t used)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return;
+    }
+    worker->results_used = used;
+    worker->in_call = false;
+    worker->calls_done++;
+    ACHAR__CRASH_POINT("result-written");
+    atomic_store_explicit(&worker->up->calls_done, calls_word(worker, worker->calls_done),
+                          memory_order_release);
+    ACHAR__CRASH_POINT("call-done");
+}
+
+static void publish(achar__worker *worker)
+{
+    size_t slot = worker->position % ACHAR__RING_SLOTS;
+    worker->busy = false;
+    worker->position++;
+    ACHAR__CRASH_POINT("before-publish");
+    atomic_store(&worker->up->completed, worker->position);
+    ACHAR__CRASH_POINT("after-publish");
+    ring_client(worker, atomic_load(&worker->down->waiters[slot]));
+}
+
+int achar__worker_finish_stretch(achar__worker *worker)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    if (!worker->busy || worker->in_call) {
+        return ACHAR_E_INVALID;
+    }
+    achar__wire_completion *completion =
+        &worker->up->completions[worker->position % ACHAR__RING_SLOTS];
+    size_t used = worker->results_used;
+    *completion =
+        (achar__wire_completion){.state = ACHAR__TASK_RETURNED,
+                                 .call_count = worker->calls_done,
+                                 .duration_ns = (uint64_t)(achar__now_ns() - worker->started_ns)};
+    if (used) {
+        if (worker->results.capacity > RESULTS_LOOSE_NBYTES &&
+            worker->results.capacity / 2 > used) {
+            (void)move_results(worker, used, used); /* else it stays loose */
+        }
+        completion->result_offset =
+            (uint64_t)((unsigned char *)worker->results.data - worker->own.base);
+        completion->result_nbytes = used;
+        worker->results = (achar__block){0};
+    }
+    publish(worker);
+    return ACHAR_OK;
+}
+
 int achar__worker_finish(achar__worker *worker, enum achar__task_state state, achar__block *block,
                          size_t nbytes)
 {
@@ -322,8 +491,8 @@ int achar__worker_finish(achar__worker *worker, enum achar__task_state state, ac
         nbytes > (block ? block->capacity : 0)) {
         return ACHAR_E_INVALID;
     }
-    size_t slot = worker->position % ACHAR__RING_SLOTS;
-    achar__wire_completion *completion = &worker->up->completions[slot];
+    achar__wire_completion *completion =
+        &worker->up->completions[worker->position % ACHAR__RING_SLOTS];
     *completion = (achar__wire_completion){
         .state = state, .duration_ns = (uint64_t)(achar__now_ns() - worker->started_ns)};
     ACHAR__CRASH_POINT("mid-result");
@@ -337,11 +506,6 @@ int achar__worker_finish(achar__worker *worker, enum achar__task_state state, ac
         }
         *block = (achar__block){0};
     }
-    worker->busy = false;
-    worker->position++;
-    ACHAR__CRASH_POINT("before-publish");
-    atomic_store(&worker->up->completed, worker->position);
-    ACHAR__CRASH_POINT("after-publish");
-    ring_client(worker, atomic_load(&worker->down->waiters[slot]));
+    publish(worker);
     return ACHAR_OK;
 }

@@ -29,6 +29,7 @@ typedef struct achar__assignment {
     size_t function_nbytes;
     const void *args; /* valid until achar__worker_finish() */
     size_t args_nbytes;
+    size_t call_count; /* a stretch of so many calls: 'args' is as many records; 0: one call */
 } achar__assignment;
 
 /*
@@ -51,6 +52,19 @@ void achar__worker_block_free(achar__worker *worker, achar__block *block);
  */
 int achar__worker_finish(achar__worker *worker, enum achar__task_state state, achar__block *block,
                          size_t nbytes);
+
+/*
+ * The calls of a stretch, one after the other: begin_call(), write the call's record at the end of
+ * the results, end_call(). achar__worker_begin_call() says ACHAR_E_CLOSED when there are no more, or
+ * when the others are for other workers; then achar__worker_finish_stretch() ends the task.
+ */
+int achar__worker_begin_call(achar__worker *worker);
+/* Makes the results block at least 'nbytes' large and keeps its first 'used' bytes; '*block' shows
+ * it, and stays the worker's. ACHAR_E_NOMEM, ACHAR_E_LIMIT: it is as it was. */
+int achar__worker_results(achar__worker *worker, size_t used, size_t nbytes, achar__block *block);
+/* The record of the call stands in the results, before 'used'. */
+void achar__worker_end_call(achar__worker *worker, size_t used);
+int achar__worker_finish_stretch(achar__worker *worker);
 
 void achar__worker_detach(achar__worker *worker);
 

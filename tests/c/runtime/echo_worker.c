@@ -15,6 +15,10 @@
  *    fill           reserves until nothing is left, gives back the status; frees all
  *    environ NAME   the variable, or "(none)"
  *    mask           blocked and ignored signals, descriptors: "clean" or what is not
+ *
+ * Each call of a stretch is one of: echo, big, sleep, spin, exit, signal; and
+ *
+ *    mark PATH      appends a byte to the file, which counts how often calls were made; then echoes
  */
 #include "runtime/pool/wire.h"
 #include "runtime/pool/worker.h"
@@ -252,9 +256,78 @@ static int run(achar__worker *worker, const achar__assignment *task)
     return finish_bytes(worker, ACHAR__TASK_RAISED, "unknown command", 15);
 }
 
+/* Writes one record at the end of the results. */
+static int add_record(achar__worker *worker, size_t *used, const char *text, size_t nbytes)
+{
+    achar__block block;
+    uint64_t header = ACHAR__RECORD_HEADER(nbytes, 1);
+    /* Small at first, and doubled: so the tests see it move. */
+    size_t wanted = *used + sizeof header + nbytes;
+    int status = achar__worker_results(worker, *used, wanted, &block);
+    if (status == ACHAR_OK) {
+        memcpy((char *)block.data + *used, &header, sizeof header);
+        if (text) {
+            memcpy((char *)block.data + *used + sizeof header, text, nbytes);
+        } else {
+            memset((char *)block.data + *used + sizeof header, 'b', nbytes);
+        }
+        *used = wanted;
+    }
+    return status;
+}
+
+static int run_call(achar__worker *worker, const char *args, size_t args_nbytes, size_t *used)
+{
+    char text[128] = "";
+    memcpy(text, args, args_nbytes < sizeof text ? args_nbytes : sizeof text - 1);
+    char *space = strchr(text, ' ');
+    const char *tail = space ? space + 1 : "";
+    long number = strtol(tail, NULL, 10);
+    if (strncmp(text, "sleep ", 6) == 0) {
+        nap(number);
+    } else if (strncmp(text, "spin ", 5) == 0) {
+        int64_t until_ns = achar__now_ns() + number * 1000;
+        while (achar__now_ns() < until_ns) {
+        }
+    } else if (strncmp(text, "exit ", 5) == 0) {
+        _exit((int)number);
+    } else if (strncmp(text, "signal ", 7) == 0) {
+        signal((int)number, SIG_DFL);
+        kill(getpid(), (int)number);
+        nap(20000);
+    } else if (strncmp(text, "mark ", 5) == 0) {
+        int fd = open(tail, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0 || write(fd, "x", 1) != 1) {
+            return ACHAR_E_IO;
+        }
+        close(fd);
+    } else if (strncmp(text, "big ", 4) == 0) {
+        return add_record(worker, used, NULL, (size_t)number);
+    }
+    return add_record(worker, used, tail, strlen(tail));
+}
+
+static int run_stretch(achar__worker *worker, const achar__assignment *task)
+{
+    const char *args = task->args;
+    size_t used = 0;
+    for (size_t i = 0; i < task->call_count && achar__worker_begin_call(worker) == ACHAR_OK; i++) {
+        uint64_t header;
+        memcpy(&header, args, sizeof header);
+        args += sizeof header;
+        int status = run_call(worker, args, (size_t)(header >> 2), &used);
+        if (status != ACHAR_OK) {
+            return status;
+        }
+        args += header >> 2;
+        achar__worker_end_call(worker, used);
+    }
+    return achar__worker_finish_stretch(worker);
+}
+
 int main(int argc, char **argv)
 {
-    achar__worker *worker;
+    static achar__worker *worker; /* static: not a leak, however this process ends */
     if (argc > 1 && strcmp(argv[1], "fail-at-start") == 0) {
         return 3;
     }
@@ -277,7 +350,7 @@ int main(int argc, char **argv)
         if (argc > 1 && strcmp(argv[1], "never-finish") == 0) {
             pause();
         }
-        status = run(worker, &task);
+        status = task.call_count ? run_stretch(worker, &task) : run(worker, &task);
         if (status != ACHAR_OK) {
             return 6;
         }
