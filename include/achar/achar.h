@@ -2,16 +2,18 @@
  * achar.h - all of libachar's public interface: pickle, in C, without Python.
  *
  * A program that reads pickles starts at read.h and value.h, one that writes them at build.h and
- * write.h.
+ * write.h. shapes.h and arrays.h know what datetimes, Decimals, numpy's arrays and the like are.
  */
 #ifndef ACHAR_ACHAR_H
 #define ACHAR_ACHAR_H
 
+#include <achar/arrays.h>
 #include <achar/build.h>
 #include <achar/dis.h>
 #include <achar/json.h>
 #include <achar/memory.h>
 #include <achar/read.h>
+#include <achar/shapes.h>
 #include <achar/status.h>
 #include <achar/trace.h>
 #include <achar/value.h>

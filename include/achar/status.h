@@ -39,7 +39,8 @@ extern "C" {
     X(E_NUMBER, -39, "not a number")                                                               \
     X(E_TEXT, -40, "not text in its encoding")                                                     \
     X(E_BUFFERS, -41, "fewer out-of-band buffers than the pickle takes")                           \
-    X(E_UNSUPPORTED, -42, "the protocol has no way to say this")
+    X(E_UNSUPPORTED, -42, "the protocol has no way to say this")                                   \
+    X(E_SHAPE, -43, "not what its name says it is")
 
 enum achar_status {
 #define ACHAR_STATUS_ENUM(name, number, message) ACHAR_##name = number,

@@ -232,6 +232,10 @@ ACHAR_API size_t achar_effects_count(const achar_graph *graph);
  * ACHAR_E_NOMEM or ACHAR_E_LIMIT, since the first call links each target's changes. */
 ACHAR_API int achar_effect_at(achar_graph *graph, size_t index, achar_effect *effect);
 
+/* achar_effect_of() is the index of the effect that made 'value'; ACHAR_NO_EFFECT for values that
+ * Python does not have to make. Constant time. */
+ACHAR_API size_t achar_effect_of(achar_value value);
+
 /*
  * achar_first_change() finds the first effect that changes 'target' (ACHAR_EFFECT_BUILD and later
  * kinds); achar_effect.next goes on from there. '*index' is ACHAR_NO_EFFECT if there is none.

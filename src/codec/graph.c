@@ -16,6 +16,7 @@ achar_graph *achar__graph_new(const achar_allocator *allocator, uint64_t limit_n
     achar__arena_init(&g->arena, &g->mem);
     achar__table_init(&g->shared, &g->mem);
     achar__table_init(&g->changes, &g->mem);
+    achar__table_init(&g->kept, &g->mem);
     return g;
 }
 
@@ -26,6 +27,7 @@ void achar_graph_free(achar_graph *g)
     achar__arena_free(&g->arena);
     achar__table_free(&g->shared);
     achar__table_free(&g->changes);
+    achar__table_free(&g->kept);
     achar__memory_give(&g->mem, g->log, g->log_capacity * sizeof *g->log);
     achar__memory_give(&g->mem, g->input, g->input_nbytes);
     memory mem = g->mem;

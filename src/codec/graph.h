@@ -166,6 +166,7 @@ struct achar_graph {
     size_t log_capacity;
     table shared;   /* spans and frozen kinds that more than one thing refers to */
     table changes;  /* set by prepare: first change of targets that are no objects */
+    table kept;     /* what shapes have decoded or made once: see shapes/shapes.h */
     uint8_t *input; /* owned; NULL: the caller's */
     size_t input_nbytes;
     size_t buffers_count; /* NEXT_BUFFER effects so far */

@@ -270,6 +270,14 @@ int achar_effect_at(achar_graph *graph, size_t index, achar_effect *effect)
     return ACHAR_OK;
 }
 
+size_t achar_effect_of(achar_value value)
+{
+    const object *made = achar_kind(value) == ACHAR_BUFFER   ? buffer_object(value)
+                         : kind_is_object(achar_kind(value)) ? value_object(value)
+                                                             : NULL;
+    return made == NULL ? ACHAR_NO_EFFECT : made->entry;
+}
+
 int achar_first_change(achar_graph *graph, achar_value target, size_t *index)
 {
     int status = achar__graph_prepare(graph);

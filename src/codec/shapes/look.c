@@ -1,0 +1,283 @@
+/*
+ * look.c - taking calls apart: their arguments, their state, and the bytes that they stand for.
+ */
+#include "codec/shapes/shapes.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "codec/graph.h"
+#include "codec/text.h"
+
+int achar__refuse(const look *l, int code, const char *format, ...)
+{
+    char message[sizeof l->error->message];
+    achar_effect made = {0};
+    va_list arguments;
+    if (l->error == NULL)
+        return code;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    size_t entry = achar_effect_of(l->value);
+    bool placed = entry != ACHAR_NO_EFFECT && achar_effect_at(l->graph, entry, &made) == ACHAR_OK &&
+                  made.opcode != 0;
+    const char *shape = l->shape == ACHAR_SHAPE_NONE ? "" : achar_shape_name(l->shape);
+    return achar__fail(l->error, code, placed ? made.offset : 0, placed ? made.opcode : -1,
+                       "%s%s%s", shape, *shape == 0 ? "" : ": ", message);
+}
+
+/* A change that could not be looked up for want of memory. */
+static int refuse_memory(const look *l, int status)
+{
+    return achar__refuse(l, status, "%s", achar_status_message(status));
+}
+
+int achar__look(look *l, achar_graph *graph, achar_value value, int shape, achar_error *error)
+{
+    *l = (look){.graph = graph, .value = value, .shape = shape, .error = error};
+    l->entry = achar_effect_of(value);
+    int status =
+        achar_first_change(graph, value, &l->change); /* before anything looks at changes */
+    if (status != ACHAR_OK)
+        return refuse_memory(l, status);
+    int claimed = achar_shape(graph, value);
+    if (claimed != shape) {
+        if (claimed != ACHAR_SHAPE_NONE)
+            return achar__refuse(l, ACHAR_E_TYPE, "expected, not a value of type %s",
+                                 achar_shape_name(claimed));
+        return achar__refuse(l, ACHAR_E_TYPE, "expected, not a value of kind %s",
+                             achar_kind_name(achar_kind(value)));
+    }
+    l->arguments = achar_nothing();
+    if (achar_kind(value) != ACHAR_CALL)
+        return ACHAR_OK;
+    int form = achar_call_form(value);
+    l->callable = achar__known(graph, achar_callable(value));
+    l->arguments = achar_arguments(value);
+    if (form != ACHAR_CALL_REDUCE && (form != ACHAR_CALL_NEWOBJ || shape != ACHAR_SHAPE_UUID))
+        return achar__refuse(l, ACHAR_E_SHAPE, "made by a call that does not make one");
+    if (achar_kind(l->arguments) != ACHAR_TUPLE)
+        return achar__refuse(l, ACHAR_E_SHAPE, "its arguments are no tuple");
+    return ACHAR_OK;
+}
+
+int achar__look_count(const look *l, size_t least, size_t most)
+{
+    size_t count = achar_count(l->arguments);
+    if (count >= least && count <= most)
+        return ACHAR_OK;
+    return achar__refuse(l, ACHAR_E_SHAPE, "made from %zu arguments", count);
+}
+
+int achar__look_unchanged(const look *l)
+{
+    if (l->change == ACHAR_NO_EFFECT)
+        return ACHAR_OK;
+    return achar__refuse(l, ACHAR_E_SHAPE, "changed after it was made");
+}
+
+int achar__look_state(const look *l, int kind, achar_value *state, size_t *entry)
+{
+    achar_effect effect;
+    if (l->change == ACHAR_NO_EFFECT)
+        return achar__refuse(l, ACHAR_E_SHAPE, "without a state");
+    int status = achar_effect_at(l->graph, l->change, &effect);
+    if (status != ACHAR_OK)
+        return refuse_memory(l, status);
+    if (effect.kind != ACHAR_EFFECT_BUILD || effect.next != ACHAR_NO_EFFECT ||
+        achar_kind(effect.values[0]) != kind)
+        return achar__refuse(l, ACHAR_E_SHAPE, "its state is not what belongs there");
+    *state = effect.values[0];
+    *entry = l->change;
+    return ACHAR_OK;
+}
+
+int achar__settled(const look *l, achar_value filled, size_t entry)
+{
+    achar_effect effect;
+    size_t change;
+    int status = achar_first_change(l->graph, filled, &change);
+    while (status == ACHAR_OK && change != ACHAR_NO_EFFECT) {
+        status = achar_effect_at(l->graph, change, &effect);
+        if (status == ACHAR_OK && (change > entry || effect.kind != ACHAR_EFFECT_FILL))
+            return achar__refuse(l, ACHAR_E_SHAPE, "made from what had not all its items yet");
+        change = effect.next;
+    }
+    return status == ACHAR_OK ? ACHAR_OK : refuse_memory(l, status);
+}
+
+bool achar__is_negative(achar_value integer)
+{
+    size_t nbytes;
+    const unsigned char *data = achar_int_bytes(integer, &nbytes);
+    return data == NULL ? achar_int64(integer) < 0 : (data[nbytes - 1] & 0x80) != 0;
+}
+
+/* ---- text and bytes ---- */
+
+const char *achar__look_text(const look *l, achar_value value, size_t *nbytes)
+{
+    if (achar_kind(value) == ACHAR_BYTES && achar__is_old(l->graph)) {
+        const unsigned char *data = achar_data(value, nbytes);
+        return text_is_ascii(data, *nbytes) ? (const char *)data : NULL;
+    }
+    return achar_text(value, nbytes);
+}
+
+bool achar__look_text_is(const look *l, achar_value value, const char *text)
+{
+    size_t nbytes;
+    const char *found = achar__look_text(l, value, &nbytes);
+    return found != NULL && nbytes == strlen(text) && memcmp(found, text, nbytes) == 0;
+}
+
+/* A str's characters as bytes. Decoded text is kept, its size in front of it. */
+static int encode_latin1(const look *l, achar_value text, const char *what,
+                         const unsigned char **data, size_t *nbytes)
+{
+    size_t text_nbytes, width;
+    const uint8_t *at = (const uint8_t *)achar_text(text, &text_nbytes);
+    if (text_is_ascii(at, text_nbytes)) {
+        *data = at;
+        *nbytes = text_nbytes;
+        return ACHAR_OK;
+    }
+    uint64_t *kept = achar__kept(l->graph, KEEP_LATIN1, text);
+    if (kept == NULL) {
+        size_t count = 0;
+        for (size_t i = 0; i < text_nbytes; i += width, count++)
+            if (achar__utf8_decode(at + i, &width) > 255)
+                return achar__refuse(l, ACHAR_E_SHAPE, "%s has characters that are no bytes", what);
+        kept = achar__keep(l->graph, KEEP_LATIN1, text, sizeof *kept + count);
+        if (kept == NULL)
+            return refuse_memory(l, achar__keep_status(l->graph));
+        *kept = count;
+        unsigned char *out = (unsigned char *)(kept + 1);
+        for (size_t i = 0; i < text_nbytes; i += width)
+            *out++ = (unsigned char)achar__utf8_decode(at + i, &width);
+    }
+    *data = (const unsigned char *)(kept + 1);
+    *nbytes = *kept;
+    return ACHAR_OK;
+}
+
+int achar__payload(const look *l, achar_value value, bool text_too, const char *what,
+                   const unsigned char **data, size_t *nbytes)
+{
+    size_t change;
+    achar_value arguments = achar_arguments(value);
+    switch (achar_kind(value)) {
+    case ACHAR_BYTES:
+    case ACHAR_BYTEARRAY:
+        *data = achar_data(value, nbytes);
+        return ACHAR_OK;
+    case ACHAR_BUFFER:
+        *data = achar_data(value, nbytes);
+        if (*data == NULL && *nbytes == 0)
+            return achar__refuse(l, ACHAR_E_BUFFERS,
+                                 "%s is out-of-band buffer %zu, which was not given", what,
+                                 achar_buffer_index(value));
+        return ACHAR_OK;
+    case ACHAR_STR:
+        if (text_too && achar__is_old(l->graph))
+            return encode_latin1(l, value, what, data, nbytes);
+        break;
+    case ACHAR_CALL:
+        if (achar_shape(l->graph, value) != ACHAR_SHAPE_BYTES ||
+            achar_call_form(value) != ACHAR_CALL_REDUCE ||
+            achar_first_change(l->graph, value, &change) != ACHAR_OK || change != ACHAR_NO_EFFECT)
+            break;
+        if (achar__known(l->graph, achar_callable(value)) == KNOWN_ENCODE &&
+            achar_count(arguments) == 2 && achar_kind(achar_item(arguments, 0)) == ACHAR_STR)
+            return encode_latin1(l, achar_item(arguments, 0), what, data, nbytes);
+        if (achar__known(l->graph, achar_callable(value)) == KNOWN_BYTES &&
+            achar_kind(arguments) == ACHAR_TUPLE && achar_count(arguments) == 0) {
+            *data = (const unsigned char *)"";
+            *nbytes = 0;
+            return ACHAR_OK;
+        }
+        break;
+    }
+    return achar__refuse(l, ACHAR_E_SHAPE, "%s is not bytes", what);
+}
+
+int achar_as_bytes(achar_graph *graph, achar_value value, const unsigned char **data,
+                   size_t *nbytes, achar_error *error)
+{
+    look l;
+    const unsigned char *found;
+    size_t found_nbytes;
+    int shape = achar_shape(graph, value);
+    if (achar_kind(value) == ACHAR_BUFFER)
+        l = (look){.graph = graph, .value = value, .shape = ACHAR_SHAPE_BYTES, .error = error};
+    int status =
+        achar_kind(value) == ACHAR_BUFFER
+            ? ACHAR_OK
+            : achar__look(&l, graph, value,
+                          shape == ACHAR_SHAPE_BYTEARRAY ? shape : ACHAR_SHAPE_BYTES, error);
+    if (status == ACHAR_OK && achar_kind(value) == ACHAR_CALL)
+        status = achar__look_unchanged(&l);
+    if (status != ACHAR_OK)
+        return status;
+    achar_value contents = value;
+    bool text_too = false;
+    if (shape == ACHAR_SHAPE_BYTEARRAY && achar_kind(value) == ACHAR_CALL) {
+        /* bytearray(), bytearray(bytes), bytearray(text, 'latin-1') */
+        status = achar__look_count(&l, 0, 2);
+        contents = look_argument(&l, 0);
+        text_too = achar__look_text_is(&l, look_argument(&l, 1), "latin-1");
+        if (status == ACHAR_OK && achar_count(l.arguments) == 2 &&
+            (!text_too || achar_kind(contents) != ACHAR_STR))
+            status = achar__refuse(&l, ACHAR_E_SHAPE, "not in Latin-1");
+        if (status != ACHAR_OK)
+            return status;
+        if (achar_count(l.arguments) == 0) {
+            *data = (const unsigned char *)"";
+            *nbytes = 0;
+            return ACHAR_OK;
+        }
+    }
+    status = achar__payload(&l, contents, text_too, "what it holds", &found, &found_nbytes);
+    if (status != ACHAR_OK)
+        return status;
+    *data = found;
+    *nbytes = found_nbytes;
+    return ACHAR_OK;
+}
+
+/* ---- what is kept ---- */
+
+static uint64_t keep_key(enum keep keep, achar_value key)
+{
+    return key.meta << 3 | (uint64_t)keep;
+}
+
+void *achar__kept(const achar_graph *graph, enum keep keep, achar_value key)
+{
+    uint64_t at = achar__table_get(&graph->kept, keep_key(keep, key), key.as.word);
+    return at == TABLE_ABSENT ? NULL : (void *)(uintptr_t)at;
+}
+
+void *achar__keep(achar_graph *graph, enum keep keep, achar_value key, size_t nbytes)
+{
+    void *block = achar__arena_take(&graph->arena, nbytes);
+    if (block == NULL || achar__table_put(&graph->kept, keep_key(keep, key), key.as.word,
+                                          (uintptr_t)block, NULL) == NULL)
+        return NULL;
+    return block;
+}
+
+int achar__keep_status(const achar_graph *graph)
+{
+    return achar__memory_status(&graph->mem);
+}
+
+achar_value achar__make_fail(achar_graph *graph, int status)
+{
+    if (graph != NULL && graph->status == ACHAR_OK)
+        graph->status = status;
+    return achar_nothing();
+}
