@@ -69,7 +69,7 @@ conformance: build
 
 test-python: build $(VENV)/.has-demo $(VENV)/.has-test | system-test
 	@echo "== Python tests"
-	@python -m pytest
+	@python -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
 bench: build
 	@python bench/run
@@ -86,6 +86,8 @@ lint: $(VENV)/.has-test
 	@ruff check --quiet . && echo "no findings"
 	@echo "== include directions"
 	@python tools/check_layers.py
+	@echo "== comments of the C interface, and docs/reference"
+	@python tools/make_reference.py --check
 
 clean:
 	rm -rf build build-* dist

@@ -19,7 +19,7 @@ extern "C" {
 #define ACHAR_API
 #endif
 
-/* X(name, number, message) */
+/* ACHAR_STATUS_TABLE lists what can go wrong: X(name, number, message) */
 #define ACHAR_STATUS_TABLE(X)                                                                      \
     X(OK, 0, "success")                                                                            \
     X(E_NOMEM, -1, "out of memory")                                                                \
@@ -42,16 +42,19 @@ extern "C" {
     X(E_UNSUPPORTED, -42, "the protocol has no way to say this")                                   \
     X(E_SHAPE, -43, "not what its name says it is")
 
+/* One constant for each line of ACHAR_STATUS_TABLE: ACHAR_OK, ACHAR_E_NOMEM, and so on. */
 enum achar_status {
 #define ACHAR_STATUS_ENUM(name, number, message) ACHAR_##name = number,
     ACHAR_STATUS_TABLE(ACHAR_STATUS_ENUM)
 #undef ACHAR_STATUS_ENUM
 };
 
-/* achar_status_name() is the code's name ("E_NOMEM"), "?" for no known code. Static storage. */
+/* achar_status_name() is the code's name ("E_NOMEM"), "?" for no known code. Static storage;
+ * any thread. */
 ACHAR_API const char *achar_status_name(int status);
 
-/* achar_status_message() is one line of English for the code. Static storage. */
+/* achar_status_message() is one line of English for the code; for no known code it says so.
+ * Static storage; any thread. */
 ACHAR_API const char *achar_status_message(int status);
 
 /*

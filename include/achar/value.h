@@ -8,8 +8,9 @@
  * effects that says when.
  *
  * Accessors never fail loudly: on a value of the wrong kind, or out of range, they return 0, NULL
- * or a value of kind ACHAR_NOTHING, and they accept ACHAR_NOTHING, so that calls can be nested
- * without a check at each step.
+ * or a value of kind ACHAR_NOTHING, and they accept ACHAR_NOTHING and a NULL graph, so that calls
+ * can be nested without a check at each step. Pointers that they return belong to the graph and are
+ * good until it is freed. Texts that a program gives them are NUL-terminated and not NULL.
  *
  * One thread at a time per graph; separate graphs are independent.
  */
@@ -26,7 +27,7 @@
 extern "C" {
 #endif
 
-/* X(NAME, "the word for it in messages") */
+/* ACHAR_KINDS lists the kinds of values: X(NAME, "the word for it in messages") */
 #define ACHAR_KINDS(X)                                                                             \
     X(NOTHING, "nothing") /* no value: what an accessor found missing */                           \
     X(NONE, "None")                                                                                \
@@ -48,13 +49,15 @@ extern "C" {
     X(PERSISTENT, "persistent id") /* what the loading program has under an id */                  \
     X(BUFFER, "buffer")            /* bytes that travelled beside the pickle */
 
+/* One constant for each line of ACHAR_KINDS: ACHAR_NOTHING is 0, ACHAR_NONE 1, and so on. */
 enum achar_kind {
 #define ACHAR_KIND_ENUM(name, word) ACHAR_##name,
     ACHAR_KINDS(ACHAR_KIND_ENUM)
 #undef ACHAR_KIND_ENUM
 };
 
-/* The contents are the library's own business: use the functions below. */
+/* A value: a handle of 16 bytes, to be passed and compared (achar_same()) as it is. The contents are
+ * the library's own business. All zero is ACHAR_NOTHING. */
 typedef struct achar_value {
     uint64_t meta;
     union {
@@ -65,6 +68,7 @@ typedef struct achar_value {
     } as;
 } achar_value;
 
+/* A graph of values, and the owner of all that they hold. */
 typedef struct achar_graph achar_graph;
 
 /* achar_kind() is the value's enum achar_kind. */
@@ -87,11 +91,12 @@ ACHAR_API int achar_same(achar_value a, achar_value b);
 /* achar_graph_free() frees the graph and all its values. NULL does nothing. */
 ACHAR_API void achar_graph_free(achar_graph *graph);
 
-/* achar_root() is the value that the pickle describes; ACHAR_NOTHING in a graph built without. */
+/* achar_root() is the value that the pickle describes; ACHAR_NOTHING in a graph built without,
+ * and of NULL. */
 ACHAR_API achar_value achar_root(const achar_graph *graph);
 
 /* achar_protocol() is the highest protocol that the pickle announced, 0 if none; -1 for a graph
- * that was built. */
+ * that was built, and for NULL. */
 ACHAR_API int achar_protocol(const achar_graph *graph);
 
 /* ---- numbers, text, bytes ---- */
@@ -111,7 +116,7 @@ ACHAR_API const unsigned char *achar_int_bytes(achar_value value, size_t *nbytes
 /*
  * achar_int_decimal() is an ACHAR_INT or ACHAR_BIGINT in decimal, NUL-terminated; the NUL is not
  * counted in out->nbytes. The caller frees 'out' with achar_bytes_free() and the same allocator.
- * Returns ACHAR_OK, ACHAR_E_TYPE, ACHAR_E_NOMEM; on error 'out' is zeroed.
+ * The time it takes grows little faster than the number of digits. Returns ACHAR_OK, ACHAR_E_TYPE, ACHAR_E_NOMEM; on error 'out' is zeroed.
  */
 ACHAR_API int achar_int_decimal(achar_value value, const achar_allocator *allocator,
                                 achar_bytes *out);
@@ -144,10 +149,11 @@ ACHAR_API const unsigned char *achar_data(achar_value value, size_t *nbytes);
  */
 ACHAR_API size_t achar_count(achar_value value);
 
-/* achar_item() is item 'index' of a list, tuple, set or frozenset. Constant time. */
+/* achar_item() is item 'index' of a list, tuple, set or frozenset, counted from 0. Constant time. */
 ACHAR_API achar_value achar_item(achar_value value, size_t index);
 
-/* achar_pair_key() and achar_pair_value() are the two halves of pair 'index' of a dict. */
+/* achar_pair_key() and achar_pair_value() are the two halves of pair 'index' of a dict, counted from
+ * 0. Constant time. */
 ACHAR_API achar_value achar_pair_key(achar_value value, size_t index);
 ACHAR_API achar_value achar_pair_value(achar_value value, size_t index);
 
@@ -174,20 +180,28 @@ enum achar_call_form {
     ACHAR_CALL_NEWOBJ_EX, /* f.__new__(f, *a, **k) */
     ACHAR_CALL_INST,      /* f(*a), or f.__new__(f) when there are no arguments */
 };
+
+/* achar_call_form() is an ACHAR_CALL's enum achar_call_form; ACHAR_CALL_NONE, which is 0, for every
+ * other kind. */
 ACHAR_API int achar_call_form(achar_value value);
 
-/* The parts of an ACHAR_CALL. 'arguments' is a tuple, or something that Python must compute. */
+/*
+ * achar_callable(), achar_arguments() and achar_keywords() are the parts of an ACHAR_CALL. The
+ * arguments are a tuple, or something that Python must compute; keywords are there in the form
+ * ACHAR_CALL_NEWOBJ_EX only.
+ */
 ACHAR_API achar_value achar_callable(achar_value value);
 ACHAR_API achar_value achar_arguments(achar_value value);
 ACHAR_API achar_value achar_keywords(achar_value value);
 
-/* achar_extension_code() is an ACHAR_EXTENSION's number, 1 to 2^31-1. */
+/* achar_extension_code() is an ACHAR_EXTENSION's number, 1 to 2^31-1; 0 for every other kind. */
 ACHAR_API int64_t achar_extension_code(achar_value value);
 
-/* achar_persistent_id() is an ACHAR_PERSISTENT's id. */
+/* achar_persistent_id() is an ACHAR_PERSISTENT's id: in protocol 0 an ACHAR_STR, else any value. */
 ACHAR_API achar_value achar_persistent_id(achar_value value);
 
-/* achar_buffer_index() is an ACHAR_BUFFER's place among the out-of-band buffers, from 0. */
+/* achar_buffer_index() is an ACHAR_BUFFER's place among the out-of-band buffers, from 0; also 0 for
+ * every other kind. */
 ACHAR_API size_t achar_buffer_index(achar_value value);
 
 /* achar_buffer_readonly() is 1 for an ACHAR_BUFFER that may not be written through. */
@@ -213,8 +227,10 @@ enum achar_effect_kind {
                                 among its items too */
 };
 
+/* ACHAR_NO_EFFECT stands for an effect's index where there is none. */
 #define ACHAR_NO_EFFECT SIZE_MAX
 
+/* An entry of the log. It is the caller's; what it points to is the graph's. */
 typedef struct achar_effect {
     int kind;        /* enum achar_effect_kind */
     int opcode;      /* its byte in the pickle; 0 in a graph that was built */
@@ -225,11 +241,17 @@ typedef struct achar_effect {
     size_t next;               /* the next effect that changes the same target, or none */
 } achar_effect;
 
-/* achar_effects_count() is the length of the log. A call whose result was thrown away is in it. */
+/* achar_effects_count() is the length of the log; 0 of NULL. A call whose result was thrown away is in
+ * it. */
 ACHAR_API size_t achar_effects_count(const achar_graph *graph);
 
-/* achar_effect_at() fills 'effect' with entry 'index'. ACHAR_OK; ACHAR_E_INVALID past the end;
- * ACHAR_E_NOMEM or ACHAR_E_LIMIT, since the first call links each target's changes. */
+/*
+ * achar_effect_at() fills 'effect' with entry 'index', counted from 0. Constant time, but for the
+ * first call after a change of the graph, which links each target's changes.
+ *
+ * Returns ACHAR_OK; ACHAR_E_INVALID past the end and for a NULL graph; ACHAR_E_NOMEM, ACHAR_E_LIMIT.
+ * On error 'effect' holds no values, and ACHAR_NO_EFFECT is next.
+ */
 ACHAR_API int achar_effect_at(achar_graph *graph, size_t index, achar_effect *effect);
 
 /* achar_effect_of() is the index of the effect that made 'value'; ACHAR_NO_EFFECT for values that
@@ -238,8 +260,10 @@ ACHAR_API size_t achar_effect_of(achar_value value);
 
 /*
  * achar_first_change() finds the first effect that changes 'target' (ACHAR_EFFECT_BUILD and later
- * kinds); achar_effect.next goes on from there. '*index' is ACHAR_NO_EFFECT if there is none.
- * ACHAR_OK, ACHAR_E_NOMEM, ACHAR_E_LIMIT.
+ * kinds); achar_effect.next goes on from there. '*index' is ACHAR_NO_EFFECT if there is none, and
+ * on error. Constant time, as achar_effect_at().
+ *
+ * Returns ACHAR_OK; ACHAR_E_INVALID for a NULL graph; ACHAR_E_NOMEM, ACHAR_E_LIMIT.
  */
 ACHAR_API int achar_first_change(achar_graph *graph, achar_value target, size_t *index);
 

@@ -8,7 +8,8 @@
 extern "C" {
 #endif
 
-/* achar_version() is the library's version, "major.minor.patch". Static storage. */
+/* achar_version() is the library's version, "major.minor.patch". Static storage; any
+ * thread. */
 ACHAR_API const char *achar_version(void);
 
 #ifdef __cplusplus

@@ -26,12 +26,12 @@ int achar_same(achar_value a, achar_value b)
 
 achar_value achar_root(const achar_graph *graph)
 {
-    return graph->root;
+    return graph == NULL ? VALUE_NOTHING : graph->root;
 }
 
 int achar_protocol(const achar_graph *graph)
 {
-    return graph->protocol;
+    return graph == NULL ? -1 : graph->protocol;
 }
 
 /* ---- numbers, text, bytes ---- */
@@ -245,13 +245,13 @@ int achar_buffer_readonly(achar_value value)
 
 size_t achar_effects_count(const achar_graph *graph)
 {
-    return graph->log_count;
+    return graph == NULL ? 0 : graph->log_count;
 }
 
 int achar_effect_at(achar_graph *graph, size_t index, achar_effect *effect)
 {
     *effect = (achar_effect){.next = ACHAR_NO_EFFECT};
-    if (index >= graph->log_count)
+    if (index >= achar_effects_count(graph))
         return ACHAR_E_INVALID;
     int status = achar__graph_prepare(graph);
     if (status != ACHAR_OK)
@@ -280,7 +280,7 @@ size_t achar_effect_of(achar_value value)
 
 int achar_first_change(achar_graph *graph, achar_value target, size_t *index)
 {
-    int status = achar__graph_prepare(graph);
+    int status = graph == NULL ? ACHAR_E_INVALID : achar__graph_prepare(graph);
     *index = status == ACHAR_OK ? achar__graph_first_change(graph, target) : ACHAR_NO_EFFECT;
     return status;
 }

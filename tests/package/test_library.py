@@ -7,6 +7,8 @@ import shutil
 import pytest
 from package_support import HEADERS, ROOT, public_functions, run
 
+pytestmark = pytest.mark.xdist_group("installed")  # one process makes what they share
+
 C = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-pedantic-errors", "-Werror"]
 CXX = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 COMPILERS = {".c": [["gcc", *C], ["clang", *C]], ".cpp": [["g++", *CXX], ["clang++", *CXX]]}
@@ -139,8 +141,14 @@ def test_each_example_runs_with_the_shared_and_with_the_static_library(installed
     assert printed[0] == printed[1]
 
 
-@pytest.mark.skipif(not shutil.which("clang"), reason="no clang")
-def test_clang_builds_it_too(tmp_path):
-    run("meson", "setup", "-Dpython=disabled", "-Dtests=disabled", "-Dwerror=true", tmp_path / "build", ROOT,
-        env={"CC": "clang"})  # fmt: skip
-    run("ninja", "-C", tmp_path / "build")
+def test_the_programs_of_the_guide_print_what_it_says(installed, tmp_path):
+    guide = (ROOT / "docs/libachar.md").read_text()
+    blocks = re.findall(r"^```(c|console)\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["c", "console"] * 2
+    for kind, block in blocks:
+        if kind == "c":
+            (tmp_path / re.match(r"/\* (\w+\.c)", block)[1]).write_text(block)
+            continue
+        for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            done = installed.execute("bash", "-c", f"{command} 2>&1 || true", cwd=tmp_path)
+            assert (command, done.stdout) == (command, output)

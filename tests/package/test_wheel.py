@@ -6,6 +6,8 @@ import zipfile
 import pytest
 from package_support import ROOT, run
 
+pytestmark = pytest.mark.xdist_group("wheel")  # one process makes what they share
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
