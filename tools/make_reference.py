@@ -8,7 +8,7 @@ What it reads is the way the headers are written. A header opens with a comment 
 comment directly above one or several declarations, with no blank line between, is about these. A
 `/* ---- title ---- */` begins a section. Lines that a comment indents by 4 stand as they are.
 
-What it demands: each function, type and macro has such a comment; the comment names every function
+What it demands: each function, type, constant and macro has such a comment; the comment names every function
 that it is about, as name(); each achar_name and ACHAR_NAME in a comment exists.
 """
 
@@ -30,7 +30,7 @@ NAMED = re.compile(r"\b(achar_\w+|ACHAR_\w+)")
 
 @dataclass
 class Declaration:
-    kind: str  # function, type or macro
+    kind: str  # function, type, constant or macro
     name: str
     code: str  # as in the header; of a function only what a caller has to know
     line: int
@@ -103,6 +103,8 @@ def declaration(code, line):
         head = code.removeprefix("ACHAR_API ").removeprefix("static inline ")
         head = re.sub(r"\n\{.*", ";", head, flags=re.DOTALL)
         return Declaration("function", function[1], re.sub(r"\n +", "\n    ", head), line)
+    if code.startswith("enum {"):
+        return Declaration("constant", re.search(r"\bACHAR_\w+", code)[0], code, line)
     name = re.search(r"\benum (\w+) \{|\b(\w+);$|\(\*(\w+)\)", code)
     return Declaration("type", next(filter(None, name.groups())), code, line)
 
@@ -173,10 +175,10 @@ def constants_of(folder):
     for path in folder.glob("*.h"):
         text = path.read_text()
         names.update(re.findall(r"^\s+(ACHAR_\w+)\s*(?:=[^,]*)?,?", text, re.MULTILINE))
-        names.update(f"ACHAR_{name}" for name in re.findall(r"\bX\((\w+),", text))
+        for prefix in set(re.findall(r"\b(ACHAR_\w*)##name", text)):
+            names.update(prefix + name for name in re.findall(r"\bX\((\w+),", text))
         names.update(re.findall(r"^#define (ACHAR_\w+)", text, re.MULTILINE))
-        names.update(re.findall(r"\b(?:struct|enum) (achar_\w+)", text))
-        # a callback's type, a struct's member
+        # types, and what stands inside of them
         names.update(re.findall(r"\b(achar_\w+)\b", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
     return names
 

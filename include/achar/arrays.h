@@ -28,11 +28,12 @@ typedef struct achar_dtype {
     int unit_count;     /* of M and m: how many of these a step is, 1 or more */
 } achar_dtype;
 
+/* ACHAR_MAX_NDIM is how many axes an array may have: numpy's limit. */
 enum { ACHAR_MAX_NDIM = 64 };
 
 /*
- * Item (i, j, …) lies at data + i * strides[0] + j * strides[1] + …; C order, Fortran order and
- * any other permutation of axes are all this. Strides are never negative.
+ * A numpy array. Item (i, j, …) lies at data + i * strides[0] + j * strides[1] + …; C order,
+ * Fortran order and any other permutation of axes are all this. Strides are never negative.
  *
  * An array of objects (kind O) has no data: 'objects' is a list of its values in C order.
  */
@@ -62,6 +63,8 @@ typedef struct achar_array {
     const unsigned char *data;
 } achar_array;
 
+/* achar_as_dtype(), achar_as_ndarray() and achar_as_scalar() take apart what their structs are
+ * named after. The data of an array is not copied. */
 ACHAR_API int achar_as_dtype(achar_graph *graph, achar_value value, achar_dtype *out,
                              achar_error *error);
 ACHAR_API int achar_as_ndarray(achar_graph *graph, achar_value value, achar_ndarray *out,
@@ -69,7 +72,8 @@ ACHAR_API int achar_as_ndarray(achar_graph *graph, achar_value value, achar_ndar
 ACHAR_API int achar_as_scalar(achar_graph *graph, achar_value value, achar_scalar *out,
                               achar_error *error);
 
-/* Below protocol 3 an array.array is a list of numbers; they are then converted into the graph. */
+/* achar_as_array() takes apart an array.array. Below protocol 3 that is a list of numbers; they are
+ * then converted into the graph. */
 ACHAR_API int achar_as_array(achar_graph *graph, achar_value value, achar_array *out,
                              achar_error *error);
 
@@ -77,10 +81,11 @@ ACHAR_API int achar_as_array(achar_graph *graph, achar_value value, achar_array 
 ACHAR_API const void *achar_ndarray_item(const achar_ndarray *array, size_t index);
 
 /*
- * The item at 'at', whatever its byte order and alignment, as a number. ACHAR_OK; ACHAR_E_TYPE for
- * a kind that is no such number (achar_item_double() takes integers and bools too, long doubles
- * not; datetime64 and timedelta64 are integers); ACHAR_E_NUMBER for an unsigned integer beyond
- * int64_t. '*out' is unchanged on failure.
+ * achar_item_int64(), achar_item_double() and achar_item_complex() are the item at 'at', whatever
+ * its byte order and alignment, as a number. Return ACHAR_OK; ACHAR_E_TYPE for a kind that is no
+ * such number (achar_item_double() takes integers and bools too, long doubles not; datetime64 and
+ * timedelta64 are integers); ACHAR_E_NUMBER for an unsigned integer beyond int64_t. '*out' is
+ * unchanged on failure.
  */
 ACHAR_API int achar_item_int64(const achar_dtype *dtype, const void *at, int64_t *out);
 ACHAR_API int achar_item_double(const achar_dtype *dtype, const void *at, double *out);
@@ -117,11 +122,12 @@ ACHAR_API size_t achar_dtype_format(const achar_dtype *dtype, char out[ACHAR_DTY
 ACHAR_API achar_value achar_make_ndarray(achar_graph *graph, const char *dtype, const size_t *shape,
                                          size_t ndim, int fortran, achar_value data);
 
-/* A numpy scalar; 'item' is as many bytes as the dtype has, copied. Not for objects. */
+/* achar_make_scalar() is a numpy scalar; 'item' is as many bytes as the dtype has, copied.
+ * ACHAR_E_TEXT for a dtype that is none, ACHAR_E_TYPE for objects. */
 ACHAR_API achar_value achar_make_scalar(achar_graph *graph, const char *dtype, const void *item);
 
-/* An array.array of 'count' items in this machine's format, copied. Typecodes b B h H i I l L q Q
- * f d. */
+/* achar_make_array() is an array.array of 'count' items in this machine's format, copied. Typecodes
+ * b B h H i I l L q Q f d; ACHAR_E_TEXT for others. */
 ACHAR_API achar_value achar_make_array(achar_graph *graph, char typecode, const void *items,
                                        size_t count);
 

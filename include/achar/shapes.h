@@ -39,7 +39,7 @@
 extern "C" {
 #endif
 
-/* X(NAME, "Python's name for it") */
+/* ACHAR_SHAPES lists the shapes: X(NAME, "Python's name for it") */
 #define ACHAR_SHAPES(X)                                                                            \
     X(NONE, "?")                                                                                   \
     X(DATETIME, "datetime.datetime")                                                               \
@@ -67,6 +67,7 @@ extern "C" {
     X(NDARRAY, "numpy.ndarray")                                                                    \
     X(SCALAR, "numpy scalar")
 
+/* One constant for each line of ACHAR_SHAPES: ACHAR_SHAPE_NONE is 0, and so on. */
 enum achar_shape {
 #define ACHAR_SHAPE_ENUM(name, text) ACHAR_SHAPE_##name,
     ACHAR_SHAPES(ACHAR_SHAPE_ENUM)
@@ -86,12 +87,14 @@ ACHAR_API const char *achar_shape_name(int shape);
 
 /* ---- dates and times ---- */
 
+/* A datetime.date. */
 typedef struct achar_date {
     int year;  /* 1 to 9999 */
     int month; /* 1 to 12 */
     int day;   /* 1 to 31, as the month has them */
 } achar_date;
 
+/* A datetime.time. Hours are 0 to 23, minutes and seconds 0 to 59, microseconds 0 to 999999. */
 typedef struct achar_time {
     int hour, minute, second, microsecond;
     int fold;              /* 1: the second time this reading appears on the clock */
@@ -100,6 +103,7 @@ typedef struct achar_time {
     int64_t utc_offset_us; /* microseconds, local minus UTC */
 } achar_time;
 
+/* A datetime.datetime, with the members of achar_date and achar_time. */
 typedef struct achar_datetime {
     int year, month, day;
     int hour, minute, second, microsecond;
@@ -109,18 +113,25 @@ typedef struct achar_datetime {
     int64_t utc_offset_us;
 } achar_datetime;
 
+/* A datetime.timedelta: the sum of its members, of which only the days may be negative. */
 typedef struct achar_timedelta {
     int64_t days;     /* -999999999 to 999999999 */
     int seconds;      /* 0 to 86399 */
     int microseconds; /* 0 to 999999 */
 } achar_timedelta;
 
+/* A datetime.timezone. */
 typedef struct achar_timezone {
     int64_t utc_offset_us; /* less than 24 hours either way */
     const char *name;      /* NULL: none given */
     size_t name_nbytes;
 } achar_timezone;
 
+/*
+ * achar_as_date(), achar_as_time(), achar_as_datetime(), achar_as_timedelta() and
+ * achar_as_timezone() take apart what their structs are named after, with the results and errors
+ * of all achar_as_…() functions (above).
+ */
 ACHAR_API int achar_as_date(achar_graph *graph, achar_value value, achar_date *out,
                             achar_error *error);
 ACHAR_API int achar_as_time(achar_graph *graph, achar_value value, achar_time *out,
@@ -132,12 +143,14 @@ ACHAR_API int achar_as_timedelta(achar_graph *graph, achar_value value, achar_ti
 ACHAR_API int achar_as_timezone(achar_graph *graph, achar_value value, achar_timezone *out,
                                 achar_error *error);
 
-/* A zoneinfo.ZoneInfo by its key, such as "Europe/Berlin". */
+/* achar_as_zoneinfo() is the key of a zoneinfo.ZoneInfo, such as "Europe/Berlin": '*key_nbytes'
+ * bytes, the graph's. */
 ACHAR_API int achar_as_zoneinfo(achar_graph *graph, achar_value value, const char **key,
                                 size_t *key_nbytes, achar_error *error);
 
 /* ---- numbers ---- */
 
+/* What a Decimal is: a number, or one of those that are none. */
 enum achar_decimal_kind {
     ACHAR_DECIMAL_FINITE,
     ACHAR_DECIMAL_INFINITY,
@@ -146,8 +159,9 @@ enum achar_decimal_kind {
 };
 
 /*
- * The number is ±whole.fraction × 10^exponent; either part may have no digits, but not both. Of a
- * NaN, 'whole' is the payload, often empty. 'text' is all of it, as str() gives it.
+ * A decimal.Decimal. The number is ±whole.fraction × 10^exponent; either part may have no digits,
+ * but not both. Of a NaN, 'whole' is the payload, often empty. 'text' is all of it, as str() gives
+ * it.
  */
 typedef struct achar_decimal {
     int kind; /* enum achar_decimal_kind */
@@ -161,24 +175,28 @@ typedef struct achar_decimal {
     int64_t exponent;
 } achar_decimal;
 
-/* Integers of any size: ACHAR_INT or ACHAR_BIGINT. The denominator is positive. */
+/* A fractions.Fraction of integers of any size: ACHAR_INT or ACHAR_BIGINT. The denominator is
+ * positive. */
 typedef struct achar_fraction {
     achar_value numerator;
     achar_value denominator;
 } achar_fraction;
 
+/* A complex number. */
 typedef struct achar_complex {
     double real;
     double imaginary;
 } achar_complex;
 
-/* Integers of any size; the step is not 0. */
+/* A range of integers of any size; the step is not 0. */
 typedef struct achar_range {
     achar_value start;
     achar_value stop;
     achar_value step;
 } achar_range;
 
+/* achar_as_decimal(), achar_as_fraction(), achar_as_complex() and achar_as_range() take apart what
+ * their structs are named after. */
 ACHAR_API int achar_as_decimal(achar_graph *graph, achar_value value, achar_decimal *out,
                                achar_error *error);
 ACHAR_API int achar_as_fraction(achar_graph *graph, achar_value value, achar_fraction *out,
@@ -195,6 +213,7 @@ typedef struct achar_uuid {
     unsigned char bytes[16];
 } achar_uuid;
 
+/* A path of pathlib. */
 typedef struct achar_path {
     int windows;       /* 1: a WindowsPath or PureWindowsPath */
     int pure;          /* 1: one of the Pure… classes */
@@ -208,6 +227,7 @@ typedef struct achar_member {
     achar_value name;  /* an ACHAR_STR; ACHAR_NOTHING when it is known by its value */
 } achar_member;
 
+/* achar_as_uuid() and achar_as_path() take apart what their structs are named after. */
 ACHAR_API int achar_as_uuid(achar_graph *graph, achar_value value, achar_uuid *out,
                             achar_error *error);
 ACHAR_API int achar_as_path(achar_graph *graph, achar_value value, achar_path *out,
@@ -257,6 +277,9 @@ typedef struct achar_items {
     } at;
 } achar_items;
 
+/* achar_as_items() begins a walk over 'value'. 'out' needs no freeing, and may be copied to walk
+ * from there twice. Takes time for each change that the log has for the container, none for its
+ * items. */
 ACHAR_API int achar_as_items(achar_graph *graph, achar_value value, achar_items *out,
                              achar_error *error);
 
@@ -267,42 +290,55 @@ ACHAR_API int achar_next_item(achar_items *items, achar_value *key, achar_value 
 /* ---- making them ---- */
 
 /*
- * Values out of range give ACHAR_E_NUMBER in the graph's status, text that is not of its form
- * ACHAR_E_TEXT. 'tzinfo' may be any object, ACHAR_NOTHING for none; has_utc_offset and
- * utc_offset_us are not looked at: give an achar_make_timezone() as tzinfo instead.
+ * achar_make_date(), achar_make_time(), achar_make_datetime() and achar_make_timedelta() make what
+ * the structs say; these are copied.
+ *
+ * Here and below, values out of range give ACHAR_E_NUMBER in the graph's status, text that is not
+ * of its form ACHAR_E_TEXT, and text that is NULL ACHAR_E_INVALID. 'tzinfo' may be any object,
+ * ACHAR_NOTHING for none; has_utc_offset and utc_offset_us are not looked at: give an
+ * achar_make_timezone() as tzinfo instead.
  */
 ACHAR_API achar_value achar_make_date(achar_graph *graph, const achar_date *date);
 ACHAR_API achar_value achar_make_time(achar_graph *graph, const achar_time *time);
 ACHAR_API achar_value achar_make_datetime(achar_graph *graph, const achar_datetime *datetime);
 ACHAR_API achar_value achar_make_timedelta(achar_graph *graph, const achar_timedelta *timedelta);
 
-/* Local time minus UTC in microseconds, less than 24 hours; 'name' NULL: none. */
+/* achar_make_timezone() is a datetime.timezone from local time minus UTC in microseconds, less than
+ * 24 hours either way; 'name' NULL: none. */
 ACHAR_API achar_value achar_make_timezone(achar_graph *graph, int64_t utc_offset_us,
                                           const char *name);
+/* achar_make_zoneinfo() is the zoneinfo.ZoneInfo of that key; that there is one, Python finds out.
+ */
 ACHAR_API achar_value achar_make_zoneinfo(achar_graph *graph, const char *key);
 
-/* The text that str() gives of it: "1.10", "-0", "1E+5", "Infinity", "NaN". */
+/* achar_make_decimal() is a Decimal from the text that str() gives of it: "1.10", "-0", "1E+5",
+ * "Infinity", "NaN". */
 ACHAR_API achar_value achar_make_decimal(achar_graph *graph, const char *text);
 
-/* ACHAR_INT or ACHAR_BIGINT; the denominator positive. */
+/* achar_make_fraction() is a Fraction of two ACHAR_INT or ACHAR_BIGINT, the denominator positive.
+ */
 ACHAR_API achar_value achar_make_fraction(achar_graph *graph, achar_value numerator,
                                           achar_value denominator);
+
+/* achar_make_complex() is a complex, achar_make_range() a range, whose step is not 0,
+ * achar_make_uuid() a uuid.UUID of 16 bytes in the order in which it is written (copied). */
 ACHAR_API achar_value achar_make_complex(achar_graph *graph, double real, double imaginary);
 ACHAR_API achar_value achar_make_range(achar_graph *graph, int64_t start, int64_t stop,
                                        int64_t step);
 ACHAR_API achar_value achar_make_uuid(achar_graph *graph, const unsigned char bytes[16]);
 
-/* pathlib.PurePosixPath(text), which every system can load. */
+/* achar_make_path() is pathlib.PurePosixPath(text), which every system can load. */
 ACHAR_API achar_value achar_make_path(achar_graph *graph, const char *text);
 
-/* The member of an enum, by its value: module.type(value). */
+/* achar_make_member() is the member of an enum, by its value: module.type(value). */
 ACHAR_API achar_value achar_make_member(achar_graph *graph, const char *module, const char *type,
                                         achar_value value);
 
 /*
- * Empty containers, to be filled with achar_append() (a deque) or achar_set() and achar_put() (the
- * others). 'maxlen' -1: none. 'factory' is a callable such as achar_make_global(graph, "builtins",
- * "list"), ACHAR_NOTHING for none. Sets: achar_make_set() in build.h.
+ * achar_make_deque(), achar_make_ordered_dict(), achar_make_default_dict() and achar_make_counter()
+ * are empty containers, to be filled with achar_append() (a deque) or achar_set() and achar_put()
+ * (the others). 'maxlen' -1: none. 'factory' is a callable such as achar_make_global(graph,
+ * "builtins", "list"), ACHAR_NOTHING for none. Sets: achar_make_set() in build.h.
  */
 ACHAR_API achar_value achar_make_deque(achar_graph *graph, int64_t maxlen);
 ACHAR_API achar_value achar_make_ordered_dict(achar_graph *graph);

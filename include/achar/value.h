@@ -56,8 +56,8 @@ enum achar_kind {
 #undef ACHAR_KIND_ENUM
 };
 
-/* A value: a handle of 16 bytes, to be passed and compared (achar_same()) as it is. The contents are
- * the library's own business. All zero is ACHAR_NOTHING. */
+/* A value: a handle of 16 bytes, to be passed and compared (achar_same()) as it is. The contents
+ * are the library's own business. All zero is ACHAR_NOTHING. */
 typedef struct achar_value {
     uint64_t meta;
     union {
@@ -116,7 +116,8 @@ ACHAR_API const unsigned char *achar_int_bytes(achar_value value, size_t *nbytes
 /*
  * achar_int_decimal() is an ACHAR_INT or ACHAR_BIGINT in decimal, NUL-terminated; the NUL is not
  * counted in out->nbytes. The caller frees 'out' with achar_bytes_free() and the same allocator.
- * The time it takes grows little faster than the number of digits. Returns ACHAR_OK, ACHAR_E_TYPE, ACHAR_E_NOMEM; on error 'out' is zeroed.
+ * The time it takes grows little faster than the number of digits. Returns ACHAR_OK, ACHAR_E_TYPE,
+ * ACHAR_E_NOMEM; on error 'out' is zeroed.
  */
 ACHAR_API int achar_int_decimal(achar_value value, const achar_allocator *allocator,
                                 achar_bytes *out);
@@ -149,11 +150,12 @@ ACHAR_API const unsigned char *achar_data(achar_value value, size_t *nbytes);
  */
 ACHAR_API size_t achar_count(achar_value value);
 
-/* achar_item() is item 'index' of a list, tuple, set or frozenset, counted from 0. Constant time. */
+/* achar_item() is item 'index' of a list, tuple, set or frozenset, counted from 0. Constant time.
+ */
 ACHAR_API achar_value achar_item(achar_value value, size_t index);
 
-/* achar_pair_key() and achar_pair_value() are the two halves of pair 'index' of a dict, counted from
- * 0. Constant time. */
+/* achar_pair_key() and achar_pair_value() are the two halves of pair 'index' of a dict, counted
+ * from 0. Constant time. */
 ACHAR_API achar_value achar_pair_key(achar_value value, size_t index);
 ACHAR_API achar_value achar_pair_value(achar_value value, size_t index);
 
@@ -241,16 +243,16 @@ typedef struct achar_effect {
     size_t next;               /* the next effect that changes the same target, or none */
 } achar_effect;
 
-/* achar_effects_count() is the length of the log; 0 of NULL. A call whose result was thrown away is in
- * it. */
+/* achar_effects_count() is the length of the log; 0 of NULL. A call whose result was thrown away is
+ * in it. */
 ACHAR_API size_t achar_effects_count(const achar_graph *graph);
 
 /*
  * achar_effect_at() fills 'effect' with entry 'index', counted from 0. Constant time, but for the
  * first call after a change of the graph, which links each target's changes.
  *
- * Returns ACHAR_OK; ACHAR_E_INVALID past the end and for a NULL graph; ACHAR_E_NOMEM, ACHAR_E_LIMIT.
- * On error 'effect' holds no values, and ACHAR_NO_EFFECT is next.
+ * Returns ACHAR_OK; ACHAR_E_INVALID past the end and for a NULL graph; ACHAR_E_NOMEM,
+ * ACHAR_E_LIMIT. On error 'effect' holds no values, and ACHAR_NO_EFFECT is next.
  */
 ACHAR_API int achar_effect_at(achar_graph *graph, size_t index, achar_effect *effect);
 
