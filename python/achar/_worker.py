@@ -16,7 +16,20 @@ def main() -> None:
     # Ctrl-C is for the client, which ends its tasks. A handler, not SIG_IGN: programs that tasks
     # start would inherit that.
     _signal.signal(_signal.SIGINT, lambda number, frame: None)
+    _signal.signal(_signal.SIGALRM, end_overdue_task)
     _achar.worker_run(set_up, describe, unreadable)
+
+
+def end_overdue_task(number: int, frame: object) -> None:
+    """SIGALRM: the executor's word that the task's time limit has passed, or a timer of the task's own."""
+    overdue = _achar.worker_overdue()
+    if overdue == 2:
+        raise TimeoutError("the task's time limit has passed")
+    if overdue == 0:
+        import signal
+
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def set_up(hello: dict) -> BaseException | None:

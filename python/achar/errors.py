@@ -162,6 +162,13 @@ def _abandoned(
     return TaskAbandoned(f"{_subject(task)}: the executor was ended before the task had finished")
 
 
+def _overdue(task: str | None, limit: float, pid: int) -> TimeoutError:
+    return TimeoutError(
+        f"{_subject(task)}: its time limit of {limit:g} s has passed\n"
+        f"  why: it did not end when it was told to, so its worker process (pid {pid}) was killed with it"
+    )
+
+
 def _remedy(cause: BaseException, place: str) -> str:
     if isinstance(cause, ModuleNotFoundError):
         return (

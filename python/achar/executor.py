@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 from . import _achar
 
@@ -128,6 +129,17 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
                 raise ValueError("buffersize must be None or > 0")
         return self._map(fn, iterables, timeout, buffersize)
 
+    def options(self, *, timeout: float | None = None, name: str | None = None) -> TaskOptions:
+        """``options(...).submit(...)`` and ``.map(...)`` submit tasks that have these options.
+
+        timeout: seconds that a task may run, from when a worker starts it. Then TimeoutError is raised
+        inside the task, as the exception of its future; a task that does not end within a second of
+        that, because it is in C code or catches everything, is killed with its worker and its child
+        processes, and its future fails with TimeoutError all the same.
+        name: what messages call the task.
+        """
+        return TaskOptions(self, timeout, name)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with 'wait', return when all are done and the workers have left.
 
@@ -153,6 +165,40 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
 
     def __reduce__(self) -> Any:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: it owns processes")
+
+
+class TaskOptions:
+    """An executor together with options for tasks; see Executor.options()."""
+
+    __slots__ = ("_executor", "_name", "_timeout")
+
+    def __init__(self, executor: Executor, timeout: float | None, name: str | None) -> None:
+        if timeout is not None and not timeout > 0:
+            raise ValueError("timeout must be None or > 0")
+        if name is not None and not isinstance(name, str):
+            raise TypeError("name must be a str or None")
+        self._executor, self._timeout, self._name = executor, timeout, name
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
+        """Have a worker call fn(*args, **kwargs); returns the Future of its result."""
+        return self._executor._submit_with(self._timeout, self._name, fn, args, kwargs)
+
+    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None) -> Iterator[T]:
+        """Like ``map(fn, *iterables)``, each call a task with these options; 'timeout' is for all of it."""
+        deadline = None if timeout is None else timeout + time.monotonic()
+        return _results([self.submit(fn, *args) for args in zip(*iterables, strict=False)], deadline)
+
+
+def _results(futures: list[Future], deadline: float | None) -> Iterator[Any]:
+    """The futures' results in order; who stops reading cancels the rest."""
+    futures.reverse()
+    try:
+        while futures:
+            # No name for the future or its result: while the caller has it, nobody else does.
+            yield futures.pop().result(None if deadline is None else deadline - time.monotonic())
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 # ---- how many workers, and how they are started

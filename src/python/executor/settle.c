@@ -98,6 +98,10 @@ int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
         return read_exception(st, name, r, exception);
     case ACHAR__TASK_CANCELLED:
         return 0;
+    case ACHAR__TASK_OVERDUE:
+        *exception =
+            make_error("_overdue", "(Odi)", name, (double)r->time_limit_ns / 1e9, r->death.pid);
+        return *exception ? 0 : -1;
     default:
         *exception = make_error(r->state == ACHAR__TASK_LOST ? "_died" : "_abandoned", "(Oiiiii)",
                                 name, r->death.pid, r->death.exit_code, r->death.signal,

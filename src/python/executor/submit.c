@@ -112,7 +112,8 @@ static pool_object *open_pool(PyObject *self)
 
 /* One task of 'function' with 'packed', an (args, kwargs or None). NULL with an exception set. */
 static PyObject *submit_packed(module_state *st, pool_object *p, achar__function *function,
-                               PyObject *packed, PyObject *name)
+                               PyObject *packed, PyObject *name,
+                               const achar__task_options *task_options)
 {
     static const saver_options options = {.protocol = -1, .superset = 1, .root_items = TASK_ITEMS};
     wire_sink ws;
@@ -120,7 +121,8 @@ static PyObject *submit_packed(module_state *st, pool_object *p, achar__function
     wire_sink_init(&ws, &p->memory);
     if (saver_dump_into(st, packed, &options, &ws.sink, NULL) < 0 || wire_sink_finish(&ws) < 0)
         goto fail;
-    int status = achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, &task);
+    int status =
+        achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, task_options, &task);
     if (status == ACHAR_OK)
         return future_of_task(st, task, (PyObject *)p, name);
     if (status == ACHAR_E_CLOSED)
@@ -173,35 +175,65 @@ static PyObject *pack_call(PyObject *const *args, Py_ssize_t nargs, PyObject *kw
     return packed;
 }
 
+/* Submits fn with 'packed'; 'name' NULL: the callable's. NULL with an exception set. */
+static PyObject *submit_call(module_state *st, PyObject *self, PyObject *fn, PyObject *packed,
+                             PyObject *task_name, const achar__task_options *options)
+{
+    pool_object *p = open_pool(self);
+    if (!p)
+        return NULL;
+    PyObject *future = NULL;
+    PyObject *name = task_name ? Py_NewRef(task_name) : name_of_callable(fn);
+    achar__function *function = executor_snapshot(st, p, fn);
+    if (function) {
+        future = submit_packed(st, p, function, packed, name, options);
+        achar__function_release(function);
+    }
+    if (!future)
+        future = failed_future(st, p, name);
+    Py_DECREF(name);
+    Py_DECREF(p);
+    return future;
+}
+
 PyDoc_STRVAR(submit_doc,
              "submit(fn, /, *args, **kwargs)\n--\n\n"
              "Have a worker call fn(*args, **kwargs); returns the Future of its result.");
 static PyObject *executor_submit_method(PyObject *self, PyTypeObject *class, PyObject *const *args,
                                         Py_ssize_t nargs, PyObject *kwnames)
 {
-    module_state *st = PyType_GetModuleState(class);
     if (nargs < 1) {
         PyErr_SetString(PyExc_TypeError, "submit() missing 1 required positional argument: 'fn'");
         return NULL;
     }
-    pool_object *p = open_pool(self);
-    if (!p)
-        return NULL;
-    PyObject *future = NULL;
-    PyObject *name = name_of_callable(args[0]);
     PyObject *packed = pack_call(args + 1, nargs - 1, kwnames);
-    if (packed) {
-        achar__function *function = executor_snapshot(st, p, args[0]);
-        if (function) {
-            future = submit_packed(st, p, function, packed, name);
-            achar__function_release(function);
-        }
-        if (!future)
-            future = failed_future(st, p, name);
-    }
+    PyObject *future =
+        packed ? submit_call(PyType_GetModuleState(class), self, args[0], packed, NULL, NULL)
+               : NULL;
     Py_XDECREF(packed);
-    Py_DECREF(name);
-    Py_DECREF(p);
+    return future;
+}
+
+PyDoc_STRVAR(submit_with_doc,
+             "_submit_with(timeout, name, fn, args, kwargs)\n--\n\n"
+             "submit() for a task with options: a time limit in seconds or None, a name or None.");
+static PyObject *executor_submit_with(PyObject *self, PyTypeObject *class, PyObject *const *args,
+                                      Py_ssize_t nargs, PyObject *kwnames)
+{
+    achar__task_options options = {0};
+    if (nargs != 5 || kwnames || !PyTuple_Check(args[3]) || !PyDict_Check(args[4])) {
+        PyErr_SetString(PyExc_TypeError, "_submit_with() takes timeout, name, fn, a tuple, a dict");
+        return NULL;
+    }
+    if (future_timeout(args[0], &options.time_limit_ns) < 0)
+        return NULL;
+    if (options.time_limit_ns < 0)
+        options.time_limit_ns = 0; /* none */
+    PyObject *packed = PyTuple_Pack(2, args[3], PyDict_GET_SIZE(args[4]) ? args[4] : Py_None);
+    PyObject *future = packed ? submit_call(PyType_GetModuleState(class), self, args[2], packed,
+                                            args[1] == Py_None ? NULL : args[1], &options)
+                              : NULL;
+    Py_XDECREF(packed);
     return future;
 }
 
@@ -232,6 +264,8 @@ static PyObject *executor_map(PyObject *self, PyTypeObject *class, PyObject *con
 static PyMethodDef executor_methods[] = {
     {"submit", (PyCFunction)(void (*)(void))executor_submit_method,
      METH_METHOD | METH_FASTCALL | METH_KEYWORDS, submit_doc},
+    {"_submit_with", (PyCFunction)(void (*)(void))executor_submit_with,
+     METH_METHOD | METH_FASTCALL | METH_KEYWORDS, submit_with_doc},
     {"_map", (PyCFunction)(void (*)(void))executor_map, METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      map_doc},
     {NULL},

@@ -184,7 +184,8 @@ static PyObject *load(worker_loop *loop, const char *what, const void *bytes, si
 {
     const loader_options options = {.superset = 1};
     PyObject *object = loader_loads(loop->st, bytes, nbytes, &options);
-    if (object)
+    if (object ||
+        (achar__worker_was_told_to_end(loop->worker) && PyErr_ExceptionMatches(PyExc_TimeoutError)))
         return object;
     PyObject *cause = compat_take_exception();
     PyObject *exception = PyObject_CallFunction(loop->unreadable, "sO", what, cause);
@@ -405,6 +406,17 @@ static int run(worker_loop *loop)
 }
 
 PyDoc_STRVAR(
+    worker_overdue_doc,
+    "worker_overdue()\n--\n\n"
+    "For the handler of SIGALRM: 2, the current task's time limit has passed; 1, so it was for a "
+    "task that has ended since; 0, the signal is not the executor's.");
+static PyObject *worker_overdue(PyObject *module, PyObject *unused)
+{
+    module_state *st = state_of_module(module);
+    return PyLong_FromLong(st->worker ? (long)achar__worker_is_overdue(st->worker) : 0);
+}
+
+PyDoc_STRVAR(
     worker_run_doc,
     "worker_run(set_up, describe, unreadable)\n--\n\n"
     "Serve the pool that started this process until it ends. set_up(hello) returns None or "
@@ -425,6 +437,7 @@ static PyObject *worker_run(PyObject *module, PyObject *args)
                      achar_status_message(status));
         return NULL;
     }
+    loop.st->worker = loop.worker;
     loop.memory = (wire_memory){loop.worker, memory_reserve, memory_grow, memory_free};
     const loader_options options = {.superset = 1};
     const void *hello_bytes = achar__worker_hello(loop.worker, &hello_nbytes);
@@ -439,6 +452,7 @@ static PyObject *worker_run(PyObject *module, PyObject *args)
     Py_XDECREF(loop.flush);
     Py_XDECREF(returned);
     Py_XDECREF(hello);
+    loop.st->worker = NULL;
     achar__worker_detach(loop.worker);
     if (done < 0)
         return NULL;
@@ -447,7 +461,12 @@ static PyObject *worker_run(PyObject *module, PyObject *args)
 
 static PyMethodDef worker_run_def = {"worker_run", worker_run, METH_VARARGS, worker_run_doc};
 
+static PyMethodDef worker_overdue_def = {"worker_overdue", worker_overdue, METH_NOARGS,
+                                         worker_overdue_doc};
+
 int worker_exec(PyObject *module, module_state *st)
 {
+    if (state_add_function(module, module, &worker_overdue_def, "achar._achar") < 0)
+        return -1;
     return state_add_function(module, module, &worker_run_def, "achar._achar");
 }

@@ -43,6 +43,7 @@ enum achar__task_state {
     ACHAR__TASK_RAISED,    /* bytes of an exception */
     ACHAR__TASK_LOST,      /* its worker died while it ran it; see achar__task_result.death */
     ACHAR__TASK_CANCELLED, /* before it started */
+    ACHAR__TASK_OVERDUE,   /* its time limit passed, and its worker was ended with it; see death */
     ACHAR__TASK_ABANDONED, /* the pool ended, or cannot start workers; see death */
 };
 #define ACHAR__TASK_FINISHED(state) ((state) >= ACHAR__TASK_RETURNED)
@@ -97,14 +98,24 @@ int achar__pool_function(achar__pool *pool, const void *bytes, size_t nbytes, ui
                          achar__function **out);
 void achar__function_release(achar__function *function);
 
+typedef struct achar__task_options {
+    /*
+     * From when a worker starts it; 0: none. When it has passed, the worker gets SIGALRM, so that the
+     * task can end by itself (achar__worker_is_overdue()), and ACHAR__OVERDUE_GRACE_NS later SIGKILL.
+     */
+    int64_t time_limit_ns;
+} achar__task_options;
+
+#define ACHAR__OVERDUE_GRACE_NS INT64_C(1000000000)
+
 /*
  * achar__pool_submit() queues one task: 'function' applied to the first 'args_nbytes' of 'args',
  * which the pool takes over on success ('args' is emptied; NULL where there are none). '*out' is a
  * new reference. Does not block. The bytes may be moved (64-byte alignment is kept).
- * ACHAR_E_CLOSED after achar__pool_close().
+ * 'options' NULL: none. ACHAR_E_CLOSED after achar__pool_close().
  */
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
-                       size_t args_nbytes, achar__task **out);
+                       size_t args_nbytes, const achar__task_options *options, achar__task **out);
 
 /*
  * A stretch is several calls of one function, one after the other, as one task: a map of short calls
@@ -156,7 +167,8 @@ typedef struct achar__task_result {
     enum achar__task_state state;
     const void *bytes; /* NULL unless RETURNED or RAISED; valid while the caller holds the task */
     size_t nbytes;
-    achar__death death; /* LOST, and ABANDONED because workers cannot start */
+    achar__death death;    /* LOST, OVERDUE, and ABANDONED because workers cannot start */
+    int64_t time_limit_ns; /* as submitted */
 } achar__task_result;
 /* Only of a finished task. */
 void achar__task_result_of(achar__task *task, achar__task_result *out);

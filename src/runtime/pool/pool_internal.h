@@ -55,13 +55,14 @@ struct achar__task {
     const void *result;
     size_t result_nbytes;
     union {
-        achar__death death; /* LOST, ABANDONED */
+        achar__death death; /* LOST, OVERDUE, ABANDONED */
         struct {
             struct achar__slot *slot; /* in a ring */
             uint64_t position;
         } ring;
     } at;
     void *user;
+    int64_t time_limit_ns; /* 0: none */
 
     /* A piece of a stretch: calls [first, first + count). */
     achar__stretch *stretch; /* until finished; NULL: an ordinary task */
@@ -102,11 +103,13 @@ enum achar__slot_state {
 /* A place for one worker process, and the process in it. */
 typedef struct achar__slot {
     enum achar__slot_state state;
-    bool stuck;      /* its current task takes longer than was thought: send no more */
-    bool dirty;      /* tasks were put into its ring and not published */
-    bool killed;     /* SIGKILL was sent */
-    bool distrusted; /* what it writes is not believed any more */
-    int pid;         /* 0: none */
+    bool stuck;              /* its current task takes longer than was thought: send no more */
+    bool dirty;              /* tasks were put into its ring and not published */
+    bool killed;             /* SIGKILL was sent */
+    bool distrusted;         /* what it writes is not believed any more */
+    uint64_t overdue;        /* 1 + the position of the task that was told to end; 0: none */
+    int64_t overdue_kill_ns; /* when it is ended by force */
+    int pid;                 /* 0: none */
     int pidfd;
     achar__pool *pool;
     achar__mapping *mapping;
@@ -274,6 +277,8 @@ void achar__recall_locked(achar__pool *pool, achar__slot *slot, uint64_t positio
 void achar__recall_all_locked(achar__pool *pool);
 /* Recalls what waits behind a task that takes too long. Returns when to look again. */
 int64_t achar__unstick_locked(achar__pool *pool, int64_t now_ns);
+/* Ends what is over its time limit. Returns when to look at this worker again. */
+int64_t achar__limit_time_locked(achar__slot *slot, int64_t now_ns);
 /* How many of the tasks in the ring the worker has started (as a position). */
 uint64_t achar__slot_claimed(const achar__slot *slot);
 

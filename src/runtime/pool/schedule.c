@@ -15,6 +15,9 @@
  */
 #include "runtime/pool/pool_internal.h"
 
+#include <signal.h>
+#include <sys/pidfd.h>
+
 #define BUDGET_NS       UINT64_C(1000000)
 #define PREFETCH_MAX    64
 #define TICK_NS         INT64_C(2000000)
@@ -54,9 +57,11 @@ static bool is_idle(const achar__slot *slot)
     return slot->tail == slot->completed && !slot->stuck;
 }
 
-/* An idle worker, else the one with the least work ahead of it, else one that was stuck. */
-static achar__slot *pick_slot(achar__pool *pool, uint64_t estimate_ns)
+/* An idle worker, else the one with the least work ahead of it, else one that was stuck. A task with
+ * a time limit starts when it is sent, so that the tender knows from when on to watch it. */
+static achar__slot *pick_slot(achar__pool *pool, const achar__task *task)
 {
+    uint64_t estimate_ns = task->time_limit_ns ? 0 : task->function->duration_ns;
     achar__slot *best = NULL;
     for (unsigned i = 0; i < pool->slot_count; i++) {
         unsigned index = pool->next_slot + i;
@@ -126,11 +131,11 @@ static void publish(achar__slot *slot)
 void achar__dispatch_locked(achar__pool *pool)
 {
     achar__slot *dirty = NULL;
-    bool prefetched = false;
+    bool to_watch = false; /* the tender's clock has to run */
 
     while (pool->queue.head && pool->may_have_room) {
         achar__task *task = pool->queue.head;
-        achar__slot *slot = pick_slot(pool, task->function->duration_ns);
+        achar__slot *slot = pick_slot(pool, task);
         if (!slot) {
             /* A task of a function with other estimates may still find room; it waits its turn. */
             pool->may_have_room = false;
@@ -140,7 +145,7 @@ void achar__dispatch_locked(achar__pool *pool)
         if (task->stretch) {
             achar__stretch_carve_locked(pool, slot, task, BUDGET_NS);
         }
-        prefetched |= slot->tail != slot->completed || task->count > 1;
+        to_watch |= slot->tail != slot->completed || task->count > 1 || task->time_limit_ns;
         put_into_ring(pool, slot, task);
         if (!slot->dirty) {
             slot->dirty = true;
@@ -152,7 +157,7 @@ void achar__dispatch_locked(achar__pool *pool)
         dirty->dirty = false;
         publish(dirty);
     }
-    if (prefetched && !pool->tender_kicked &&
+    if (to_watch && !pool->tender_kicked &&
         (pool->tender_deadline_ns < 0 || pool->tender_deadline_ns > achar__now_ns() + TICK_NS)) {
         achar__pool_kick_locked(pool);
     }
@@ -246,6 +251,38 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
         slot->completed == slot->tail) {
         achar__slot_leave_locked(slot);
     }
+}
+
+/* ---- time limits ---- */
+
+int64_t achar__limit_time_locked(achar__slot *slot, int64_t now_ns)
+{
+    uint64_t position = slot->completed;
+    if (slot->killed || !slot->up || position == slot->tail) {
+        return ACHAR__NO_DEADLINE;
+    }
+    const achar__task *task = slot->inflight[position % ACHAR__RING_SLOTS];
+    if (!task->time_limit_ns) {
+        return ACHAR__NO_DEADLINE;
+    }
+    if (achar__slot_claimed(slot) == position) { /* not started yet: it cannot be over before */
+        return now_ns + task->time_limit_ns;
+    }
+    if (slot->overdue != position + 1) {
+        int64_t due_ns = atomic_load(&slot->up->started_ns) + task->time_limit_ns;
+        if (now_ns < due_ns) {
+            return due_ns;
+        }
+        slot->overdue = position + 1;
+        slot->overdue_kill_ns = now_ns + ACHAR__OVERDUE_GRACE_NS;
+        atomic_store(&slot->down->overdue, slot->overdue);
+        pidfd_send_signal(slot->pidfd, SIGALRM, NULL, 0);
+    }
+    if (now_ns >= slot->overdue_kill_ns) {
+        achar__slot_kill_locked(slot);
+        return ACHAR__NO_DEADLINE;
+    }
+    return slot->overdue_kill_ns;
 }
 
 /* ---- recalling ---- */

@@ -315,8 +315,10 @@ static void settle_tasks_locked(achar__pool *pool, achar__slot *slot, achar__dea
         if (task->stretch && !slot->distrusted) {
             achar__stretch_died_locked(pool, slot, task, death);
         } else {
+            bool overdue =
+                slot->overdue == slot->completed; /* of this one: 'completed' is past it */
             task->at.death = death;
-            achar__task_finish_locked(task, ACHAR__TASK_LOST);
+            achar__task_finish_locked(task, overdue ? ACHAR__TASK_OVERDUE : ACHAR__TASK_LOST);
         }
         achar__slot_was_useful_locked(pool, slot);
     }

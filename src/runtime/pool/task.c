@@ -191,7 +191,7 @@ static int submit(achar__pool *pool, achar__function *function, achar__task *tas
 }
 
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
-                       size_t args_nbytes, achar__task **out)
+                       size_t args_nbytes, const achar__task_options *options, achar__task **out)
 {
     if (!is_open(pool)) {
         return ACHAR_E_CLOSED;
@@ -203,6 +203,7 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
     if (!task) {
         return ACHAR_E_NOMEM;
     }
+    task->time_limit_ns = options ? options->time_limit_ns : 0;
     if (args && args->data) {
         achar__heap_trim(pool->heap, &args->data, &args->capacity, args_nbytes);
         task->args = args->data;
@@ -316,7 +317,9 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
         out->bytes = (const unsigned char *)task->result + task->result_skip_nbytes;
         out->nbytes = task->result_nbytes - task->result_skip_nbytes;
     }
-    if (out->state == ACHAR__TASK_LOST || out->state == ACHAR__TASK_ABANDONED) {
+    out->time_limit_ns = task->time_limit_ns;
+    if (out->state == ACHAR__TASK_LOST || out->state == ACHAR__TASK_OVERDUE ||
+        out->state == ACHAR__TASK_ABANDONED) {
         out->death = task->at.death;
     }
 }

@@ -38,14 +38,15 @@ static int64_t look_at_slot_locked(achar__pool *pool, achar__slot *slot, int64_t
         pool->may_have_room = true;
     }
     achar__drain_locked(pool, slot);
+    int64_t limit_ns = achar__limit_time_locked(slot, now_ns);
     if (slot->state == ACHAR__SLOT_LEAVING && !slot->killed) {
         if (now_ns >= slot->leave_deadline_ns) {
             achar__slot_kill_locked(slot);
         } else {
-            return slot->leave_deadline_ns;
+            return earlier(limit_ns, slot->leave_deadline_ns);
         }
     }
-    return ACHAR__NO_DEADLINE;
+    return limit_ns;
 }
 
 /* One round; returns when the next is due. */

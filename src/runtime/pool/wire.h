@@ -69,6 +69,7 @@ typedef struct achar__wire_down {
     _Atomic uint32_t recalls_begun;                    /* while they differ, 'limit' may be about */
     _Atomic uint32_t recalls_done; /* to be raised again: wait for the verdict */
     _Atomic uint32_t leave;        /* 1: no more tasks will come */
+    _Atomic uint64_t overdue;      /* 1 + the position of the last task whose time limit passed */
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t doorbell;
     alignas(ACHAR__CACHE_LINE) _Atomic uint64_t releases_sent;
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t waiters[ACHAR__RING_SLOTS];
@@ -80,6 +81,7 @@ typedef struct achar__wire_down {
 /* One worker to the client; at the start of the worker's region; the worker writes. */
 typedef struct achar__wire_up {
     alignas(ACHAR__CACHE_LINE) _Atomic uint64_t claimed; /* tasks below it have been started */
+    _Atomic int64_t started_ns; /* when the last of them was (CLOCK_MONOTONIC) */
     alignas(ACHAR__CACHE_LINE) _Atomic uint64_t completed;
     alignas(ACHAR__CACHE_LINE) _Atomic uint64_t releases_taken;
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t sleeping; /* 1: a new task must ring the doorbell */

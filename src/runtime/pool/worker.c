@@ -47,6 +47,7 @@ struct achar__worker {
     uint64_t position; /* of the current or next task */
     int64_t started_ns;
     bool busy; /* between next and finish */
+    uint64_t overdue_seen;
 
     /* of a stretch */
     uint32_t calls_done;
@@ -224,6 +225,8 @@ static bool claim(achar__worker *worker)
         return false;
     }
     ACHAR__CRASH_POINT("before-claim");
+    worker->started_ns = achar__now_ns();
+    atomic_store_explicit(&worker->up->started_ns, worker->started_ns, memory_order_relaxed);
     atomic_store(&worker->up->claimed, worker->position + 1);
     ACHAR__CRASH_POINT("after-claim");
     if (has_task(worker)) {
@@ -295,8 +298,25 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
     worker->calls_done = 0;
     worker->results_used = 0;
     worker->busy = true;
-    worker->started_ns = achar__now_ns();
     return ACHAR_OK;
+}
+
+enum achar__overdue achar__worker_is_overdue(achar__worker *worker)
+{
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return ACHAR__NOT_OVERDUE;
+    }
+    uint64_t overdue = atomic_load(&worker->down->overdue);
+    if (overdue == worker->overdue_seen) {
+        return ACHAR__NOT_OVERDUE;
+    }
+    worker->overdue_seen = overdue;
+    return worker->busy && overdue == worker->position + 1 ? ACHAR__OVERDUE : ACHAR__WAS_OVERDUE;
+}
+
+bool achar__worker_was_told_to_end(const achar__worker *worker)
+{
+    return worker->busy && worker->overdue_seen == worker->position + 1;
 }
 
 /* ---- giving results back ---- */

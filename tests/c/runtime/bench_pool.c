@@ -24,7 +24,7 @@ static achar__task *submit(achar__pool *pool, achar__function *function, const c
         abort();
     }
     memcpy(args.data, text, strlen(text));
-    if (achar__pool_submit(pool, function, &args, strlen(text), &task) != ACHAR_OK) {
+    if (achar__pool_submit(pool, function, &args, strlen(text), NULL, &task) != ACHAR_OK) {
         abort();
     }
     return task;

@@ -8,6 +8,7 @@
  *    function       the function's bytes         exit CODE     _exit
  *    id             the function's id            signal N      raises it (9: kill, 6: abort, ...)
  *    pid            this process's id            none          ends with no block at all
+ *    deaf MS        sleeps and ignores SIGALRM
  *    child          starts a process that stays, gives its id
  *    fork           forks; the child finds everything inert; "inert" or what was not
  *    unprivileged   forgets its parent-death signal, as a change of credentials does
@@ -210,6 +211,10 @@ static int run(achar__worker *worker, const achar__assignment *task)
     } else if (strcmp(command, "big") == 0) {
         return finish_big(worker, (size_t)number);
     } else if (strcmp(command, "sleep") == 0) {
+        nap(number);
+        return achar__worker_finish(worker, ACHAR__TASK_RETURNED, NULL, 0);
+    } else if (strcmp(command, "deaf") == 0) {
+        signal(SIGALRM, SIG_IGN);
         nap(number);
         return achar__worker_finish(worker, ACHAR__TASK_RETURNED, NULL, 0);
     } else if (strcmp(command, "spin") == 0) {

@@ -75,7 +75,8 @@ achar__task *kit_submit_bytes(achar__pool *pool, achar__function *function, cons
     if (nbytes) {
         memcpy((char *)args.data + length + 1, bytes, nbytes);
     }
-    assert_status(achar__pool_submit(pool, function, &args, length + 1 + nbytes, &task), ACHAR_OK);
+    assert_status(achar__pool_submit(pool, function, &args, length + 1 + nbytes, NULL, &task),
+                  ACHAR_OK);
     assert_null(args.data);
     return task;
 }
@@ -93,7 +94,7 @@ achar__task *kit_submit(achar__pool *pool, const char *format, ...)
     achar__function *function = kit_function(pool);
     assert_status(achar__pool_block_reserve(pool, strlen(text), &args), ACHAR_OK);
     memcpy(args.data, text, strlen(text));
-    assert_status(achar__pool_submit(pool, function, &args, strlen(text), &task), ACHAR_OK);
+    assert_status(achar__pool_submit(pool, function, &args, strlen(text), NULL, &task), ACHAR_OK);
     achar__function_release(function);
     return task;
 }

@@ -112,6 +112,46 @@ static void exit_codes_and_signals_arrive(void **state)
     kit_end(pool);
 }
 
+static achar__task *submit_with_limit(achar__pool *pool, int64_t limit_ns, const char *text)
+{
+    achar__block args;
+    achar__task *task = NULL;
+    achar__function *function = kit_function(pool);
+    achar__task_options options = {.time_limit_ns = limit_ns};
+    assert_status(achar__pool_block_reserve(pool, strlen(text), &args), ACHAR_OK);
+    memcpy(args.data, text, strlen(text));
+    assert_status(achar__pool_submit(pool, function, &args, strlen(text), &options, &task),
+                  ACHAR_OK);
+    achar__function_release(function);
+    return task;
+}
+
+/* echo_worker does what SIGALRM does by itself: it ends. Queued time does not count. */
+static void time_limits(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){.workers = 2});
+    for (int round = 0; round < 3; round++) {
+        achar__task *sleeping[2] = {kit_submit(pool, "sleep 300"), kit_submit(pool, "sleep 300")};
+        achar__task *overdue = submit_with_limit(pool, 100 * MILLISECOND_NS, "sleep 20000");
+        achar__task *in_time = submit_with_limit(pool, 20 * SECOND_NS, "echo in time");
+        achar__task *late = submit_with_limit(pool, 200 * MILLISECOND_NS, "sleep 1");
+        achar__task *beside = kit_submit(pool, "echo beside");
+        kit_expect_death(overdue, ACHAR__TASK_OVERDUE, -1, SIGALRM);
+        kit_expect(in_time, ACHAR__TASK_RETURNED, "in time");
+        kit_expect(late, ACHAR__TASK_RETURNED, "");
+        kit_expect(beside, ACHAR__TASK_RETURNED, "beside");
+        kit_expect(sleeping[0], ACHAR__TASK_RETURNED, "");
+        kit_expect(sleeping[1], ACHAR__TASK_RETURNED, "");
+    }
+    /* A worker that cannot hear is killed. */
+    int pids[2];
+    kit_wait_for_workers(pool, pids, 2);
+    achar__task *deaf = submit_with_limit(pool, 50 * MILLISECOND_NS, "deaf 20000");
+    kit_expect_death(deaf, ACHAR__TASK_OVERDUE, -1, SIGKILL);
+    kit_expect_works(pool);
+    kit_end(pool);
+}
+
 /* The tasks behind the one that kills were in the same ring and are not lost. */
 static void unstarted_tasks_are_requeued(void **state)
 {
@@ -174,8 +214,8 @@ static void full_region_does_not_stop_replacement(void **state)
         }
     }
     achar__task *killer, *next;
-    assert_status(achar__pool_submit(pool, function, &killing, 6, &killer), ACHAR_OK);
-    assert_status(achar__pool_submit(pool, function, NULL, 0, &next), ACHAR_OK);
+    assert_status(achar__pool_submit(pool, function, &killing, 6, NULL, &killer), ACHAR_OK);
+    assert_status(achar__pool_submit(pool, function, NULL, 0, NULL, &next), ACHAR_OK);
     kit_expect_death(killer, ACHAR__TASK_LOST, 1, 0);
     kit_expect(next, ACHAR__TASK_RETURNED, "");
     while (count > 0) {
@@ -504,6 +544,7 @@ int main(void)
         KIT_TEST(death_at_each_step),
         KIT_TEST(death_during_a_recall),
         KIT_TEST(exit_codes_and_signals_arrive),
+        KIT_TEST(time_limits),
         KIT_TEST(unstarted_tasks_are_requeued),
         KIT_TEST(results_outlive_their_worker),
         KIT_TEST(full_region_does_not_stop_replacement),

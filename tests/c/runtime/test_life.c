@@ -25,7 +25,7 @@ static void close_runs_what_is_queued(void **state)
     assert_status(achar__pool_block_reserve(pool, 10, &args), ACHAR_OK);
     achar__pool_close(pool);
     achar__pool_close(pool);
-    assert_status(achar__pool_submit(pool, function, &args, 4, &late), ACHAR_E_CLOSED);
+    assert_status(achar__pool_submit(pool, function, &args, 4, NULL, &late), ACHAR_E_CLOSED);
     assert_status(achar__pool_block_grow(pool, &args, 4, 100000), ACHAR_E_CLOSED);
     achar__pool_block_free(pool, &args);
     assert_status(achar__pool_block_reserve(pool, 10, &args), ACHAR_E_CLOSED);
@@ -221,7 +221,8 @@ static void forked_copies_are_inert(void **state)
         achar__task *task;
         achar__task_result result;
         wrong |= achar__pool_block_reserve(pool, 1, &other) != ACHAR_E_CLOSED;
-        wrong |= (achar__pool_submit(pool, function, &block, 1, &task) != ACHAR_E_CLOSED) << 1;
+        wrong |= (achar__pool_submit(pool, function, &block, 1, NULL, &task) != ACHAR_E_CLOSED)
+                 << 1;
         wrong |= (achar__task_wait(running, -1) != ACHAR_E_CLOSED) << 2;
         wrong |= (achar__task_cancel(running) != 0) << 3;
         wrong |= (achar__pool_join(pool, -1) != ACHAR_E_CLOSED) << 4;

@@ -106,9 +106,9 @@ static void a_task_may_have_no_arguments(void **state)
     achar__pool *pool = kit_pool((kit_options){0});
     achar__function *function = kit_function(pool);
     achar__task *task;
-    assert_status(achar__pool_submit(pool, function, NULL, 0, &task), ACHAR_OK);
+    assert_status(achar__pool_submit(pool, function, NULL, 0, NULL, &task), ACHAR_OK);
     kit_expect(task, ACHAR__TASK_RETURNED, "");
-    assert_status(achar__pool_submit(pool, function, NULL, 1, &task), ACHAR_E_INVALID);
+    assert_status(achar__pool_submit(pool, function, NULL, 1, NULL, &task), ACHAR_E_INVALID);
     achar__function_release(function);
     kit_end(pool);
 }

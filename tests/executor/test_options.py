@@ -1,0 +1,190 @@
+"""Executor.options(): time limits that reach whatever a task does, and names."""
+
+import concurrent.futures
+import os
+import time
+
+import achar
+import pytest
+
+
+@pytest.fixture
+def ex():
+    with achar.Executor(2) as executor:
+        yield executor
+
+
+def test_within_the_limit(ex):
+    assert ex.options(timeout=20).submit(pow, 2, 10).result() == 1024
+    assert list(ex.options(timeout=20).map(pow, range(5), range(5))) == [n**n for n in range(5)]
+    assert ex.options().submit(dict, a=1).result() == {"a": 1}
+
+
+def test_a_task_is_told_to_end(ex):
+    """It gets TimeoutError where it stands, cleans up, and its worker lives on."""
+
+    def task():
+        try:
+            time.sleep(60)
+        finally:
+            print("cleaned up")
+
+    executor = achar.Executor(1)
+    before = executor.submit(os.getpid).result()
+    future = executor.options(timeout=0.2).submit(task)
+    with pytest.raises(TimeoutError, match="the task's time limit has passed") as caught:
+        future.result()
+    assert "time.sleep(60)" in str(caught.value.__cause__)
+    assert executor.submit(os.getpid).result() == before
+    executor.shutdown()
+
+
+def tasks_that_do_not_end():
+    """Made here, so that they travel by value: importing this module takes pytest along, and time."""
+
+    def catch_everything():
+        while True:
+            try:
+                time.sleep(60)
+            except BaseException:  # noqa: S110
+                pass
+
+    def stay_in_c():
+        sum(range(10**15))
+
+    def run_a_program():
+        import subprocess
+
+        subprocess.run(["sleep", "1000"], check=True)
+
+    def be_unpicklable():
+        class Slow:
+            def __reduce__(self):
+                time.sleep(1000)
+
+        return Slow()
+
+    return locals()
+
+
+TASKS = tasks_that_do_not_end()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_whatever_it_does(ex, name):
+    futures = [ex.submit(pow, n, 2) for n in range(20)]
+    overdue = ex.options(timeout=0.2).submit(TASKS[name])
+    futures += [ex.submit(pow, n, 2) for n in range(20)]
+    assert isinstance(overdue.exception(50), TimeoutError), overdue.exception()
+    assert [future.result() for future in futures] == [n * n for n in range(20)] * 2
+    assert ex.submit(len, "abc").result() == 3
+
+
+def test_reading_what_was_sent_counts(ex):
+    class Slow:
+        def __reduce__(self):
+            return time.sleep, (60,)
+
+    error = ex.options(timeout=0.2).submit(id, Slow()).exception()
+    assert type(error) is TimeoutError, error
+
+
+def test_the_message_of_a_task_that_was_killed(ex):
+    error = ex.options(timeout=0.2, name="the slow one").submit(TASKS["catch_everything"]).exception()
+    assert type(error) is TimeoutError
+    assert str(error).startswith("task the slow one: its time limit of 0.2 s has passed\n  why: it did not end when")
+
+
+def test_child_processes_end_with_it(ex, tmp_path):
+    def task(path):
+        import os
+        import subprocess
+
+        child = subprocess.Popen(["sleep", "1000"])
+        path.write_text(str(child.pid))
+        os.system("sleep 1000")
+
+    assert isinstance(ex.options(timeout=0.5).submit(task, tmp_path / "pid").exception(), TimeoutError)
+    pid = (tmp_path / "pid").read_text()
+    for _ in range(500):
+        try:
+            state = open(f"/proc/{pid}/stat").read().rpartition(") ")[2][0]
+        except FileNotFoundError:
+            break
+        if state == "Z":
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the child is alive")
+
+
+def test_time_in_the_queue_does_not_count():
+    with achar.Executor(1) as executor:
+        executor.submit(time.sleep, 1)
+        assert executor.options(timeout=0.9).submit(time.sleep, 0.01).result() is None
+
+
+def test_map_with_a_limit(ex):
+    results = ex.options(timeout=0.3).map(time.sleep, [0, 0.001, 60, 0])
+    assert [next(results), next(results)] == [None, None]
+    with pytest.raises(TimeoutError):
+        next(results)
+
+
+def test_tasks_that_end_at_their_limit(ex):
+    """The signal may come when the task has just ended: then it is nobody's."""
+    limit = 0.02
+    with_limit = [ex.options(timeout=limit).submit(time.sleep, limit - 0.004 + n * 0.0001) for n in range(80)]
+    others = [ex.submit(pow, n, 2) for n in range(1000)]
+    assert [future.result() for future in others] == [n * n for n in range(1000)]
+    for future in with_limit:
+        assert isinstance(future.exception(), TimeoutError | None), future.exception()
+
+
+def test_a_timer_of_the_tasks_own():
+    """What SIGALRM does to a process that has no handler for it, it does here."""
+
+    def task():
+        import signal
+        import time
+
+        signal.alarm(1)
+        time.sleep(60)
+
+    with achar.Executor(1) as executor:
+        error = executor.submit(task).exception()
+        assert isinstance(error, achar.WorkerDied)
+        assert error.signal == "SIGALRM"
+        assert executor.submit(len, "abc").result() == 3
+
+
+def test_names(ex):
+    error = ex.options(name="seven").submit(os._exit, 7).exception()
+    assert error.task == "seven"
+    assert str(error).startswith("task seven: its worker process")
+
+
+def test_bad_options(ex):
+    for timeout in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="timeout must be None or > 0"):
+            ex.options(timeout=timeout)
+    with pytest.raises(TypeError):
+        ex.options(timeout="1")
+    with pytest.raises(TypeError, match="name must be a str or None"):
+        ex.options(name=1)
+    with pytest.raises(TypeError):
+        ex.options(retry=1)
+
+
+def test_futures_are_futures(ex):
+    futures = [ex.options(timeout=30).submit(pow, n, 2) for n in range(10)]
+    done, pending = concurrent.futures.wait(futures)
+    assert not pending
+    assert sorted(future.result() for future in done) == [n * n for n in range(10)]
+
+
+def test_after_shutdown():
+    executor = achar.Executor(1)
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        executor.options(timeout=1).submit(len, "")
