@@ -70,7 +70,7 @@ static bool has_order(const achar_dtype *dtype)
 /* '<' or '>' where there is an order to have, '|' where not; false if that is not known. */
 static bool set_order(achar_dtype *dtype, char order)
 {
-    if (strchr("<>|", order) == NULL || (has_order(dtype) && order == '|'))
+    if ((order != '<' && order != '>' && order != '|') || (has_order(dtype) && order == '|'))
         return false;
     dtype->order = has_order(dtype) ? order : '|';
     return true;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exercise_shapes.h"
+
 void require_failed(const char *file, int line, const char *condition, const char *format, ...)
 {
     va_list arguments;
@@ -222,6 +224,7 @@ int use_everything(const unsigned char *data, size_t nbytes, const achar_read_op
     int left = 2000;
     walk(achar_root(graph), options->allocator, 200, &left);
     walk_effects(graph);
+    use_shapes(graph, options->allocator != NULL || options->max_nbytes != 0);
     for (int protocol = lowest; protocol <= 5; protocol++)
         write_and_reread(graph, protocol, options);
     status = achar_json(graph, options->allocator, &nowhere, &error);

@@ -7,8 +7,6 @@ made again only when a value is added here. tests/codec/test_shapes_golden.py ha
 and compares that with what values() gives in the Python that runs the test.
 """
 
-from __future__ import print_function
-
 import array
 import collections
 import datetime
@@ -67,17 +65,20 @@ def numpy_values():
     a = numpy.arange(6, dtype="<i4").reshape(2, 3)
     yield "ndarray", [a, numpy.asfortranarray(a), a[:, ::2], numpy.zeros((0, 2)), numpy.array(5.5)]
     yield "order", numpy.arange(24, dtype=">f8").reshape(2, 3, 4).transpose(1, 0, 2)
-    yield "kinds", [
-        numpy.array([True, False]),
-        numpy.array([-1], "i1"),
-        numpy.array([200], "u2"),
-        numpy.array([1.5], "f2"),
-        numpy.array([1.5 - 2j], "c16"),
-        numpy.array([b"ab", b"c"]),
-        numpy.array(["ab", "c"], "U2"),
-        numpy.array(["2020-01-01"], "M8[D]"),
-        numpy.array([3], "m8[25us]"),
-    ]
+    yield (
+        "kinds",
+        [
+            numpy.array([True, False]),
+            numpy.array([-1], "i1"),
+            numpy.array([200], "u2"),
+            numpy.array([1.5], "f2"),
+            numpy.array([1.5 - 2j], "c16"),
+            numpy.array([b"ab", b"c"]),
+            numpy.array(["ab", "c"], "U2"),
+            numpy.array(["2020-01-01"], "M8[D]"),
+            numpy.array([3], "m8[25us]"),
+        ],
+    )
     yield "objects", numpy.array([[1, None], ["x", 1.5]], object)
     yield "scalars", [numpy.float64(1.5), numpy.int16(-3), numpy.bool_(True), numpy.datetime64("2020-01-01T00:00:00")]
 
@@ -100,7 +101,7 @@ if __name__ == "__main__":
 
         pickle.dumps = cPickle.dumps
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        path = os.path.join(folder, "%d.pickle" % protocol)
+        path = os.path.join(folder, str(protocol) + ".pickle")
         with open(path, "wb") as file:
             file.write(pickle.dumps(dict(all_values()), protocol))
-        print(path, os.path.getsize(path))
+        print(path)
