@@ -11,10 +11,16 @@
 extern "C" {
 #endif
 
+enum achar_trace_format {
+    ACHAR_TRACE_TEXT, /* lines of UTF-8 */
+    ACHAR_TRACE_HTML, /* one page to step through, with all that it needs inside */
+};
+
 /* All zero, or a NULL pointer, is the default: all of the first pickle as text. */
 typedef struct achar_trace_options {
     const achar_allocator *allocator;
     uint64_t max_nbytes; /* of memory; 0: no limit */
+    int format;          /* enum achar_trace_format */
     int encoding;        /* of Python 2's str: enum achar_encoding */
     int all;             /* 1: all pickles that stand one after another, not only the first */
     int full;            /* 1: all of the stack and the memo at each step, and values longer */
@@ -25,7 +31,8 @@ typedef struct achar_trace_options {
      * after is not looked at. 0: from the first, to the last, however many. */
     uint64_t first_step, last_step;
     uint64_t first_offset, last_offset;
-    uint64_t steps_limit; /* so many opcodes at most */
+    uint64_t steps_limit; /* so many opcodes at most; the page has 100,000 for 0 */
+    const char *title;    /* of the page; any text. NULL: "a pickle" */
 } achar_trace_options;
 
 /*

@@ -1,5 +1,5 @@
 /*
- * trace.c - `achar trace`: a pickle at work, through a pager on a terminal.
+ * trace.c - `achar trace`: a pickle at work, through a pager on a terminal; or as a page of HTML.
  *
  * A file is mapped, not read: of a gigabyte of which a hundred opcodes are shown, a few pages are
  * touched.
@@ -143,7 +143,7 @@ static bool parse_place(const char *text, uint64_t *step, uint64_t *offset)
     return parse_number(text + (text[0] == '@'), text[0] == '@' ? offset : step);
 }
 
-enum { OPTION_COLOR = 256, OPTION_NO_PAGER, OPTION_WIDTH };
+enum { OPTION_COLOR = 256, OPTION_NO_PAGER, OPTION_WIDTH, OPTION_HTML };
 
 static int run(int argc, char **argv)
 {
@@ -152,6 +152,7 @@ static int run(int argc, char **argv)
                                             {"encoding", required_argument, NULL, 'e'},
                                             {"from", required_argument, NULL, 'f'},
                                             {"full", no_argument, NULL, 'F'},
+                                            {"html", no_argument, NULL, OPTION_HTML},
                                             {"limit", required_argument, NULL, 'n'},
                                             {"no-pager", no_argument, NULL, OPTION_NO_PAGER},
                                             {"to", required_argument, NULL, 't'},
@@ -190,6 +191,9 @@ static int run(int argc, char **argv)
             if (!parse_number(optarg, &trace.steps_limit))
                 return cli_misused(&cli_trace, "not a number of opcodes: %s", optarg);
             break;
+        case OPTION_HTML:
+            trace.format = ACHAR_TRACE_HTML;
+            break;
         case OPTION_NO_PAGER:
             paged = false;
             break;
@@ -211,6 +215,10 @@ static int run(int argc, char **argv)
     }
     if (optind != argc - 1)
         return cli_misused(&cli_trace, optind == argc ? "no file" : "more than one file");
+    if (trace.format == ACHAR_TRACE_HTML && terminal)
+        return cli_misused(&cli_trace, "the page is for a file: achar trace --html %s > page.html",
+                           argv[optind]);
+    trace.title = argv[optind];
     return trace_file(argv[optind], &trace, paged);
 }
 
@@ -220,10 +228,11 @@ const verb cli_trace = {
     .usage = "achar trace [OPTION]... FILE\n"
              "\n"
              "  -A, --all                all pickles in the file, not only the first\n"
+             "      --html               one page to step through, for a browser; > page.html\n"
              "  -F, --full               all of the stack and memo at each step, values longer\n"
              "  -f, --from PLACE         show from there on; PLACE is the number of an opcode,\n"
              "  -t, --to PLACE           or @ and the number of a byte\n"
-             "  -n, --limit COUNT        show so many opcodes at most\n"
+             "  -n, --limit COUNT        show so many opcodes at most (--html: 100000)\n"
              "  -e, --encoding ENCODING  of Python 2's str: ascii (default), latin1, utf-8, bytes\n"
              "      --width COLUMNS      of a line (a terminal's own; elsewhere any)\n"
              "      --color WHEN         auto (on terminals, without NO_COLOR), always, never\n"

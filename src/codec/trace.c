@@ -27,6 +27,8 @@ static const trace_limits limits_usual = {
     .items_count = 8, .text_count = 32, .depth = 4, .width = 72};
 static const trace_limits limits_full = {
     .items_count = 100, .text_count = 1000, .depth = TRACE_DEPTH_MAX, .width = 10000};
+static const trace_limits limits_page = {
+    .items_count = 16, .text_count = 64, .depth = 6, .width = 200};
 
 /* ---- words ---- */
 
@@ -327,7 +329,18 @@ static size_t begin_step(tracing *t, const trace_step *step, enum paint paint, c
     return start;
 }
 
-static void show_step(tracing *t, const trace_step *step)
+bool achar__trace_is_dangerous(const tracing *t, const trace_step *step)
+{
+    const trace_machine *m = &t->machine;
+    if (m->stack_count == 0 || step->got || step->token.opcode == OP_DUP ||
+        step->token.opcode == OP_MARK)
+        return false;
+    int kind = achar_kind(m->stack[m->stack_count - 1]);
+    return step->change != 0 ? step->change_count != 0 && kind != step->change
+                             : step->pushed && kind_is_object(kind) && kind != ACHAR_BUFFER;
+}
+
+void achar__trace_lines(tracing *t, const trace_step *step)
 {
     const opcode_info *info = step->token.info;
     size_t start = begin_step(t, step, PAINT_BOLD, info->name);
@@ -345,15 +358,12 @@ static void show_step(tracing *t, const trace_step *step)
     }
     size_t width = achar__trace_width(t->text.data, t->text.nbytes);
     achar__buffer_fill(&t->line, ' ', width + 2 <= WORDS_COLUMN ? WORDS_COLUMN - width : 2);
-    bool import_or_call =
-        step->pushed && t->machine.stack_count != 0 &&
-        kind_is_object(achar_kind(t->machine.stack[t->machine.stack_count - 1])) && !step->got &&
-        step->token.opcode != OP_DUP;
+    bool dangerous = achar__trace_is_dangerous(t, step);
     bool fault = step->token.opcode == OP_FRAME && t->machine.cut_frame.code != ACHAR_OK;
     achar__trace_paint(&t->line, t->options->color,
-                       fault            ? PAINT_FAULT
-                       : import_or_call ? PAINT_CALL
-                                        : PAINT_DIM);
+                       fault       ? PAINT_FAULT
+                       : dangerous ? PAINT_CALL
+                                   : PAINT_DIM);
     achar__trace_words(&t->line, t, step);
     achar__trace_paint(&t->line, t->options->color, PAINT_NONE);
     end_line(t, start);
@@ -382,7 +392,7 @@ void achar__trace_hex(buffer *out, const uint8_t *at, size_t nbytes, size_t limi
         achar__buffer_text(out, " …");
 }
 
-static void show_fault(tracing *t, const trace_step *step, const achar_error *error)
+void achar__trace_fault_lines(tracing *t, const trace_step *step, const achar_error *error)
 {
     trace_machine *m = &t->machine;
     const uint8_t *at = m->data + step->offset;
@@ -435,9 +445,9 @@ static bool is_beyond(const tracing *t, uint64_t offset)
            (t->steps_limit != 0 && t->shown_count >= t->steps_limit);
 }
 
-static bool is_before(const tracing *t, uint64_t offset)
+static bool is_before(const tracing *t, uint64_t step, uint64_t offset)
 {
-    return t->steps_count < t->options->first_step || offset < t->options->first_offset;
+    return step < t->options->first_step || offset < t->options->first_offset;
 }
 
 static int output_status(const tracing *t)
@@ -453,7 +463,7 @@ static int trace_pickle(tracing *t, const uint8_t *data, size_t data_nbytes, boo
     trace_step step = {0};
     int status = ACHAR_OK;
     achar__trace_machine_begin(m, data, data_nbytes);
-    if (t->pickles_count > 1) {
+    if (t->page == NULL && t->pickles_count > 1) {
         char text[80];
         snprintf(text, sizeof text, "pickle %llu, at byte %llu",
                  (unsigned long long)t->pickles_count, (unsigned long long)t->base);
@@ -464,19 +474,27 @@ static int trace_pickle(tracing *t, const uint8_t *data, size_t data_nbytes, boo
         *beyond = is_beyond(t, offset);
         if (*beyond)
             return ACHAR_OK;
+        if (t->page != NULL && !is_before(t, t->steps_count + 1, offset))
+            achar__trace_page_ready(t, offset);
         status = achar__trace_machine_step(m, &step);
         t->steps_count++;
         if (status != ACHAR_OK) {
             bool at_end = data + step.offset == m->input_end;
             achar__fail(error, status, offset, at_end ? -1 : data[step.offset], "%s", m->problem);
-            show_fault(t, &step, error);
+            if (t->page != NULL)
+                achar__trace_page_fault(t, &step, error);
+            else
+                achar__trace_fault_lines(t, &step, error);
             /* what the reader would have said */
             if (m->cut_frame.code != ACHAR_OK)
                 *error = m->cut_frame, error->offset += t->base, status = error->code;
-        } else if (!is_before(t, offset)) {
+        } else if (!is_before(t, t->steps_count, offset)) {
             t->shown_count++;
-            show_step(t, &step);
-        } else if (t->shown_count == 0 && t->steps_count == 1) {
+            if (t->page != NULL)
+                achar__trace_page_step(t, &step);
+            else
+                achar__trace_lines(t, &step);
+        } else if (t->page == NULL && t->shown_count == 0 && t->steps_count == 1) {
             note(t, "(what comes before is not shown)");
         }
         achar__trace_flush(t);
@@ -492,6 +510,11 @@ static int trace_all(tracing *t, const uint8_t *data, size_t data_nbytes, size_t
     char ending[120] = "";
     bool beyond = false;
     int status = ACHAR_OK;
+    if (t->options->format == ACHAR_TRACE_HTML) {
+        status = achar__trace_page_begin(t);
+        if (status != ACHAR_OK)
+            return achar__fail(error, status, 0, -1, NULL);
+    }
     do {
         t->pickles_count++;
         status = trace_pickle(t, data + t->base, data_nbytes - t->base, &beyond, error);
@@ -505,7 +528,9 @@ static int trace_all(tracing *t, const uint8_t *data, size_t data_nbytes, size_t
     else if (status == ACHAR_OK && t->base < data_nbytes)
         snprintf(ending, sizeof ending, "behind the pickle: %llu bytes, from byte %llu on",
                  (unsigned long long)(data_nbytes - t->base), (unsigned long long)t->base);
-    if (ending[0] != '\0') {
+    if (t->page != NULL) {
+        achar__trace_page_end(t, ending);
+    } else if (ending[0] != '\0') {
         char text[sizeof ending + 2];
         snprintf(text, sizeof text, "(%s)", ending);
         note(t, text);
@@ -529,16 +554,24 @@ int achar_trace(const void *data, size_t data_nbytes, const achar_trace_options 
     if (used_nbytes == NULL)
         used_nbytes = &own_used_nbytes;
     *used_nbytes = 0;
-    if (data == NULL && data_nbytes != 0)
+    if ((data == NULL && data_nbytes != 0) ||
+        (options->format != ACHAR_TRACE_TEXT && options->format != ACHAR_TRACE_HTML))
         return achar__fail(error, ACHAR_E_INVALID, 0, -1, NULL);
+    bool page = options->format == ACHAR_TRACE_HTML;
     tracing t = {.options = options, .sink = sink, .steps_limit = options->steps_limit};
+    if (page && t.steps_limit == 0)
+        t.steps_limit = TRACE_PAGE_STEPS;
     achar__memory_init(&t.mem, options->allocator, options->max_nbytes);
     achar__buffer_init(&t.line, &t.mem);
     achar__buffer_init(&t.text, &t.mem);
-    achar__trace_machine_init(&t.machine, &t.mem, options->full ? &limits_full : &limits_usual,
-                              options->encoding, options->full);
+    achar__trace_machine_init(&t.machine, &t.mem,
+                              page            ? &limits_page
+                              : options->full ? &limits_full
+                                              : &limits_usual,
+                              options->encoding, options->full && !page);
     int status =
         trace_all(&t, data == NULL ? (const uint8_t *)"" : data, data_nbytes, used_nbytes, error);
+    achar__trace_page_free(&t);
     achar__trace_machine_free(&t.machine);
     achar__buffer_free(&t.line);
     achar__buffer_free(&t.text);

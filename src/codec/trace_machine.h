@@ -66,6 +66,7 @@ typedef struct trace_node {
     uint8_t *text;           /* of what was a line: the start of a STR, or else what to show */
     size_t text_nbytes;
     uint64_t rest_nbytes;                 /* of a STR, behind that start */
+    uint64_t page_id;                     /* the page's number for it, 0: none yet */
     uint64_t number;                      /* extension code, buffer index */
     struct trace_node *following, **link; /* in the list of all nodes */
 } trace_node;

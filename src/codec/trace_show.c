@@ -1,5 +1,6 @@
 /*
- * trace_show.c - values as text: trace_show.h has the rules.
+ * trace_show.c - values as text: trace_show.h has the rules. The page's script has them a second time
+ * (trace_page.js), over values that can be clicked on; a test compares the two.
  */
 #include "codec/trace_show.h"
 

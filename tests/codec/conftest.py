@@ -68,7 +68,7 @@ def command():
     """Runs build/achar with arguments; the completed process, output in bytes."""
     program = built("achar")
 
-    def run(*arguments, stdin=b""):
-        return subprocess.run([program, *arguments], input=stdin, capture_output=True, timeout=60)
+    def run(*arguments, stdin=b"", cwd=None):
+        return subprocess.run([program, *arguments], input=stdin, capture_output=True, timeout=60, cwd=cwd)
 
     return run

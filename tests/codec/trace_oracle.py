@@ -170,9 +170,10 @@ class Shower:
             out = self.text("(") + self.show(value.function) + self.text(")")
         out += self.text("(") + self.items(value.arguments)
         if value.keywords is not None:
-            keywords = Pairs()
-            keywords.items = list(value.keywords.items())
-            # `**` of an empty tuple that has no parts of its own; of a tuple that became empty
+            keywords = value.keywords
+            if isinstance(keywords, dict):
+                keywords = Pairs()
+                keywords.items = list(value.keywords.items())
             out += self.text("**" if not value.arguments else ", **") + self.show(keywords)
         return out + self.text(")")
 
