@@ -384,10 +384,10 @@ static inline PyObject *compat_long_from_bytes(const uint8_t *bytes, size_t nbyt
 }
 
 /*
- * An ASCII str of 'nbytes' > 1 characters, not filled yet but for the NUL behind them: what
- * PyUnicode_New(nbytes, 127) returns. NULL with MemoryError set.
+ * An ASCII str of 'nbytes' > 1 characters, to be filled by the caller; the NUL behind them is there.
+ * What PyUnicode_New(nbytes, 127) returns. NULL with MemoryError set.
  */
-static inline PyObject *compat_ascii_new(size_t nbytes)
+static inline PyObject *compat_ascii_new(size_t nbytes, uint8_t **characters)
 {
 #if COMPAT_INSIDES && !defined(Py_DEBUG) && !defined(Py_TRACE_REFS)
     PyASCIIObject *text = PyObject_Malloc(sizeof *text + nbytes + 1);
@@ -404,10 +404,14 @@ static inline PyObject *compat_ascii_new(size_t nbytes)
 #if PY_VERSION_HEX < 0x030C0000
     text->state.ready = 1;
 #endif
-    ((uint8_t *)(text + 1))[nbytes] = 0;
+    *characters = (uint8_t *)(text + 1);
+    (*characters)[nbytes] = 0;
     return (PyObject *)text;
 #else
-    return PyUnicode_New((Py_ssize_t)nbytes, 127);
+    PyObject *text = PyUnicode_New((Py_ssize_t)nbytes, 127);
+    if (text)
+        *characters = PyUnicode_1BYTE_DATA(text);
+    return text;
 #endif
 }
 

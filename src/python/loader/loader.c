@@ -521,7 +521,7 @@ static int run(loader *ld)
 
         /* the memo */
         case OP_MEMOIZE:
-            count = memo->count;
+            count = loader_memo_count(memo);
             goto put;
         case OP_BINPUT:
             NEED(1);

@@ -7,9 +7,10 @@ void loader_memo_init(loader_memo *memo)
     memo->filled = 0;
     memo->used = 0;
     memo->capacity = LOADER_MEMO_INLINE;
-    memo->count = 0;
+    memo->gaps = 0;
     memo->far = NULL;
     memo->planning = false;
+    memo->unwanted_from = SIZE_MAX;
     memo->planned_from = memo->planned_to = 0;
     memo->fetched = memo->inline_fetched;
 }
@@ -65,10 +66,10 @@ static int put_far(loader_memo *memo, size_t index, PyObject *value)
     Py_INCREF(far_out);
     int known = PyDict_Contains(far_out, key);
     if (known == 0)
-        memo->count++;
+        memo->gaps--;
     int status = known < 0 ? -1 : PyDict_SetItem(far_out, key, value);
     if (known == 0 && status < 0)
-        memo->count--;
+        memo->gaps++;
     Py_DECREF(far_out);
     Py_DECREF(key);
     return status;
@@ -87,7 +88,7 @@ static int take_far(loader_memo *memo, size_t index, PyObject **owned)
     *owned = PyDict_GetItemWithError(memo->far, key);
     if (*owned) {
         Py_INCREF(*owned);
-        memo->count--;
+        memo->gaps++;
         status = PyDict_DelItem(memo->far, key);
     } else if (PyErr_Occurred()) {
         status = -1;
@@ -102,10 +103,11 @@ int loader_memo_put(loader_memo *memo, size_t index, PyObject *value)
         loader_memo_plan_end(memo);
     if (index >= memo->used) {
         /* By count, not by used: else every put could double the array. */
-        if (index > memo->count * 2 + LOADER_MEMO_SLACK)
+        if (index > loader_memo_count(memo) * 2 + LOADER_MEMO_SLACK)
             return put_far(memo, index, value);
         if (index >= memo->capacity && grow(memo, index) < 0)
             return -1;
+        memo->gaps += index + 1 - memo->used;
         memo->used = index + 1;
     }
     if (memo->filled < memo->used) { /* all of it: the plan left it out, or it is a hole */
@@ -118,7 +120,7 @@ int loader_memo_put(loader_memo *memo, size_t index, PyObject *value)
     if (!old && !(index >= memo->planned_from && index < memo->planned_to)) {
         if (memo->far && take_far(memo, index, &old) < 0)
             return -1;
-        memo->count++;
+        memo->gaps--;
     }
     Py_INCREF(value);
     memo->slots[index] = value;
@@ -160,7 +162,7 @@ void loader_memo_plan_begin(loader_memo *memo, size_t known)
 {
     memo->planning = true;
     memo->planned_from = memo->used;
-    memo->fetched_count = LOADER_MEMO_INLINE_FETCHED;
+    memo->fetched_count = memo->unwanted_from = LOADER_MEMO_INLINE_FETCHED;
     memset(memo->inline_fetched, 0, sizeof memo->inline_fetched);
     for (size_t i = 0; i < known / 64; i++)
         memo->inline_fetched[i] = UINT64_MAX;
@@ -179,7 +181,7 @@ bool loader_memo_plan_fetch(loader_memo *memo, size_t index)
             memcpy(words, memo->fetched, old_count * sizeof *words);
         memset(words + old_count, 0, (words_count - old_count) * sizeof *words);
         memo->fetched = words;
-        memo->fetched_count = words_count * 64;
+        memo->fetched_count = memo->unwanted_from = words_count * 64;
     }
     memo->fetched[index / 64] |= UINT64_C(1) << index % 64;
     return true;
@@ -190,4 +192,5 @@ void loader_memo_plan_end(loader_memo *memo)
     if (memo->planning)
         memo->planned_to = memo->used;
     memo->planning = false;
+    memo->unwanted_from = SIZE_MAX;
 }

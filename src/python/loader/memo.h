@@ -5,8 +5,8 @@
  * beyond the end (hostile, or edited by hand) goes into a dict instead: seven bytes of LONG_BINPUT
  * must not allocate gigabytes.
  *
- * Invariant: an index is in at most one of the two; count is the number of indexes in use. Where
- * there is no dict and count == used, the array has no holes and MEMOIZE's next index is 'used'.
+ * Invariant: an index is in at most one of the two; used - gaps is the number of indexes in use,
+ * which is MEMOIZE's next index. Without a dict, gaps is how many holes the array has.
  *
  * A plan (plan.c) says which indexes are fetched. It begins in that state; the indexes from
  * planned_from to planned_to are in use then, whether they hold an object or were skipped. It ends
@@ -32,9 +32,10 @@ typedef struct loader_memo {
     size_t filled;    /* the slots from here to 'used' hold nothing and are not set */
     size_t used;
     size_t capacity;
-    size_t count;
+    size_t gaps;   /* holes less the entries of 'far', modulo the range of size_t */
     PyObject *far; /* dict of int to object; NULL: empty */
     bool planning;
+    size_t unwanted_from; /* while planning: fetched_count; else no index reaches it */
     size_t planned_from;
     size_t planned_to;    /* while planning: not set, it is 'used' */
     uint64_t *fetched;    /* bit i: index i may be fetched; a PyMem block, or inline_fetched */
@@ -60,25 +61,30 @@ bool loader_memo_plan_fetch(loader_memo *memo, size_t index);
 /* From now on everything is kept. */
 void loader_memo_plan_end(loader_memo *memo);
 
+/* MEMOIZE's next index: how many are in use. */
+static inline size_t loader_memo_count(const loader_memo *memo)
+{
+    return memo->used - memo->gaps;
+}
+
 /* May the next index be left out, as far as the plan knows? */
 static inline bool loader_memo_is_unwanted(const loader_memo *memo)
 {
     size_t index = memo->used;
-    return memo->planning &&
-           (index >= memo->fetched_count || !(memo->fetched[index / 64] >> index % 64 & 1));
+    return index >= memo->unwanted_from ||
+           (memo->planning && !(memo->fetched[index / 64] >> index % 64 & 1));
 }
 
 /* Uses up the next index, which is unwanted. */
 static inline void loader_memo_skip(loader_memo *memo)
 {
     memo->used++;
-    memo->count++;
 }
 
 /* Is 'used' MEMOIZE's next index, and is there room for it? */
 static inline bool loader_memo_has_room(const loader_memo *memo)
 {
-    return memo->used < memo->capacity && memo->count == memo->used && !memo->far;
+    return memo->used < memo->capacity && memo->gaps == 0 && !memo->far;
 }
 
 /* Stores a new reference to 'value' under the next index, for which there is room. */
@@ -89,7 +95,6 @@ static inline void loader_memo_append(loader_memo *memo, PyObject *value)
     Py_INCREF(value);
     memo->slots[memo->used++] = value;
     memo->filled = memo->used;
-    memo->count++;
 }
 
 #endif

@@ -74,13 +74,23 @@ static bool search_bytes(const search *s)
 {
     const uint8_t *at = s->start;
 #ifdef __SSE2__
-    const __m128i newline = _mm_set1_epi8('\n'), long_get = _mm_set1_epi8(OP_LONG_BINGET);
-    const __m128i get = s->is_short ? _mm_set1_epi8(OP_BINGET) : newline;
-    for (; s->end - at >= 16; at += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)at);
-        __m128i found =
-            _mm_or_si128(_mm_cmpeq_epi8(bytes, get), _mm_or_si128(_mm_cmpeq_epi8(bytes, newline),
-                                                                  _mm_cmpeq_epi8(bytes, long_get)));
+    const __m128i newline = _mm_set1_epi8('\n'), nine = _mm_set1_epi8('9');
+    const __m128i long_get = _mm_set1_epi8(OP_LONG_BINGET);
+    const __m128i get = s->is_short ? _mm_set1_epi8(OP_BINGET) : _mm_setzero_si128();
+    const __m128i highest = _mm_set1_epi8((char)(s->limit >> 24 > 255 ? 255 : s->limit >> 24));
+    const __m128i is_short = _mm_set1_epi8(s->is_short ? -1 : 0);
+    for (; s->end - at >= 20; at += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+        /* The number in front of a text GET's newline ends in a digit or a space. */
+        const __m128i before = _mm_loadu_si128((const __m128i *)(at - 1));
+        /* The last byte of a LONG_BINGET's index is its highest. */
+        const __m128i behind = _mm_loadu_si128((const __m128i *)(at + 4));
+        const __m128i found = _mm_or_si128(
+            _mm_and_si128(_mm_cmpeq_epi8(bytes, get), is_short),
+            _mm_or_si128(_mm_and_si128(_mm_cmpeq_epi8(bytes, newline),
+                                       _mm_cmpeq_epi8(_mm_min_epu8(before, nine), before)),
+                         _mm_and_si128(_mm_cmpeq_epi8(bytes, long_get),
+                                       _mm_cmpeq_epi8(_mm_min_epu8(behind, highest), behind))));
         for (int bits = _mm_movemask_epi8(found); bits; bits &= bits - 1)
             if (!look(s, at + __builtin_ctz((unsigned)bits)))
                 return false;
@@ -98,10 +108,10 @@ void loader_plan(loader *ld)
     loader_memo *memo = &ld->memo;
     search s = {.memo = memo, .start = ld->in.next, .end = ld->in.chunk_end};
     size_t left = (size_t)(s.end - s.start), done = (size_t)(s.start - ld->in.start);
-    if (ld->planned || ld->in.read || ld->unpickler)
+    if (ld->planned || ld->in.read || ld->unpickler || done == 0)
         return;
     ld->planned = true;
-    if (memo->far || memo->count != memo->used || done > ENTRY_NBYTES * (memo->used + 1))
+    if (memo->far || memo->gaps || done > ENTRY_NBYTES * (memo->used + 1))
         return;
     s.limit = memo->used + left;
     s.is_short = left <= SHORT_PICKLE_NBYTES;
