@@ -37,7 +37,10 @@ extern "C" {
 
 /* ---- spaces ---- */
 
+/* achar_space is the memory that objects live in, as this process sees it. */
 typedef struct achar_space achar_space;
+
+/* achar_cell is an object's place in a space; the handles below hold one. */
 typedef struct achar_cell achar_cell;
 
 /*
@@ -62,16 +65,16 @@ ACHAR_API int achar_space_open(int fd, achar_space **out);
  */
 ACHAR_API void achar_space_close(achar_space *space);
 
-/* The descriptor to give to others (SCM_RIGHTS, inheritance, /proc); it is the space's, and
- * close-on-exec. -1: not shared. */
+/* achar_space_fd() is the descriptor to give to others (SCM_RIGHTS, inheritance, /proc); it is the
+ * space's, and close-on-exec. -1: not shared. */
 ACHAR_API int achar_space_fd(const achar_space *space);
 
-/* 128 random bits that tell this space from all others. */
+/* achar_space_id() gives 128 random bits that tell this space from all others. */
 ACHAR_API void achar_space_id(const achar_space *space, uint64_t id[2]);
 
 /* ---- objects in general ---- */
 
-/* What achar_sync_find() looks for; a handle consists of the space and the cell. */
+/* achar_sync_kind says what achar_sync_find() looks for; a handle consists of the space and the cell. */
 enum achar_sync_kind {
     ACHAR_SYNC_LOCK = 2,
     ACHAR_SYNC_RECURSIVE_LOCK,
@@ -81,10 +84,10 @@ enum achar_sync_kind {
     ACHAR_SYNC_BARRIER
 };
 
-/* A number for the object that is good in every process, and for no other object ever. */
+/* achar_sync_id() is a number for the object that is good in every process, and for no other object ever. */
 ACHAR_API uint64_t achar_sync_id(const achar_space *space, const achar_cell *cell);
 
-/* The object with that number. ACHAR_E_INVALID: it is not there (any more), or of another kind. */
+/* achar_sync_find() gives the object with that number. ACHAR_E_INVALID: it is not there (any more), or of another kind. */
 ACHAR_API int achar_sync_find(const achar_space *space, uint64_t id, int kind, achar_cell **out);
 
 /*
@@ -95,12 +98,13 @@ ACHAR_API void achar_sync_destroy(achar_space *space, achar_cell *cell);
 
 /* ---- locks ---- */
 
+/* achar_lock is a handle to a lock. */
 typedef struct achar_lock {
     achar_space *space;
     achar_cell *cell;
 } achar_lock;
 
-/* A free lock. Recursive: whoever has it may take it again, and only that thread releases it. */
+/* achar_lock_create() makes a free lock. Recursive: whoever has it may take it again, and only that thread releases it. */
 ACHAR_API int achar_lock_create(achar_space *space, int recursive, achar_lock *out);
 
 /*
@@ -125,21 +129,24 @@ ACHAR_API int achar_lock_release(achar_lock lock);
  */
 ACHAR_API int achar_lock_recover(achar_lock lock, int hold);
 
-/* Whether anybody has it (or it is an orphan); whether this thread does (plain: whether anyone does);
- * how often this thread has taken it. */
+/* achar_lock_is_taken() is 1 if anybody has it, or it is an orphan. */
 ACHAR_API int achar_lock_is_taken(achar_lock lock);
+/* achar_lock_is_mine() is 1 if this thread has the recursive lock, or anybody has the plain one. */
 ACHAR_API int achar_lock_is_mine(achar_lock lock);
+/* achar_lock_depth() is how often this thread has taken it. */
 ACHAR_API uint32_t achar_lock_depth(achar_lock lock);
 
 /* ---- conditions ---- */
 
+/* achar_condition is a handle to a condition. */
 typedef struct achar_condition {
     achar_space *space;
     achar_cell *cell;
 } achar_condition;
 
-/* A condition of 'lock', in its space. A lock may have any number of them. */
+/* achar_condition_create() makes a condition of 'lock', in its space. A lock may have any number of them. */
 ACHAR_API int achar_condition_create(achar_lock lock, achar_condition *out);
+/* achar_condition_lock() is the lock that it was made of. */
 ACHAR_API achar_lock achar_condition_lock(achar_condition condition);
 
 /*
@@ -160,54 +167,61 @@ ACHAR_API int achar_condition_notify(achar_condition condition, uint32_t count);
 
 /* ---- events ---- */
 
+/* achar_event is a handle to an event. */
 typedef struct achar_event {
     achar_space *space;
     achar_cell *cell;
 } achar_event;
 
-/* An event that is not set. */
+/* achar_event_create() makes an event that is not set. */
 ACHAR_API int achar_event_create(achar_space *space, achar_event *out);
+/* achar_event_is_set() is 1 if it is; it takes no lock. */
 ACHAR_API int achar_event_is_set(achar_event event);
-/* Sets it: all who wait go on, even if it is cleared at once. */
+/* achar_event_set() sets it: all who wait go on, even if it is cleared at once. */
 ACHAR_API int achar_event_set(achar_event event);
+/* achar_event_clear() makes it not set. */
 ACHAR_API int achar_event_clear(achar_event event);
-/* ACHAR_OK: it is set, or was while the caller waited. ACHAR_E_TIMEOUT, ACHAR_E_INTERRUPTED. */
+/* achar_event_wait() waits until it is set. ACHAR_OK: it is, or was while the caller waited.
+ * ACHAR_E_TIMEOUT, ACHAR_E_INTERRUPTED. */
 ACHAR_API int achar_event_wait(achar_event event, int64_t timeout_ns);
 
 /* ---- semaphores ---- */
 
+/* achar_semaphore is a handle to a semaphore. */
 typedef struct achar_semaphore {
     achar_space *space;
     achar_cell *cell;
 } achar_semaphore;
 
 /*
- * A semaphore with 'initial' permits (up to 2^31-1); bounded: never with more. The permits that a
+ * achar_semaphore_create() makes a semaphore with 'initial' permits (up to 2^31-1); bounded: never with more. The permits that a
  * process has acquired and not released are known as its own: see achar_semaphore_recover().
  */
 ACHAR_API int achar_semaphore_create(achar_space *space, uint32_t initial, int bounded,
                                      achar_semaphore *out);
 /*
- * Takes a permit, or waits for one. ACHAR_E_TIMEOUT. ACHAR_E_OWNER_DIED: none is free, and a process
+ * achar_semaphore_acquire() takes a permit, or waits for one. ACHAR_E_TIMEOUT. ACHAR_E_OWNER_DIED: none is free, and a process
  * died with some. ACHAR_E_INTERRUPTED: as achar_lock_acquire().
  */
 ACHAR_API int achar_semaphore_acquire(achar_semaphore semaphore, int64_t timeout_ns);
-/* Gives 'count' permits back. ACHAR_E_LIMIT: more than there may be; none was given back. */
+/* achar_semaphore_release() gives 'count' permits back. ACHAR_E_LIMIT: more than there may be; none was given back. */
 ACHAR_API int achar_semaphore_release(achar_semaphore semaphore, uint32_t count);
-/* Brings back the permits of the dead. '*count': how many. ACHAR_E_NOT_HELD: none. */
+/* achar_semaphore_recover() brings back the permits of the dead. '*count': how many. ACHAR_E_NOT_HELD: none. */
 ACHAR_API int achar_semaphore_recover(achar_semaphore semaphore, uint32_t *count);
-/* How many are free now; how many there were in the beginning. */
+/* achar_semaphore_value() is how many are free now. */
 ACHAR_API uint32_t achar_semaphore_value(achar_semaphore semaphore);
+/* achar_semaphore_initial() is how many there were in the beginning. */
 ACHAR_API uint32_t achar_semaphore_initial(achar_semaphore semaphore);
 
 /* ---- barriers ---- */
 
+/* achar_barrier is a handle to a barrier. */
 typedef struct achar_barrier {
     achar_space *space;
     achar_cell *cell;
 } achar_barrier;
 
-/* A barrier for 'parties' threads, 1 to 2^31-1. */
+/* achar_barrier_create() makes a barrier for 'parties' threads, 1 to 2^31-1. */
 ACHAR_API int achar_barrier_create(achar_space *space, uint32_t parties, achar_barrier *out);
 
 /*
@@ -220,14 +234,18 @@ ACHAR_API int achar_barrier_create(achar_space *space, uint32_t parties, achar_b
  */
 ACHAR_API int achar_barrier_wait(achar_barrier barrier, int64_t timeout_ns, int lead,
                                  uint32_t *index);
-/* ACHAR_E_BROKEN: this process does not lead now, because somebody aborted or reset the barrier. */
+/* achar_barrier_open() lets all go, after a wait with 'lead'. ACHAR_E_BROKEN: this process does not
+ * lead now, because somebody aborted or reset the barrier. */
 ACHAR_API int achar_barrier_open(achar_barrier barrier);
-/* Breaks it for all, those who come included, until a reset. */
+/* achar_barrier_abort() breaks it for all, those who come included, until a reset. */
 ACHAR_API int achar_barrier_abort(achar_barrier barrier);
-/* As new; for those who are in it, it is broken. */
+/* achar_barrier_reset() makes it as new; for those who are in it, it is broken. */
 ACHAR_API int achar_barrier_reset(achar_barrier barrier);
+/* achar_barrier_parties() is the number that it was made with. */
 ACHAR_API uint32_t achar_barrier_parties(achar_barrier barrier);
+/* achar_barrier_waiting() is how many are in it and wait for others. */
 ACHAR_API uint32_t achar_barrier_waiting(achar_barrier barrier);
+/* achar_barrier_is_broken() is 1 until it is reset. */
 ACHAR_API int achar_barrier_is_broken(achar_barrier barrier);
 
 #ifdef __cplusplus
