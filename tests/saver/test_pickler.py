@@ -72,6 +72,18 @@ def test_persistent_id():
         assert ours == theirs
 
 
+def test_persistent_id_is_asked_about_every_object():
+    """Also about the arguments of what is made without any."""
+    for protocol in PROTOCOLS:
+        asked = []
+        for base in BOTH:
+            seen = []
+            namespace = {"persistent_id": lambda self, obj, seen=seen: seen.append(type(obj))}
+            pickled(type("P", (base,), namespace), [Thing(1), [Thing(), ()], object.__new__(Thing)], protocol)
+            asked.append(seen)
+        assert asked[0] == asked[1]
+
+
 def test_persistent_id_sees_what_a_callback_took_away():
     class Emptying(achar.pickle.Pickler):
         def persistent_id(self, obj):

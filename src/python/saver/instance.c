@@ -418,6 +418,14 @@ static int start(saver *s)
     return 1;
 }
 
+static int save_empty_tuple(saver *s)
+{
+    PyObject *empty = PyTuple_New(0); /* the only one, which the interpreter keeps */
+    int status = empty ? saver_save(s, empty, 0) : -1;
+    Py_XDECREF(empty);
+    return status;
+}
+
 enum { INSTANCE_START, INSTANCE_ARGUMENTS, INSTANCE_MADE, INSTANCE_BUILD };
 
 int saver_step_instance(saver *s)
@@ -447,6 +455,8 @@ int saver_step_instance(saver *s)
         frame->stage = INSTANCE_MADE;
         if (frame->held[1])
             status = saver_save(s, frame->held[1], 0);
+        else if (s->hooks->persistent_id) /* which is asked about () too */
+            status = save_empty_tuple(s);
         else
             status = saver_boundary(s) < 0 ? -1 : saver_write_op(s, OP_EMPTY_TUPLE);
         if (status != 0)
