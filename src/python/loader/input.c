@@ -25,7 +25,7 @@ static size_t left(const loader_input *in)
 void loader_input_memory(loader_input *in, const void *data, size_t nbytes)
 {
     memset(in, 0, sizeof *in);
-    in->start = in->next = data;
+    in->start = in->next = nbytes == 0 ? (const uint8_t *)"" : data; /* NULL is no place */
     in->end = in->chunk_end = in->peeked = in->start + nbytes;
 }
 
