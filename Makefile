@@ -136,7 +136,7 @@ build-asan/build.ninja: $(VENV)/.has-build
 
 $(BUILD)-fuzz/build.ninja: $(VENV)/.has-build
 	@echo "== configuring $(BUILD)-fuzz"
-	@$(call quietly,CC=clang meson setup --reconfigure $(BUILD)-fuzz -Dpython=disabled -Dtests=disabled \
+	@$(call quietly,CC=clang meson setup --reconfigure $(BUILD)-fuzz -Dpython_exe=$(venv)/bin/python -Dtests=disabled \
 	  -Dfuzz=true -Dbuildtype=debugoptimized -Db_sanitize=address$(comma)undefined -Db_lundef=false \
 	  -Dc_args=-fno-sanitize-recover=all)
 	@touch $@

@@ -35,8 +35,8 @@ ACHAR_API achar_disassembler *achar_disassembler_new(const achar_dis_options *op
  * ACHAR_E_NOMEM. Memory is proportional to the longest line and the deepest stack.
  *
  * It prints a few things that pickletools refuses: imports with names beyond ASCII, and integers
- * of more digits than Python converts. The annotation of LONG4 is what pickletools meant
- * ("four-byte" for its "found-byte").
+ * of more digits than Python converts. It refuses memo indexes beyond 64 bits. The annotation of
+ * LONG4 is what pickletools meant ("four-byte" for its "found-byte").
  */
 ACHAR_API int achar_disassemble(achar_disassembler *dis, const void *data, size_t data_nbytes,
                                 uint64_t base, const achar_sink *sink, size_t *used_nbytes,

@@ -15,18 +15,12 @@
 
 _Static_assert(GMP_NUMB_BITS == 64, "limbs are 64 bits, all of them used");
 
-cell achar__long_cell(achar_graph *g, const uint8_t *at, size_t nbytes, int form)
+achar_value achar__long_value(const uint8_t *at, size_t nbytes)
 {
-    int64_t integer;
-    if (decode_long_int64(at, nbytes, &integer)) {
-        if (cell_int_is_short(integer))
-            return cell_int(integer);
-        return form == FORM_COUNTED1 ? cell_make(ACHAR_INT, form, at) : achar__int_new(g, integer);
-    }
-    size_t needed_nbytes = decode_long_nbytes(at, nbytes);
-    if (form != FORM_BOXED && needed_nbytes == nbytes)
-        return cell_make(ACHAR_BIGINT, form, at);
-    return achar__span_new(g, ACHAR_BIGINT, at, needed_nbytes);
+    int64_t word;
+    if (decode_long_int64(at, nbytes, &word))
+        return value_int(word);
+    return value_make(ACHAR_BIGINT, decode_long_nbytes(at, nbytes), at);
 }
 
 /* ---- integers to decimal ---- */
@@ -79,18 +73,18 @@ int achar__decimal_append(buffer *out, achar_value value)
     }
     if (achar_kind(value) != ACHAR_BIGINT)
         return ACHAR_E_TYPE;
-    size_t nbytes;
-    const uint8_t *at = cell_span(value_cell(value), &nbytes);
-    return achar__decimal_append_long(out, at, nbytes);
+    return achar__decimal_append_long(out, value.as.pointer, value_size(value));
 }
 
 /* ---- decimal to integers ---- */
 
-cell achar__decimal_cell(achar_graph *g, const uint8_t *at, size_t nbytes)
+int achar__decimal_value(arena *a, const uint8_t *at, size_t nbytes, achar_value *value)
 {
-    int64_t integer;
-    if (decode_decimal(at, nbytes, &integer))
-        return achar__int_new(g, integer);
+    int64_t word;
+    if (decode_decimal(at, nbytes, &word)) {
+        *value = value_int(word);
+        return ACHAR_OK;
+    }
     bool negative = at[0] == '-';
     if (at[0] == '-' || at[0] == '+')
         at++, nbytes--;
@@ -98,8 +92,8 @@ cell achar__decimal_cell(achar_graph *g, const uint8_t *at, size_t nbytes)
         at++, nbytes--;
 
     size_t limbs_nbytes = (nbytes / 19 + 2) * sizeof(mp_limb_t); /* 10^19 fits a limb */
-    uint8_t *digits = achar__memory_take(&g->mem, nbytes);
-    mp_limb_t *limbs = digits == NULL ? NULL : achar__memory_take(&g->mem, limbs_nbytes);
+    uint8_t *digits = achar__memory_take(a->mem, nbytes);
+    mp_limb_t *limbs = digits == NULL ? NULL : achar__memory_take(a->mem, limbs_nbytes);
     uint8_t *bytes = NULL;
     size_t bytes_count = 0;
     if (limbs != NULL) {
@@ -113,18 +107,18 @@ cell achar__decimal_cell(achar_graph *g, const uint8_t *at, size_t nbytes)
                 continue;
         }
         bytes_count = limbs_count * 8 + 1;
-        bytes = achar__arena_take(&g->arena, bytes_count);
+        bytes = achar__arena_take(a, bytes_count);
     }
-    cell c = CELL_NOTHING;
+    int status = bytes == NULL ? achar__memory_status(a->mem) : ACHAR_OK;
     if (bytes != NULL) {
         for (size_t i = 0; i + 1 < bytes_count; i++)
             bytes[i] = (uint8_t)(limbs[i / 8] >> i % 8 * 8);
         bytes[bytes_count - 1] = negative ? 0xff : 0;
-        c = achar__long_cell(g, bytes, bytes_count, FORM_BOXED);
+        *value = achar__long_value(bytes, bytes_count);
     }
-    achar__memory_give(&g->mem, limbs, limbs == NULL ? 0 : limbs_nbytes);
-    achar__memory_give(&g->mem, digits, nbytes);
-    return c;
+    achar__memory_give(a->mem, limbs, limbs == NULL ? 0 : limbs_nbytes);
+    achar__memory_give(a->mem, digits, nbytes);
+    return status;
 }
 
 /* ---- floats ---- */

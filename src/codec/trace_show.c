@@ -129,8 +129,6 @@ static void append_float(buffer *out, double value)
 
 void achar__trace_show_atom(buffer *out, achar_value value, const trace_limits *limits)
 {
-    const unsigned char *at;
-    size_t nbytes;
     switch (achar_kind(value)) {
     case ACHAR_NONE:
         achar__buffer_text(out, "None");
@@ -142,19 +140,16 @@ void achar__trace_show_atom(buffer *out, achar_value value, const trace_limits *
         achar__buffer_printf(out, "%lld", (long long)value.as.integer);
         return;
     case ACHAR_BIGINT:
-        at = achar_int_bytes(value, &nbytes);
-        append_int(out, at, nbytes);
+        append_int(out, value.as.pointer, value_size(value));
         return;
     case ACHAR_FLOAT:
         append_float(out, value.as.real);
         return;
     case ACHAR_STR:
-        at = (const unsigned char *)achar_text(value, &nbytes);
-        append_text(out, at, nbytes, 0, limits->text_count);
+        append_text(out, value.as.pointer, value_size(value), 0, limits->text_count);
         return;
     case ACHAR_BYTES:
-        at = achar_data(value, &nbytes);
-        append_bytes(out, at, nbytes, limits->text_count);
+        append_bytes(out, value.as.pointer, value_size(value), limits->text_count);
         return;
     default:
         return;
