@@ -2,7 +2,8 @@
 
     python tools/make_reference.py             writes docs/reference/c.md
     python tools/make_reference.py --check     says what is wrong with the comments or out of date
-    python tools/make_reference.py --man DIR   writes man pages: one a header, and a link a function
+    python tools/make_reference.py --man DIR   writes man pages: one for each header, which its
+                                               functions' names link to
 
 What it reads is the way the headers are written. A header opens with a comment about all of it. A
 comment directly above one or several declarations, with no blank line between, is about these. A
@@ -12,14 +13,17 @@ What it demands: each function, type, constant and macro has such a comment; the
 that it is about, as name(); each achar_name and ACHAR_NAME in a comment exists.
 """
 
+import argparse
 import re
 import sys
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADERS = ROOT / "include" / "achar"
 PAGE = ROOT / "docs" / "reference" / "c.md"
+OVERVIEW = ROOT / "docs" / "man" / "libachar.3"  # written by hand; the other pages take its date
 
 # What is no declaration: include guards, C++, and the word that exports.
 SCAFFOLD = re.compile(r'#(if|ifdef|ifndef|else|elif|endif|include|undef|define ACHAR_(API|\w+_H)\b)|extern "C" \{|\}$')
@@ -186,6 +190,12 @@ def constants_of(folder):
 # --- a comment's text
 
 
+def about(header):
+    """A header's first comment, without the file's name."""
+    first = re.sub(r"^\S+ - ", "", header.about[0])
+    return [first[:1].upper() + first[1:], *header.about[1:]]
+
+
 def blocks(comment):
     """The comment as ("text", words) and ("code", lines)."""
     at = 0
@@ -241,10 +251,7 @@ def markdown(headers):
         lines.append(f"- [achar/{header.name}](#{header.name.replace('.', '')}): {header.title}")
     for header in headers:
         lines += ["", f"## {header.name}", ""]
-        about = list(header.about)
-        about[0] = re.sub(r"^\S+ - ", "", about[0])
-        about[0] = about[0][:1].upper() + about[0][1:]
-        lines += markdown_blocks(about, known)
+        lines += markdown_blocks(about(header), known)
         section = ""
         for entry in header.entries:
             if entry.section != section:
@@ -269,68 +276,104 @@ def markdown_blocks(comment, known):
 
 def roff(text):
     """'text' so that roff prints it as it is."""
-    text = text.replace("\\", "\\e").replace("…", "...")
+    text = text.replace("\\", "\\e").replace("…", "...").replace("×", "x").replace("±", "+-")
     return re.sub(r"^([.'])", r"\\&\1", text, flags=re.MULTILINE)
 
 
-def roff_blocks(comment):
-    for kind, content in blocks(comment):
+def roff_line(text):
+    """A sentence, its functions marked as such, in lines of at most 78 columns."""
+    out, done = [], 0
+    for match in re.finditer(r"(?:(?<=^)|(?<= )|(?<= \())(achar_\w+)\(\)([.,;:)]*)(?= |$)", text):
+        before = text[done : match.start()].strip()
+        opening = before.endswith("(")
+        before = before.removesuffix("(").strip()
+        out += [roff(textwrap.fill(before, 78, break_on_hyphens=False))] * bool(before)
+        out.append(" ".join([".Pf ( Fn" if opening else ".Fn", match[1], *match[2]]))
+        done = match.end()
+    rest = text[done:].strip()
+    return "\n".join(out + [roff(textwrap.fill(rest, 78, break_on_hyphens=False))] * bool(rest))
+
+
+def roff_text(text):
+    """A paragraph, each sentence on new lines, as mdoc wants it."""
+    sentences = re.split(r"(?<=[a-z0-9)'\"][.?!]) (?=\S)|(?<=[A-Z]\.) (?=[A-Z])", text)
+    return "\n".join(map(roff_line, sentences))
+
+
+def roff_blocks(comment, about_first=False):
+    for at, (kind, content) in enumerate(blocks(comment)):
         if kind == "code":
             yield f".Bd -literal -offset indent\n{roff(content)}\n.Ed"
+        elif at == 0 and about_first:
+            yield roff_text(content)
         else:
-            # mdoc wants a new line for each sentence.
-            sentences = re.split(r"(?<=[.:!?)]) (?=[A-Z'(])", re.sub(r"(?<=[a-z)']\.) (?=\S)", "\n", content))
-            yield ".Pp\n" + roff("\n".join(re.sub(r"(?<!\n)\n(?=[a-z])", " ", one) for one in sentences))
+            yield f".Pp\n{roff_text(content)}"
 
 
-def man_page(header, version):
-    stem = header.name.removesuffix(".h")
-    names = header.functions() or [f"achar-{stem}"]
-    title = header.title
+def stem(header):
+    """The name of a header's man page."""
+    return f"achar-{header.name.removesuffix('.h')}"
+
+
+def man_page(header):
+    names = header.functions() or [stem(header)]
     lines = [
         '.\\" Made by tools/make_reference.py from the header.',
-        ".Dd $Mdocdate$",
-        f".Dt ACHAR-{stem.upper()} 3",
-        f".Os achar {version}",
+        re.search(r"^\.Dd .*", OVERVIEW.read_text(), re.MULTILINE)[0],
+        f".Dt {stem(header).upper()} 3",
+        ".Os",
         ".Sh NAME",
         *[f".Nm {name} ," for name in names[:-1]],
         f".Nm {names[-1]}",
-        f".Nd {roff(title)}",
-        ".Sh LIBRARY",
-        "libachar: pkg-config --cflags --libs achar",
+        f".Nd {roff(header.title)}",
         ".Sh SYNOPSIS",
         f".In achar/{header.name}",
         ".Sh DESCRIPTION",
     ]
-    about = list(header.about)
-    about[0] = re.sub(r"^\S+ - ", "", about[0])
-    about[0] = about[0][:1].upper() + about[0][1:]
-    lines += list(roff_blocks(about))
+    lines += roff_blocks(about(header), about_first=True)
     section = ""
     for entry in header.entries:
         if entry.section != section:
             section = entry.section
             lines.append(f".Ss {section[:1].upper()}{section[1:]}")
         lines += [".Bd -literal", roff("\n".join(one.code for one in entry.declarations)), ".Ed"]
-        lines += list(roff_blocks(entry.comment))
-    lines += [".Sh SEE ALSO", ".Xr libachar 3"]
-    return "\n".join(lines) + "\n"
+        lines += roff_blocks(entry.comment)
+    return "\n".join([*lines, ".Sh SEE ALSO", ".Xr libachar 3"]) + "\n"
+
+
+def man_pages(headers):
+    """(file name, contents) of a page for each header, achar.h's being OVERVIEW, and a link for each function."""
+    for header in headers:
+        if header.name != "achar.h":
+            yield f"{stem(header)}.3", man_page(header)
+            for name in header.functions():
+                yield f"{name}.3", f".so man3/{stem(header)}.3\n"
 
 
 def main():
-    # achar.h first, which says where to start; the others by name.
-    headers = [read(path) for path in sorted(HEADERS.glob("*.h"), key=lambda path: (path.name != "achar.h", path.name))]
-    wrong = list(findings(headers, constants_of(HEADERS)))
-    page = markdown(headers)
-    if "--check" in sys.argv:
-        if not PAGE.exists() or PAGE.read_text() != page:
+    # achar.h is the first by name, and says where to start.
+    headers = [read(path) for path in sorted(HEADERS.glob("*.h"))]
+    parser = argparse.ArgumentParser(description="Makes the reference of the C interface from its headers.")
+    parser.add_argument("--check", action="store_true", help="say what is wrong with the comments or out of date")
+    parser.add_argument("--man", type=Path, metavar="DIR", help="write man pages, not docs/reference")
+    parser.add_argument("--list-man", action="store_true", help="print the names of the man pages")
+    options = parser.parse_args()
+    if options.list_man:
+        print("\n".join(name for name, _ in man_pages(headers)))
+    elif options.man:
+        for name, contents in man_pages(headers):
+            (options.man / name).write_text(contents)
+    elif options.check:
+        wrong = list(findings(headers, constants_of(HEADERS)))
+        if not PAGE.exists() or PAGE.read_text() != markdown(headers):
             wrong.append(f"{PAGE.relative_to(ROOT)} is out of date: python tools/make_reference.py")
         for finding in wrong:
             print(finding)
         print(f"{sum(len(header.functions()) for header in headers)} functions, {len(wrong)} findings")
         return 1 if wrong else 0
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page)
+    else:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(markdown(headers))
     return 0
 
 

@@ -15,6 +15,7 @@
 #include <achar/read.h>
 #include <achar/shapes.h>
 #include <achar/status.h>
+#include <achar/sync.h>
 #include <achar/trace.h>
 #include <achar/value.h>
 #include <achar/version.h>

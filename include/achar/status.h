@@ -29,6 +29,9 @@ extern "C" {
     X(E_TIMEOUT, -5, "the time limit expired")                                                     \
     X(E_INTERRUPTED, -6, "a signal arrived while waiting")                                         \
     X(E_CLOSED, -7, "the other side is closed")                                                    \
+    X(E_OWNER_DIED, -8, "its owner died while holding it")                                         \
+    X(E_NOT_HELD, -9, "it is not held by the caller")                                              \
+    X(E_BROKEN, -10, "the barrier is broken")                                                      \
     X(E_TRUNCATED, -32, "the pickle ends too early")                                               \
     X(E_OPCODE, -33, "not an opcode")                                                              \
     X(E_PROTOCOL, -34, "not a protocol this library knows")                                        \

@@ -169,6 +169,26 @@ def _overdue(task: str | None, limit: float, pid: int) -> TimeoutError:
     )
 
 
+def _with_history(error: BaseException, attempts: list[tuple[str, int, int]]) -> BaseException:
+    """The last attempt's exception, which says how those before it failed."""
+    counts: dict[str, int] = {}
+    for what, exit_code, signal_number in attempts:
+        if what == "raised":
+            how = "raised"
+        elif what == "overdue":
+            how = "ran into its time limit"
+        else:
+            how = f"its worker {_ending(exit_code, signal_number)}"
+        counts[how] = counts.get(how, 0) + 1
+    before = ", ".join(f"{how} ({count} times)" if count > 1 else how for how, count in counts.items())
+    note = f"  tried {len(attempts) + 1} times; before this: {before}"
+    if isinstance(error, WorkerDied):
+        error.args = (f"{error.args[0]}\n{note}",)
+    elif hasattr(error, "add_note"):  # from Python 3.11 on; what a task raised is not touched otherwise
+        error.add_note(note)
+    return error
+
+
 def _remedy(cause: BaseException, place: str) -> str:
     if isinstance(cause, ModuleNotFoundError):
         return (

@@ -129,16 +129,28 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
                 raise ValueError("buffersize must be None or > 0")
         return self._map(fn, iterables, timeout, buffersize)
 
-    def options(self, *, timeout: float | None = None, name: str | None = None) -> TaskOptions:
+    def options(
+        self,
+        *,
+        timeout: float | None = None,
+        retries: int = 0,
+        backoff: float = 0.1,
+        priority: int = 0,
+        name: str | None = None,
+    ) -> TaskOptions:
         """``options(...).submit(...)`` and ``.map(...)`` submit tasks that have these options.
 
         timeout: seconds that a task may run, from when a worker starts it. Then TimeoutError is raised
         inside the task, as the exception of its future; a task that does not end within a second of
         that, because it is in C code or catches everything, is killed with its worker and its child
         processes, and its future fails with TimeoutError all the same.
+        retries: how often a task is tried again that raised, ran into its time limit, or whose worker
+        died. The exception of the last attempt is the future's; it says how the others failed.
+        backoff: seconds before the first retry; each time twice as long, at most a minute.
+        priority: -100 to 100; among tasks that wait for a worker, higher ones go first.
         name: what messages call the task.
         """
-        return TaskOptions(self, timeout, name)
+        return TaskOptions(self, timeout, retries, backoff, priority, name)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with 'wait', return when all are done and the workers have left.
@@ -170,18 +182,35 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
 class TaskOptions:
     """An executor together with options for tasks; see Executor.options()."""
 
-    __slots__ = ("_executor", "_name", "_timeout")
+    __slots__ = ("_executor", "_name", "_options")
 
-    def __init__(self, executor: Executor, timeout: float | None, name: str | None) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        timeout: float | None,
+        retries: int,
+        backoff: float,
+        priority: int,
+        name: str | None,
+    ) -> None:
         if timeout is not None and not timeout > 0:
             raise ValueError("timeout must be None or > 0")
+        if not isinstance(retries, int) or not isinstance(priority, int):
+            raise TypeError("retries and priority must be integers")
+        if not 0 <= retries <= 1000:
+            raise ValueError("retries must be 0 to 1000")
+        if not backoff >= 0:
+            raise ValueError("backoff must be >= 0")
+        if not -100 <= priority <= 100:
+            raise ValueError("priority must be -100 to 100")
         if name is not None and not isinstance(name, str):
             raise TypeError("name must be a str or None")
-        self._executor, self._timeout, self._name = executor, timeout, name
+        self._executor, self._name = executor, name
+        self._options = (timeout, retries, min(backoff, 60), priority)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
         """Have a worker call fn(*args, **kwargs); returns the Future of its result."""
-        return self._executor._submit_with(self._timeout, self._name, fn, args, kwargs)
+        return self._executor._submit_with(self._options, self._name, fn, args, kwargs)
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None) -> Iterator[T]:
         """Like ``map(fn, *iterables)``, each call a task with these options; 'timeout' is for all of it."""

@@ -6,11 +6,34 @@ struct arena_chunk {
     size_t nbytes; /* with this header */
 };
 
-enum { CHUNK_FIRST_NBYTES = 1 << 10, CHUNK_MAX_NBYTES = 1 << 20 };
+enum {
+    CHUNK_FIRST_NBYTES = 4 << 10,
+    CHUNK_LEAST_NBYTES = 16 << 10, /* of those that were expected */
+    CHUNK_MAX_NBYTES = 32 << 20,
+    EXPECT_MOST = 32, /* times as much as there is */
+};
 
-void achar__arena_init(arena *a, memory *mem)
+void achar__arena_init(arena *a, memory *mem, void *storage, size_t storage_nbytes)
 {
-    *a = (arena){.mem = mem, .next_chunk_nbytes = CHUNK_FIRST_NBYTES};
+    *a = (arena){.mem = mem,
+                 .cursor = storage,
+                 .limit = (char *)storage + storage_nbytes,
+                 .next_chunk_nbytes = CHUNK_FIRST_NBYTES};
+}
+
+void achar__arena_expect(arena *a, uint64_t done, uint64_t left)
+{
+    if (a->chunks == NULL || done == 0)
+        return;
+    double free_nbytes = (double)(a->limit - a->cursor);
+    double used_nbytes = (double)a->chunks_nbytes - free_nbytes;
+    double ahead = 1.0625 * (double)left / (double)done;
+    if (ahead > EXPECT_MOST)
+        ahead = EXPECT_MOST;
+    double more_nbytes = used_nbytes * ahead - free_nbytes;
+    a->expected_nbytes = more_nbytes < CHUNK_LEAST_NBYTES ? CHUNK_LEAST_NBYTES
+                         : more_nbytes > CHUNK_MAX_NBYTES ? CHUNK_MAX_NBYTES
+                                                          : (size_t)more_nbytes;
 }
 
 void achar__arena_free(arena *a)
@@ -25,7 +48,7 @@ void achar__arena_free(arena *a)
         a->blocks = block->next;
         achar__memory_give(a->mem, block, sizeof *block + block->capacity_nbytes);
     }
-    achar__arena_init(a, a->mem);
+    achar__arena_init(a, a->mem, NULL, 0);
 }
 
 void *achar__arena_take_slow(arena *a, size_t nbytes)
@@ -36,14 +59,20 @@ void *achar__arena_take_slow(arena *a, size_t nbytes)
         return NULL;
     }
     size_t needed = sizeof(arena_chunk) + rounded;
+    size_t regular = a->expected_nbytes != 0 ? a->expected_nbytes : a->next_chunk_nbytes;
     /* A piece that would eat most of a chunk goes beside the current one, whose rest stays in
      * use. */
-    bool alone = needed > a->next_chunk_nbytes / 4 && a->chunks != NULL;
-    size_t chunk_nbytes = alone || needed > a->next_chunk_nbytes ? needed : a->next_chunk_nbytes;
+    bool alone = needed > regular / 4 && a->chunks != NULL;
+    size_t chunk_nbytes = alone || needed > regular ? needed : regular;
     arena_chunk *chunk = achar__memory_take(a->mem, chunk_nbytes);
+    if (chunk == NULL && chunk_nbytes > needed) { /* under a limit, the least may still do */
+        chunk_nbytes = needed;
+        chunk = achar__memory_take(a->mem, chunk_nbytes);
+    }
     if (chunk == NULL)
         return NULL;
     chunk->nbytes = chunk_nbytes;
+    a->chunks_nbytes += chunk_nbytes;
     if (alone) {
         chunk->previous = a->chunks->previous;
         a->chunks->previous = chunk;

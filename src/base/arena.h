@@ -6,9 +6,14 @@
  *           └───│────┴──────────────────────┴─────────────┘
  *               ▼ the chunk before
  *
- * Chunks double from 1 KiB to 1 MiB; a piece larger than a chunk gets a chunk of its own, so the
- * memory taken stays within a constant factor of the memory asked for. Large arrays that grow
- * ("blocks") live outside the chunks, in a list, where the allocator can resize them in place.
+ * Chunks double, so the memory taken stays within a constant factor of the memory asked for; a piece
+ * larger than a chunk gets a chunk of its own. Doubling without end also suits glibc: it keeps freed
+ * memory up to twice the largest block it has seen, so the next graph of that size finds memory that
+ * is mapped already. Whoever can tell how much is still to come says so, and the last chunk is not
+ * twice what is needed. Before the first chunk pieces come from storage that the owner may have given.
+ *
+ * Large arrays that grow ("blocks") live outside the chunks, in a list, where the allocator can
+ * resize them in place.
  */
 #ifndef ACHAR_BASE_ARENA_H
 #define ACHAR_BASE_ARENA_H
@@ -31,11 +36,18 @@ typedef struct arena {
     char *limit;
     arena_chunk *chunks;
     arena_block *blocks;
-    size_t next_chunk_nbytes;
+    size_t chunks_nbytes;     /* of all chunks */
+    size_t next_chunk_nbytes; /* if nobody knows better */
+    size_t expected_nbytes;   /* what all later chunks together should hold; 0: not known */
 } arena;
 
-/* 'mem' must outlive the arena. Cannot fail: nothing is allocated yet. */
-void achar__arena_init(arena *a, memory *mem);
+/* 'mem' must outlive the arena. 'storage', aligned to 8 and the caller's, is used up first; NULL
+ * with 0 bytes for none. Cannot fail: nothing is allocated yet. */
+void achar__arena_init(arena *a, memory *mem, void *storage, size_t storage_nbytes);
+
+/* What was handed out so far, blocks apart, is 'done' parts of all that will be; 'left' parts are
+ * still to come. Only a guess: it sizes the next chunk. */
+void achar__arena_expect(arena *a, uint64_t done, uint64_t left);
 
 /* Gives everything back. */
 void achar__arena_free(arena *a);

@@ -2,16 +2,34 @@
 #include "base/memory.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
+
+enum { HUGE_PAGE_NBYTES = 2 << 20 };
+
+/*
+ * Most of the time that fresh memory of many megabytes takes is the kernel's, who hands it out page
+ * by page. With huge pages it takes a quarter. A wish: where it is not granted, nothing happens.
+ */
+static void wish_for_huge_pages(void *block, size_t nbytes)
+{
+    uintptr_t start =
+        ((uintptr_t)block + HUGE_PAGE_NBYTES - 1) & ~(uintptr_t)(HUGE_PAGE_NBYTES - 1);
+    uintptr_t end = ((uintptr_t)block + nbytes) & ~(uintptr_t)(HUGE_PAGE_NBYTES - 1);
+    if (start < end)
+        madvise((void *)start, end - start, MADV_HUGEPAGE);
+}
 
 static void *libc_reallocate(void *opaque, void *block, size_t old_nbytes, size_t new_nbytes)
 {
     (void)opaque;
-    (void)old_nbytes;
     if (new_nbytes == 0) {
         free(block);
         return NULL;
     }
-    return realloc(block, new_nbytes);
+    void *moved = realloc(block, new_nbytes);
+    if (moved != NULL && new_nbytes > old_nbytes && new_nbytes >= 2 * HUGE_PAGE_NBYTES)
+        wish_for_huge_pages(moved, new_nbytes);
+    return moved;
 }
 
 void achar__memory_init(memory *mem, const achar_allocator *allocator, uint64_t limit_nbytes)

@@ -10,15 +10,14 @@
 #include "codec/graph.h"
 #include "codec/number.h"
 #include "codec/opcodes.h"
+#include "codec/rules.h"
 #include "codec/text.h"
 
 achar_graph *achar_graph_new(const achar_allocator *allocator)
 {
-    achar_graph *g = achar__graph_new(allocator, 0);
-    if (g != NULL) {
+    achar_graph *g = achar__graph_new(allocator, 0, 0);
+    if (g != NULL)
         g->protocol = -1;
-        g->edited = true;
-    }
     return g;
 }
 
@@ -38,17 +37,17 @@ static bool edit(achar_graph *g)
 {
     if (g == NULL || g->status != ACHAR_OK)
         return false;
-    g->edited = true;
-    g->prepared = false;
+    if (g->prepared)
+        achar__graph_unprepare(g);
     return true;
 }
 
-/* 'value', or the failure to make it. */
-static achar_value made(achar_graph *g, achar_value value)
+/* What was made, or the failure to make it. */
+static achar_value made(achar_graph *g, cell c)
 {
-    if (achar_kind(value) == ACHAR_NOTHING)
+    if (cell_kind(c) == ACHAR_NOTHING)
         fail(g, achar__memory_status(&g->mem));
-    return value;
+    return cell_value(c);
 }
 
 static bool all_there(achar_graph *g, const achar_value *values, size_t count)
@@ -62,10 +61,26 @@ static bool all_there(achar_graph *g, const achar_value *values, size_t count)
     return true;
 }
 
+/* The cells of values that are about to be put into something, and one reference more to each. */
+static bool take(achar_graph *g, const achar_value *values, size_t count, cell *cells)
+{
+    for (size_t i = 0; i < count; i++) {
+        cells[i] = achar__graph_cell(g, values[i]);
+        int status = cell_kind(cells[i]) == ACHAR_NOTHING ? achar__memory_status(&g->mem)
+                                                          : achar__graph_refer(g, cells[i]);
+        if (status != ACHAR_OK) {
+            fail(g, status);
+            return false;
+        }
+    }
+    return true;
+}
+
 void achar_set_root(achar_graph *g, achar_value root)
 {
-    if (edit(g) && all_there(g, &root, 1))
-        g->root = root;
+    cell c;
+    if (edit(g) && all_there(g, &root, 1) && take(g, &root, 1, &c))
+        g->root = c;
 }
 
 /* ---- numbers, text, bytes ---- */
@@ -90,56 +105,65 @@ achar_value achar_make_float(double real)
     return value_float(real);
 }
 
-static achar_value borrow(achar_graph *g, int kind, const void *data, size_t nbytes)
+/* Whether the graph can take a span of that kind from there. */
+static bool is_good(achar_graph *g, int kind, const void *data, size_t nbytes)
 {
     if (!edit(g))
-        return VALUE_NOTHING;
+        return false;
     if (data == NULL && nbytes != 0) {
         fail(g, ACHAR_E_INVALID);
-        return VALUE_NOTHING;
+        return false;
     }
     if (kind == ACHAR_STR && !achar__utf8_valid(data, nbytes)) {
         fail(g, ACHAR_E_TEXT);
-        return VALUE_NOTHING;
+        return false;
     }
-    return value_make(kind, nbytes, data == NULL ? "" : data);
+    return true;
+}
+
+static achar_value borrow(achar_graph *g, int kind, const void *data, size_t nbytes)
+{
+    if (!is_good(g, kind, data, nbytes))
+        return VALUE_NOTHING;
+    return made(g, achar__span_new(g, kind, data == NULL ? "" : data, nbytes));
+}
+
+/* NULL where memory ran out, which is noted. */
+static void *copy_bytes(achar_graph *g, const void *data, size_t nbytes)
+{
+    void *own = achar__arena_take(&g->arena, nbytes);
+    if (own == NULL)
+        fail(g, achar__memory_status(&g->mem));
+    else if (nbytes != 0)
+        memcpy(own, data, nbytes);
+    return own;
 }
 
 static achar_value copy(achar_graph *g, int kind, const void *data, size_t nbytes)
 {
-    achar_value value = borrow(g, kind, data, nbytes);
-    if (achar_kind(value) == ACHAR_NOTHING)
-        return value;
-    /* One byte at least, so that no two values have the same address. */
-    char *own = nbytes == SIZE_MAX ? NULL : achar__arena_take(&g->arena, nbytes + (nbytes == 0));
-    if (own == NULL)
-        return made(g, VALUE_NOTHING);
-    memcpy(own, value.as.pointer, nbytes);
-    value.as.pointer = own;
-    return value;
+    if (!is_good(g, kind, data, nbytes))
+        return VALUE_NOTHING;
+    void *own = copy_bytes(g, data, nbytes);
+    return own == NULL ? VALUE_NOTHING : made(g, achar__span_new(g, kind, own, nbytes));
 }
 
 achar_value achar_make_int_bytes(achar_graph *g, const void *data, size_t nbytes)
 {
-    achar_value bytes = copy(g, ACHAR_BYTES, data, nbytes);
-    if (achar_kind(bytes) == ACHAR_NOTHING)
-        return bytes;
-    return achar__long_value(bytes.as.pointer, nbytes);
+    if (!is_good(g, ACHAR_BIGINT, data, nbytes))
+        return VALUE_NOTHING;
+    uint8_t *own = copy_bytes(g, data, nbytes);
+    return own == NULL ? VALUE_NOTHING : made(g, achar__long_cell(g, own, nbytes, FORM_BOXED));
 }
 
 achar_value achar_make_int_decimal(achar_graph *g, const char *decimal)
 {
-    achar_value value = VALUE_NOTHING;
     if (!edit(g))
-        return value;
+        return VALUE_NOTHING;
     if (decimal == NULL || !decode_is_decimal((const uint8_t *)decimal, strlen(decimal))) {
         fail(g, ACHAR_E_NUMBER);
-        return value;
+        return VALUE_NOTHING;
     }
-    int status = achar__decimal_value(&g->arena, (const uint8_t *)decimal, strlen(decimal), &value);
-    if (status != ACHAR_OK)
-        fail(g, status);
-    return value;
+    return made(g, achar__decimal_cell(g, (const uint8_t *)decimal, strlen(decimal)));
 }
 
 achar_value achar_make_text(achar_graph *g, const char *text, size_t nbytes)
@@ -180,7 +204,7 @@ achar_value achar_borrow_bytes(achar_graph *g, const void *data, size_t nbytes)
 
 static achar_value make_container(achar_graph *g, int kind)
 {
-    return edit(g) ? made(g, achar__container_new(g, kind)) : VALUE_NOTHING;
+    return edit(g) ? made(g, graph_container_new(g, kind)) : VALUE_NOTHING;
 }
 
 achar_value achar_make_list(achar_graph *g)
@@ -202,7 +226,29 @@ static achar_value make_frozen(achar_graph *g, int kind, const achar_value *item
 {
     if (!edit(g) || !all_there(g, items, count))
         return VALUE_NOTHING;
-    return made(g, achar__frozen_new(g, kind, items, count));
+    cell few[8];
+    cell *cells = few;
+    if (count > SIZE_MAX / sizeof *cells) {
+        fail(g, ACHAR_E_NOMEM);
+        return VALUE_NOTHING;
+    }
+    if (count > sizeof few / sizeof *few) {
+        cells = achar__memory_take(&g->mem, count * sizeof *cells);
+        if (cells == NULL)
+            return made(g, CELL_NOTHING);
+    }
+    achar_value value = VALUE_NOTHING;
+    if (take(g, items, count, cells)) {
+        cell wrong =
+            kind == ACHAR_FROZENSET ? achar__rules_find_unhashable(cells, count, 1) : CELL_NOTHING;
+        if (cell_kind(wrong) == ACHAR_NOTHING)
+            value = made(g, achar__frozen_new(g, kind, cells, count));
+        else
+            fail(g, ACHAR_E_TYPE);
+    }
+    if (cells != few)
+        achar__memory_give(&g->mem, cells, count * sizeof *cells);
+    return value;
 }
 
 achar_value achar_make_tuple(achar_graph *g, const achar_value *items, size_t count)
@@ -215,28 +261,37 @@ achar_value achar_make_frozenset(achar_graph *g, const achar_value *items, size_
     return make_frozen(g, ACHAR_FROZENSET, items, count);
 }
 
-static void change(achar_graph *g, int effect, int plain, achar_value target,
-                   const achar_value *values, size_t count)
+/* One change: 'values' is an item, a state, or a key and a value. */
+static void apply(achar_graph *g, int effect, int plain, achar_value target,
+                  const achar_value *values, size_t count)
 {
     if (!edit(g) || !all_there(g, &target, 1) || !all_there(g, values, count))
         return;
+    cell cells[2];
+    cell t = achar__graph_cell(g, target);
+    if (cell_kind(t) == ACHAR_NOTHING)
+        fail(g, achar__memory_status(&g->mem));
+    if (cell_kind(t) == ACHAR_NOTHING || !take(g, values, count, cells))
+        return;
+    bool is_key = plain == ACHAR_DICT || plain == ACHAR_SET;
     int status = ACHAR_E_TYPE;
-    if (achar_kind(target) == plain)
-        status = achar__container_fill(g, target, values, count, 0, 0);
-    else if (kind_is_object(achar_kind(target)) || effect == ACHAR_EFFECT_BUILD)
-        status = achar__log_change(g, effect, target, values, count, 0, 0);
+    if (cell_kind(t) == plain && !(is_key && cell_is_unhashable(cells[0])))
+        status = achar__container_fill(g, t, cells, count, 0, 0);
+    else if (effect == ACHAR_EFFECT_BUILD ? achar__rules_take_state(t, cells[0])
+                                          : kind_is_object(cell_kind(t)))
+        status = achar__log_change(g, effect, t, cells, count, 0, 0);
     if (status != ACHAR_OK)
         fail(g, status);
 }
 
 void achar_append(achar_graph *g, achar_value list, achar_value item)
 {
-    change(g, ACHAR_EFFECT_APPEND, ACHAR_LIST, list, &item, 1);
+    apply(g, ACHAR_EFFECT_APPEND, ACHAR_LIST, list, &item, 1);
 }
 
 void achar_set(achar_graph *g, achar_value dict, achar_value key, achar_value value)
 {
-    change(g, ACHAR_EFFECT_SET, ACHAR_DICT, dict, (achar_value[]){key, value}, 2);
+    apply(g, ACHAR_EFFECT_SET, ACHAR_DICT, dict, (achar_value[]){key, value}, 2);
 }
 
 void achar_put(achar_graph *g, achar_value dict, const char *key, achar_value value)
@@ -246,23 +301,24 @@ void achar_put(achar_graph *g, achar_value dict, const char *key, achar_value va
 
 void achar_add(achar_graph *g, achar_value set, achar_value item)
 {
-    change(g, ACHAR_EFFECT_ADD, ACHAR_SET, set, &item, 1);
+    apply(g, ACHAR_EFFECT_ADD, ACHAR_SET, set, &item, 1);
 }
 
 /* ---- what Python will make ---- */
 
 static achar_value make_object(achar_graph *g, int kind, int effect, int opcode,
-                               const achar_value *operands, size_t count)
+                               const achar_value *operands, size_t count, size_t raw_count)
 {
-    if (!edit(g) || !all_there(g, operands, count))
+    cell cells[3];
+    if (!edit(g) || !all_there(g, operands, count) || !take(g, operands, count, cells))
         return VALUE_NOTHING;
-    return made(g, achar__object_new(g, kind, effect, opcode, 0, operands, count));
+    return made(g, achar__object_new(g, kind, effect, opcode, 0, cells, count, raw_count));
 }
 
 achar_value achar_make_global(achar_graph *g, const char *module, const char *name)
 {
     achar_value operands[2] = {achar_make_str(g, module), achar_make_str(g, name)};
-    return make_object(g, ACHAR_GLOBAL, ACHAR_EFFECT_IMPORT, OP_STACK_GLOBAL, operands, 2);
+    return make_object(g, ACHAR_GLOBAL, ACHAR_EFFECT_IMPORT, OP_STACK_GLOBAL, operands, 2, 0);
 }
 
 achar_value achar_make_call(achar_graph *g, int form, achar_value callable, achar_value arguments,
@@ -286,12 +342,12 @@ achar_value achar_make_call(achar_graph *g, int form, achar_value callable, acha
         fail(g, ACHAR_E_TYPE);
         return VALUE_NOTHING;
     }
-    return make_object(g, ACHAR_CALL, ACHAR_EFFECT_CALL, opcodes[form], operands, count);
+    return make_object(g, ACHAR_CALL, ACHAR_EFFECT_CALL, opcodes[form], operands, count, 0);
 }
 
 void achar_build(achar_graph *g, achar_value target, achar_value state)
 {
-    change(g, ACHAR_EFFECT_BUILD, ACHAR_NOTHING, target, &state, 1);
+    apply(g, ACHAR_EFFECT_BUILD, ACHAR_NOTHING, target, &state, 1);
 }
 
 achar_value achar_make_extension(achar_graph *g, int64_t code)
@@ -300,24 +356,24 @@ achar_value achar_make_extension(achar_graph *g, int64_t code)
         fail(g, ACHAR_E_NUMBER);
         return VALUE_NOTHING;
     }
-    achar_value value = make_object(g, ACHAR_EXTENSION, ACHAR_EFFECT_EXTENSION, OP_EXT4, NULL, 0);
+    achar_value value =
+        make_object(g, ACHAR_EXTENSION, ACHAR_EFFECT_EXTENSION, OP_EXT4, NULL, 0, 1);
     if (achar_kind(value) != ACHAR_NOTHING)
-        value_object(value)->number = (uint64_t)code;
+        cell_object(value_cell(value))->operands[RAW_CODE].bits = (uint64_t)code;
     return value;
 }
 
 achar_value achar_make_persistent(achar_graph *g, achar_value id)
 {
-    return make_object(g, ACHAR_PERSISTENT, ACHAR_EFFECT_PERSISTENT, OP_BINPERSID, &id, 1);
+    return make_object(g, ACHAR_PERSISTENT, ACHAR_EFFECT_PERSISTENT, OP_BINPERSID, &id, 1, 0);
 }
 
 achar_value achar_make_buffer(achar_graph *g, int readonly)
 {
-    achar_value value = make_object(g, ACHAR_BUFFER, ACHAR_EFFECT_BUFFER, OP_NEXT_BUFFER, NULL, 0);
+    achar_value value = make_object(g, ACHAR_BUFFER, ACHAR_EFFECT_BUFFER, OP_NEXT_BUFFER, NULL, 0,
+                                    BUFFER_RAW_COUNT);
     if (achar_kind(value) == ACHAR_NOTHING)
         return value;
-    value_object(value)->number = g->buffers_count++;
-    if (!readonly)
-        return value;
-    return made(g, achar__object_new(g, ACHAR_BUFFER, -1, OP_READONLY_BUFFER, 0, &value, 1));
+    cell_object(value_cell(value))->operands[RAW_INDEX].bits = g->buffers_count++;
+    return readonly ? make_object(g, ACHAR_BUFFER, -1, OP_READONLY_BUFFER, &value, 1, 0) : value;
 }

@@ -405,7 +405,7 @@ static int step(achar_disassembler *d, const token *t, int *annotation_column,
     case OP_BINPUT:
     case OP_LONG_BINPUT:
         wrong = ACHAR_E_MEMO;
-        if (achar__table_find(&d->memo, (uint64_t)index, 0) != NULL) {
+        if (achar__table_find(&d->memo, (uint64_t)index) != NULL) {
             snprintf(complaint, sizeof complaint, "memo key %lld already defined",
                      (long long)index);
         } else if (d->stack.nbytes == 0) {
@@ -414,15 +414,14 @@ static int step(achar_disassembler *d, const token *t, int *annotation_column,
             snprintf(complaint, sizeof complaint, "can't store markobject in the memo");
         } else {
             wrong = ACHAR_OK;
-            if (achar__table_put(&d->memo, (uint64_t)index, 0, (uint64_t)stack_top(d), NULL) ==
-                NULL)
+            if (achar__table_put(&d->memo, (uint64_t)index, (uint64_t)stack_top(d), NULL) == NULL)
                 return FAIL(achar__memory_status(&d->mem), NULL);
         }
         break;
     case OP_GET:
     case OP_BINGET:
     case OP_LONG_BINGET: {
-        uint64_t kind = achar__table_get(&d->memo, (uint64_t)index, 0);
+        uint64_t kind = achar__table_get(&d->memo, (uint64_t)index);
         if (kind == TABLE_ABSENT) {
             wrong = ACHAR_E_MEMO;
             snprintf(complaint, sizeof complaint, "memo key %lld has never been stored into",

@@ -1,20 +1,30 @@
-/* graph.c - making values, filling containers, keeping the log; graph.h has the picture. */
+/* graph.c - making values, filling containers, marking references; graph.h has the picture. */
 #include "codec/graph.h"
 
 #include <string.h>
 
 #include "codec/opcodes.h"
 
-achar_graph *achar__graph_new(const achar_allocator *allocator, uint64_t limit_nbytes)
+/* Behind the struct comes the arena's first storage: small graphs are one block of memory. */
+enum { STORAGE_LEAST_NBYTES = 256, STORAGE_MOST_NBYTES = 8 << 10, STORAGE_PER_INPUT = 4 };
+
+achar_graph *achar__graph_new(const achar_allocator *allocator, uint64_t limit_nbytes,
+                              size_t input_nbytes)
 {
     memory mem;
     achar__memory_init(&mem, allocator, limit_nbytes);
-    achar_graph *g = achar__memory_take(&mem, sizeof *g);
+    size_t storage_nbytes = STORAGE_MOST_NBYTES;
+    if (input_nbytes < (STORAGE_MOST_NBYTES - STORAGE_LEAST_NBYTES) / STORAGE_PER_INPUT)
+        storage_nbytes = STORAGE_LEAST_NBYTES + (input_nbytes * STORAGE_PER_INPUT & ~(size_t)7);
+    achar_graph *g = achar__memory_take(&mem, sizeof *g + storage_nbytes);
+    if (g == NULL && mem.limited) {
+        storage_nbytes = 0;
+        g = achar__memory_take(&mem, sizeof *g);
+    }
     if (g == NULL)
         return NULL;
-    *g = (achar_graph){.mem = mem};
-    achar__arena_init(&g->arena, &g->mem);
-    achar__table_init(&g->shared, &g->mem);
+    *g = (achar_graph){.mem = mem, .nbytes = sizeof *g + storage_nbytes};
+    achar__arena_init(&g->arena, &g->mem, g + 1, storage_nbytes);
     achar__table_init(&g->changes, &g->mem);
     achar__table_init(&g->kept, &g->mem);
     return g;
@@ -24,23 +34,63 @@ void achar_graph_free(achar_graph *g)
 {
     if (g == NULL)
         return;
+    achar__graph_unprepare(g);
     achar__arena_free(&g->arena);
-    achar__table_free(&g->shared);
-    achar__table_free(&g->changes);
     achar__table_free(&g->kept);
+    achar__memory_give(&g->mem, g->shared_bits, g->shared_nbytes);
     achar__memory_give(&g->mem, g->log, g->log_capacity * sizeof *g->log);
     achar__memory_give(&g->mem, g->input, g->input_nbytes);
     memory mem = g->mem;
-    achar__memory_give(&mem, g, sizeof *g);
+    achar__memory_give(&mem, g, g->nbytes);
 }
 
-achar_value achar__container_new(achar_graph *g, int kind)
+/* ---- numbers and spans ---- */
+
+cell achar__float_new(achar_graph *g, double real)
 {
-    container *c = achar__arena_take(&g->arena, sizeof *c);
-    if (c == NULL)
-        return VALUE_NOTHING;
-    *c = (container){.born = g->log_count};
-    return value_make(kind, 0, c);
+    uint64_t bits;
+    memcpy(&bits, &real, sizeof bits);
+    uint8_t *at = achar__arena_take(&g->arena, 8);
+    if (at == NULL)
+        return CELL_NOTHING;
+    for (int i = 7; i >= 0; i--, bits >>= 8)
+        at[i] = (uint8_t)bits;
+    return cell_make(ACHAR_FLOAT, 0, at);
+}
+
+cell achar__int_new(achar_graph *g, int64_t integer)
+{
+    if (cell_int_is_short(integer))
+        return cell_int(integer);
+    uint8_t *at = achar__arena_take(&g->arena, 16);
+    if (at == NULL)
+        return CELL_NOTHING;
+    at[7] = 8; /* its size in front of it */
+    uint64_t bits = (uint64_t)integer;
+    for (int i = 0; i < 8; i++, bits >>= 8)
+        at[8 + i] = (uint8_t)bits;
+    return cell_make(ACHAR_INT, FORM_COUNTED1, at + 8);
+}
+
+cell achar__span_new(achar_graph *g, int kind, const void *data, size_t nbytes)
+{
+    span_box *box = achar__arena_take(&g->arena, sizeof *box);
+    if (box == NULL)
+        return CELL_NOTHING;
+    *box = (span_box){.data = data, .nbytes = nbytes, .referenced = g->reading};
+    return cell_make(kind, FORM_BOXED, box);
+}
+
+cell achar__graph_cell(achar_graph *g, achar_value value)
+{
+    switch (achar_kind(value)) {
+    case ACHAR_INT:
+        return achar__int_new(g, value.as.integer);
+    case ACHAR_FLOAT:
+        return achar__float_new(g, value.as.real);
+    default:
+        return value_cell(value);
+    }
 }
 
 /* ---- the log ---- */
@@ -59,23 +109,29 @@ static log_entry *log_append(achar_graph *g, int effect, int opcode, uint64_t of
     log_entry *entry = &g->log[g->log_count++];
     *entry = (log_entry){.offset = offset & (((uint64_t)1 << 48) - 1),
                          .opcode = (uint8_t)opcode,
-                         .kind = (uint8_t)effect,
-                         .next = NO_ENTRY};
+                         .kind = (uint8_t)effect};
     return entry;
 }
 
-int achar__log_change(achar_graph *g, int effect, achar_value target, const achar_value *values,
-                      size_t count, int opcode, uint64_t offset)
+int achar__log_change(achar_graph *g, int effect, cell target, const cell *cells, size_t count,
+                      int opcode, uint64_t offset)
 {
-    achar_value *copy = achar__arena_take(&g->arena, count * sizeof *copy);
-    log_entry *entry = copy == NULL ? NULL : log_append(g, effect, opcode, offset);
+    change_values *copy = NULL;
+    if (effect != ACHAR_EFFECT_BUILD) {
+        copy = achar__arena_take(&g->arena, sizeof *copy + count * sizeof *cells);
+        if (copy == NULL)
+            return achar__memory_status(&g->mem);
+        copy->count = count;
+        memcpy(copy->values, cells, count * sizeof *cells);
+    }
+    log_entry *entry = log_append(g, effect, opcode, offset);
     if (entry == NULL)
         return achar__memory_status(&g->mem);
-    if (count != 0)
-        memcpy(copy, values, count * sizeof *copy);
     entry->target = target;
-    entry->values = copy;
-    entry->count = count;
+    if (effect == ACHAR_EFFECT_BUILD)
+        entry->state = cells[0];
+    else
+        entry->change = copy;
     return ACHAR_OK;
 }
 
@@ -84,172 +140,217 @@ int achar__log_change(achar_graph *g, int effect, achar_value target, const acha
  * the container was made, or between then and now. Of a container that is not empty the latter is
  * not known; an entry too many does no harm. Plain values share the entry of those before them.
  */
-static int log_fill(achar_graph *g, achar_value target, const achar_value *values, size_t count,
-                    int opcode, uint64_t offset)
+static int log_fill(achar_graph *g, cell target, const cell *cells, size_t count, int opcode,
+                    uint64_t offset)
 {
-    const container *c = value_container(target);
-    if (g->log_count == 0 || (c->count == 0 && c->born == g->log_count))
+    const container *c = cell_container(target);
+    if (g->log_count == 0 || (!c->filled && c->where == g->log_count))
         return ACHAR_OK;
     log_entry *last = &g->log[g->log_count - 1];
-    if (last->kind == ACHAR_EFFECT_FILL && last->target.as.pointer == c &&
-        values_all_plain(values, count)) {
-        last->count += count;
+    if (last->kind == ACHAR_EFFECT_FILL && last->target.bits == target.bits &&
+        cells_are_plain(cells, count)) {
+        last->fill->count += count;
         return ACHAR_OK;
     }
-    log_entry *entry = log_append(g, ACHAR_EFFECT_FILL, opcode, offset);
+    fill_range *fill = achar__arena_take(&g->arena, sizeof *fill);
+    log_entry *entry = fill == NULL ? NULL : log_append(g, ACHAR_EFFECT_FILL, opcode, offset);
     if (entry == NULL)
         return achar__memory_status(&g->mem);
+    *fill = (fill_range){c->filled ? container_items(c)->count : 0, count};
     entry->target = target;
-    entry->start = c->count;
-    entry->count = count;
+    entry->fill = fill;
     return ACHAR_OK;
 }
 
 /* ---- containers ---- */
 
 /* Whether it can matter when items came together: not before the first effect. */
-static bool is_timed(const achar_graph *g, const achar_value *items, size_t count)
+static bool is_timed(const achar_graph *g, const cell *items, size_t count)
 {
-    return g->log_count != 0 && !values_all_plain(items, count);
+    return g->log_count != 0 && !cells_are_plain(items, count);
+}
+
+/* The words of an item_block in front of its items: the count, and 'born' if it is timed. */
+static size_t front_words(bool timed)
+{
+    return timed ? 2 : 1;
 }
 
 /*
- * Room for 'count' more values behind the items. The first filling is usually all there will be, so
- * it gets what it asks for. Slots are counted with the one for 'born'.
+ * Room for 'count' more cells behind the items. The first filling is usually all there will be, so
+ * it gets what it asks for. Words are counted with those in front.
  */
-static int container_reserve(achar_graph *g, container *c, size_t count, bool timed)
+static int reserve(achar_graph *g, container *c, size_t count, bool timed)
 {
-    bool empty = c->count == 0;
-    bool large = c->spare == CONTAINER_SPARE_LARGE;
-    size_t front = empty ? timed : c->timed;
-    achar_value *old = empty ? NULL : c->items - front;
-    size_t used = empty ? 0 : front + c->count;
-    size_t capacity = large ? achar__arena_block_capacity(old) / sizeof *old : used + c->spare;
-    if (count > SIZE_MAX / 4 / sizeof *old - c->count - front)
+    bool empty = !c->filled;
+    timed = empty ? timed : c->timed;
+    size_t front = front_words(timed);
+    item_block *block = empty ? NULL : container_items(c);
+    size_t used = empty ? 0 : block->count;
+    uint64_t *old = empty ? NULL : (uint64_t *)block - (front - 1);
+    bool large = !empty && block->spare == ITEMS_SPARE_LARGE;
+    size_t capacity = empty   ? 0
+                      : large ? achar__arena_block_capacity(old) / sizeof(cell)
+                              : front + used + block->spare;
+    if (count > SIZE_MAX / 4 / sizeof(cell) - used - front)
         return ACHAR_E_NOMEM;
-    size_t needed = front + c->count + count;
+    size_t needed = front + used + count;
     if (!empty && needed <= capacity)
         return ACHAR_OK;
     size_t wanted = large ? capacity + capacity / 4 : capacity * 2;
     if (wanted < needed)
         wanted = needed;
     bool moves = true;
-    achar_value *slots;
-    if (wanted > CONTAINER_SMALL_COUNT) {
-        slots = achar__arena_block_resize(&g->arena, large ? old : NULL, wanted * sizeof *slots);
+    uint64_t *words;
+    if (wanted > ITEMS_SMALL_COUNT) {
+        words = achar__arena_block_resize(&g->arena, large ? old : NULL, wanted * sizeof *words);
         moves = !large;
-    } else if (!empty && achar__arena_extend(&g->arena, old, capacity * sizeof *slots,
-                                             wanted * sizeof *slots)) {
-        slots = old;
+    } else if (!empty && achar__arena_extend(&g->arena, old, capacity * sizeof *words,
+                                             wanted * sizeof *words)) {
+        words = old;
         moves = false;
     } else {
-        slots = achar__arena_take(&g->arena, wanted * sizeof *slots);
+        words = achar__arena_take(&g->arena, wanted * sizeof *words);
     }
-    if (slots == NULL)
+    if (words == NULL)
         return achar__memory_status(&g->mem);
     if (!empty && moves)
-        memcpy(slots, old, used * sizeof *slots);
+        memcpy(words, old, (front + used) * sizeof *words);
     if (empty && timed)
-        slots[0] = (achar_value){.as = {.word = c->born}};
-    c->timed = front;
-    c->items = slots + front;
-    c->spare = wanted > CONTAINER_SMALL_COUNT ? CONTAINER_SPARE_LARGE : wanted - front - c->count;
+        words[0] = c->where; /* born */
+    block = (item_block *)(words + front - 1);
+    block->count = used;
+    block->spare = wanted > ITEMS_SMALL_COUNT ? ITEMS_SPARE_LARGE : wanted - front - used;
+    c->timed = timed;
+    c->filled = true;
+    c->where = (uint64_t)(uintptr_t)block;
     return ACHAR_OK;
 }
 
-int achar__container_fill(achar_graph *g, achar_value target, const achar_value *values,
-                          size_t count, int opcode, uint64_t offset)
+int achar__container_fill(achar_graph *g, cell target, const cell *cells, size_t count, int opcode,
+                          uint64_t offset)
 {
-    container *c = value_container(target);
+    container *c = cell_container(target);
     if (count == 0)
         return ACHAR_OK;
-    bool together = c->count == 0 && c->born == g->log_count; /* with making it */
-    int status = log_fill(g, target, values, count, opcode, offset);
-    if (status == ACHAR_OK &&
-        (c->count == 0 || c->spare < count || c->spare == CONTAINER_SPARE_LARGE))
-        status = container_reserve(g, c, count, together && is_timed(g, values, count));
+    bool together = !c->filled && c->where == g->log_count; /* with making it */
+    int status = log_fill(g, target, cells, count, opcode, offset);
+    if (status == ACHAR_OK && (!c->filled || container_items(c)->spare < count ||
+                               container_items(c)->spare == ITEMS_SPARE_LARGE))
+        status = reserve(g, c, count, together && is_timed(g, cells, count));
     if (status != ACHAR_OK)
         return status;
-    memcpy(c->items + c->count, values, count * sizeof *values);
-    c->count += count;
-    if (c->spare != CONTAINER_SPARE_LARGE)
-        c->spare -= count;
+    item_block *block = container_items(c);
+    memcpy(block->items + block->count, cells, count * sizeof *cells);
+    block->count += count;
+    if (block->spare != ITEMS_SPARE_LARGE)
+        block->spare -= count;
     return ACHAR_OK;
 }
 
-achar_value achar__frozen_new(achar_graph *g, int kind, const achar_value *items, size_t count)
+cell achar__frozen_new(achar_graph *g, int kind, const cell *items, size_t count)
 {
     if (count == 0 && kind == ACHAR_TUPLE)
-        return value_make(kind, 0, NULL);
-    if (count > SIZE_MAX / 2 / sizeof *items)
-        return VALUE_NOTHING;
+        return cell_make(kind, 0, NULL);
+    if (count > SIZE_MAX / 4 / sizeof *items)
+        return CELL_NOTHING;
     bool timed = is_timed(g, items, count);
-    /* One slot at least: the address is an empty frozenset's identity. */
-    size_t slots_count = timed + count + (count == 0);
-    achar_value *slots = achar__arena_take(&g->arena, slots_count * sizeof *slots);
-    if (slots == NULL)
-        return VALUE_NOTHING;
+    uint64_t *words = achar__arena_take(&g->arena, (timed + 1 + count) * sizeof *words);
+    if (words == NULL)
+        return CELL_NOTHING;
     if (timed)
-        slots[0] = (achar_value){.as = {.word = g->log_count}};
+        *words++ = g->log_count;
+    bool unhashable = false;
+    for (size_t i = 0; i < count; i++)
+        unhashable |= cell_is_unhashable(items[i]);
+    frozen *f = (frozen *)words;
+    *f = (frozen){
+        .count = count, .referenced = g->reading, .timed = timed, .unhashable = unhashable};
     if (count != 0)
-        memcpy(slots + timed, items, count * sizeof *slots);
-    achar_value value = value_make(kind, count, slots + timed);
-    value.meta |= timed ? VALUE_TIMED : 0;
-    return value;
+        memcpy(f->items, items, count * sizeof *items);
+    return cell_make(kind, 0, f);
 }
 
 /* ---- objects ---- */
 
-achar_value achar__object_new(achar_graph *g, int kind, int effect, int opcode, uint64_t offset,
-                              const achar_value *operands, size_t operands_count)
+cell achar__object_new(achar_graph *g, int kind, int effect, int opcode, uint64_t offset,
+                       const cell *operands, size_t operands_count, size_t raw_count)
 {
-    object *o = achar__arena_take(&g->arena, sizeof *o + operands_count * sizeof *operands);
+    object *o =
+        achar__arena_take(&g->arena, sizeof *o + (operands_count + raw_count) * sizeof *operands);
     if (o == NULL)
-        return VALUE_NOTHING;
-    achar_value value = value_make(kind, 0, o);
+        return CELL_NOTHING;
     *o = (object){.opcode = (uint8_t)opcode,
-                  .operands_count = (uint32_t)operands_count,
-                  .entry = effect < 0 ? NO_ENTRY : g->log_count,
-                  .first_change = NO_ENTRY};
-    if (operands_count != 0)
-        memcpy(o->operands, operands, operands_count * sizeof *operands);
+                  .operands_count = operands_count & 3,
+                  .referenced = g->reading,
+                  .entry = effect < 0 ? OBJECT_NO_ENTRY : g->log_count & OBJECT_NO_ENTRY};
+    for (size_t i = 0; i < operands_count; i++)
+        o->operands[i] = operands[i];
+    for (size_t i = 0; i < raw_count; i++)
+        o->operands[operands_count + i] = CELL_NOTHING;
+    cell c = cell_make(kind, 0, o);
     if (effect >= 0) {
         log_entry *entry = log_append(g, effect, opcode, offset);
         if (entry == NULL)
-            return VALUE_NOTHING;
-        entry->target = value;
+            return CELL_NOTHING;
+        entry->target = c;
     }
-    return value;
+    return c;
 }
 
-/* ---- what is shared ---- */
+/* ---- references ---- */
 
-int achar__graph_share(achar_graph *g, achar_value value)
+static int share_span(achar_graph *g, cell c)
 {
-    int kind = achar_kind(value);
-    if (kind_is_small(kind))
-        return ACHAR_OK;
-    if (kind_is_container(kind)) {
-        value_container(value)->shared = 1;
+    if (cell_form_of(c) == FORM_BOXED) {
+        ((span_box *)cell_pointer(c))->shared = 1;
         return ACHAR_OK;
     }
-    if (kind_is_object(kind)) {
-        value_object(value)->shared = 1;
-        return ACHAR_OK;
+    size_t at = (size_t)((const uint8_t *)cell_pointer(c) - g->data);
+    if (at / 8 >= g->shared_nbytes) {
+        size_t nbytes = at / 8 + at / 16 + 64;
+        uint8_t *bits = achar__memory_resize(&g->mem, g->shared_bits, g->shared_nbytes, nbytes);
+        if (bits == NULL)
+            return achar__memory_status(&g->mem);
+        memset(bits + g->shared_nbytes, 0, nbytes - g->shared_nbytes);
+        g->shared_bits = bits;
+        g->shared_nbytes = nbytes;
     }
-    if (achar__table_put(&g->shared, value.meta, value.as.word, 0, NULL) == NULL)
-        return achar__memory_status(&g->mem);
+    g->shared_bits[at / 8] |= (uint8_t)(1 << at % 8);
     return ACHAR_OK;
 }
 
-bool achar__graph_is_shared(const achar_graph *g, achar_value value)
+int achar__graph_share(achar_graph *g, cell c)
 {
-    int kind = achar_kind(value);
-    if (kind_is_small(kind))
-        return false;
+    int kind = cell_kind(c);
+    if (kind_is_span(kind))
+        return share_span(g, c);
     if (kind_is_container(kind))
-        return value_container(value)->shared;
-    if (kind_is_object(kind))
-        return value_object(value)->shared;
-    return achar__table_find(&g->shared, value.meta, value.as.word) != NULL;
+        cell_container(c)->shared = 1;
+    else if (kind_is_frozen(kind) && cell_frozen(c) != NULL)
+        cell_frozen(c)->shared = 1;
+    else if (kind_is_object(kind))
+        cell_object(c)->shared = 1;
+    return ACHAR_OK;
+}
+
+int achar__graph_refer(achar_graph *g, cell c)
+{
+    int kind = cell_kind(c);
+    bool first = false;
+    if (kind_is_span(kind) && cell_form_of(c) == FORM_BOXED) {
+        span_box *box = cell_pointer(c);
+        first = !box->referenced;
+        box->referenced = 1;
+    } else if (kind_is_container(kind)) {
+        first = !cell_container(c)->referenced;
+        cell_container(c)->referenced = 1;
+    } else if (kind_is_frozen(kind) && cell_frozen(c) != NULL) {
+        first = !cell_frozen(c)->referenced;
+        cell_frozen(c)->referenced = 1;
+    } else if (kind_is_object(kind)) {
+        first = !cell_object(c)->referenced;
+        cell_object(c)->referenced = 1;
+    }
+    return first ? ACHAR_OK : achar__graph_share(g, c);
 }

@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "codec/graph.h"
 #include "codec/number.h"
 #include "codec/opcodes.h"
 #include "codec/text.h"
@@ -19,18 +20,24 @@ typedef enum job_kind {
     JOB_SEQUENCE, /* items with commas between */
     JOB_MEMBERS,  /* pairs as "key": value */
     JOB_PAIRS,    /* pairs as [key, value] */
+    JOB_CALL,     /* what comes after the callable: form and arguments */
+    JOB_KEYWORDS, /* and then */
     JOB_CHANGES,  /* the changes from 'change' on */
     JOB_VISIT,    /* the first walk: count references to items */
 } job_kind;
 
+/* Small, since the stack is as deep as the graph: two jobs for each call that is the callable of
+ * another, which takes two bytes of input. */
 typedef struct job {
-    job_kind kind;
-    bool started; /* a comma goes before the next one */
-    const char *text;
-    achar_value value;
-    const achar_value *items;
-    size_t count;
-    uint64_t change;
+    uint64_t kind : 8;    /* job_kind */
+    uint64_t started : 1; /* a comma goes before the next one */
+    uint64_t count : 55;  /* items */
+    union {
+        const char *text;
+        cell value;
+        const cell *items;
+        uint64_t change;
+    };
 } job;
 
 typedef struct printer {
@@ -43,7 +50,7 @@ typedef struct printer {
     job *jobs;
     size_t jobs_count;
     size_t jobs_capacity;
-    achar_value *discarded;
+    cell *discarded;
     size_t discarded_count;
     size_t discarded_capacity;
 } printer;
@@ -68,37 +75,50 @@ static int push(printer *p, job j)
     return ACHAR_OK;
 }
 
+static int print_value(printer *p, cell value);
+
 static int push_text(printer *p, const char *text)
 {
     return push(p, (job){.kind = JOB_TEXT, .text = text});
 }
 
-static uint64_t first_change(const printer *p, achar_value value)
+static uint64_t first_change(const printer *p, cell value)
 {
-    return p->graph->log_count == 0 ? NO_ENTRY : achar__graph_first_change(p->graph, value);
+    return p->graph->log_count == 0 ? NO_ENTRY : graph_first_change(p->graph, value);
+}
+
+static size_t span_size(cell value)
+{
+    size_t nbytes;
+    cell_span(value, &nbytes);
+    return nbytes;
+}
+
+static bool is_empty_tuple(cell value)
+{
+    return cell_kind(value) == ACHAR_TUPLE && cell_frozen(value) == NULL;
 }
 
 /* Whether a value would be referred to rather than repeated. What changes always is: its changes
  * may lead back to it. */
-static bool has_identity(const printer *p, achar_value value)
+static bool has_identity(const printer *p, cell value)
 {
-    int kind = achar_kind(value);
+    int kind = cell_kind(value);
     if (kind_is_small(kind))
         return false;
-    bool repeats =
-        (kind == ACHAR_TUPLE && value_size(value) == 0) ||
-        (kind_is_span(kind) && kind != ACHAR_BYTEARRAY && value_size(value) <= INLINE_TEXT_NBYTES);
+    bool repeats = is_empty_tuple(value) || (kind_is_span(kind) && kind != ACHAR_BYTEARRAY &&
+                                             span_size(value) <= INLINE_TEXT_NBYTES);
     return !repeats || first_change(p, value) != NO_ENTRY;
 }
 
 /* ---- the first walk ---- */
 
-static int visit(printer *p, achar_value value)
+static int visit(printer *p, cell value)
 {
     if (!has_identity(p, value))
         return ACHAR_OK;
     bool added;
-    uint64_t *count = achar__table_put(&p->references, value.meta, value.as.word, 1, &added);
+    uint64_t *count = achar__table_put(&p->references, value.bits, 1, &added);
     if (count == NULL)
         return achar__memory_status(&p->mem);
     if (!added) {
@@ -107,24 +127,24 @@ static int visit(printer *p, achar_value value)
     }
     int status = ACHAR_OK;
     for (uint64_t change = first_change(p, value); change != NO_ENTRY && status == ACHAR_OK;
-         change = p->graph->log[change].next) {
-        const log_entry *entry = &p->graph->log[change];
-        if (entry->kind != ACHAR_EFFECT_FILL)
-            status =
-                push(p, (job){.kind = JOB_VISIT, .items = entry->values, .count = entry->count});
+         change = graph_next_change(p->graph, change)) {
+        size_t values_count;
+        const cell *values = log_values(&p->graph->log[change], &values_count);
+        if (p->graph->log[change].kind != ACHAR_EFFECT_FILL)
+            status = push(p, (job){.kind = JOB_VISIT, .items = values, .count = values_count});
     }
     size_t items_count;
-    const achar_value *items = value_items(value, &items_count);
-    if (kind_is_object(achar_kind(value))) {
-        items = value_object(value)->operands;
-        items_count = value_object(value)->operands_count;
+    const cell *items = cell_items(value, &items_count);
+    if (kind_is_object(cell_kind(value))) {
+        items = cell_object(value)->operands;
+        items_count = cell_object(value)->operands_count;
     }
     if (status == ACHAR_OK && items_count != 0)
         status = push(p, (job){.kind = JOB_VISIT, .items = items, .count = items_count});
     return status;
 }
 
-static int visit_all(printer *p, achar_value value)
+static int visit_all(printer *p, cell value)
 {
     int status = visit(p, value);
     while (status == ACHAR_OK && p->jobs_count != 0) {
@@ -144,13 +164,13 @@ static int visit_all(printer *p, achar_value value)
 static int find_discarded(printer *p)
 {
     for (size_t i = p->graph->log_count; i-- > 0;) {
-        achar_value target = p->graph->log[i].target;
+        cell target = p->graph->log[i].target;
         if (p->graph->log[i].kind == ACHAR_EFFECT_FILL || !has_identity(p, target) ||
-            achar__table_find(&p->references, target.meta, target.as.word) != NULL)
+            achar__table_find(&p->references, target.bits) != NULL)
             continue;
         if (p->discarded_count == p->discarded_capacity) {
             size_t capacity = p->discarded_capacity == 0 ? 16 : p->discarded_capacity * 2;
-            achar_value *discarded =
+            cell *discarded =
                 achar__memory_resize(&p->mem, p->discarded, p->discarded_capacity * sizeof target,
                                      capacity * sizeof target);
             if (discarded == NULL)
@@ -164,7 +184,7 @@ static int find_discarded(printer *p)
             return status;
     }
     for (size_t i = 0; i < p->discarded_count / 2; i++) {
-        achar_value swapped = p->discarded[i];
+        cell swapped = p->discarded[i];
         p->discarded[i] = p->discarded[p->discarded_count - 1 - i];
         p->discarded[p->discarded_count - 1 - i] = swapped;
     }
@@ -180,10 +200,11 @@ static bool needs_escape(uint32_t code)
            (code >= 0xd800 && code <= 0xdfff);
 }
 
-static void print_string(buffer *out, achar_value value)
+static void print_string(buffer *out, cell value)
 {
-    const uint8_t *at = value.as.pointer;
-    const uint8_t *end = at + value_size(value);
+    size_t nbytes;
+    const uint8_t *at = cell_span(value, &nbytes);
+    const uint8_t *end = at + nbytes;
     achar__buffer_byte(out, '"');
     while (at != end) {
         size_t width;
@@ -234,11 +255,14 @@ static void print_float(buffer *out, double real)
 
 /* Whether a dict can be a JSON object: its keys are text that nothing in json.h looks like, and
  * that would not have to be referred to. */
-static bool is_plain_dict(const printer *p, const achar_value *items, size_t count)
+static bool is_plain_dict(const printer *p, const cell *items, size_t count)
 {
     for (size_t i = 0; i < count; i += 2) {
-        if (achar_kind(items[i]) != ACHAR_STR || has_identity(p, items[i]) ||
-            (value_size(items[i]) != 0 && *(const char *)items[i].as.pointer == '$'))
+        if (cell_kind(items[i]) != ACHAR_STR || has_identity(p, items[i]))
+            return false;
+        size_t nbytes;
+        const uint8_t *key = cell_span(items[i], &nbytes);
+        if (nbytes != 0 && *key == '$')
             return false;
     }
     return true;
@@ -247,7 +271,7 @@ static bool is_plain_dict(const printer *p, const achar_value *items, size_t cou
 /* Whether the log says more about a value than its items do. */
 static bool has_changes(const printer *p, uint64_t change)
 {
-    for (; change != NO_ENTRY; change = p->graph->log[change].next)
+    for (; change != NO_ENTRY; change = graph_next_change(p->graph, change))
         if (p->graph->log[change].kind != ACHAR_EFFECT_FILL)
             return true;
     return false;
@@ -257,35 +281,37 @@ static bool has_changes(const printer *p, uint64_t change)
  * The body of a value. 'braced': a JSON object has been opened for it (and will be closed), so that
  * it needs a tag; 'lead' is what separates that tag from what stands before it.
  */
-static int print_span(printer *p, achar_value value, bool braced, const char *lead)
+static int print_span(printer *p, cell value, bool braced, const char *lead)
 {
     static const char *const tags[] = {[ACHAR_BIGINT] = "\"$int\": ",
                                        [ACHAR_STR] = "\"$str\": ",
                                        [ACHAR_BYTES] = "\"$bytes\": ",
                                        [ACHAR_BYTEARRAY] = "\"$bytearray\": "};
-    int kind = achar_kind(value);
+    int kind = cell_kind(value);
     achar__buffer_text(&p->out, lead);
     if (braced)
         achar__buffer_text(&p->out, tags[kind]);
+    size_t nbytes;
+    const uint8_t *at = cell_span(value, &nbytes);
     if (kind == ACHAR_BIGINT)
-        return achar__decimal_append(&p->out, value);
+        return achar__decimal_append_long(&p->out, at, nbytes);
     if (kind == ACHAR_STR)
         print_string(&p->out, value);
     else
-        print_base64(&p->out, value.as.pointer, value_size(value));
+        print_base64(&p->out, at, nbytes);
     return ACHAR_OK;
 }
 
-static int print_items(printer *p, achar_value value, bool braced, const char *lead)
+static int print_items(printer *p, cell value, bool braced, const char *lead)
 {
     static const char *const tags[] = {[ACHAR_TUPLE] = "\"$tuple\": ",
                                        [ACHAR_FROZENSET] = "\"$frozenset\": ",
                                        [ACHAR_LIST] = "\"$list\": ",
                                        [ACHAR_DICT] = "\"$dict\": ",
                                        [ACHAR_SET] = "\"$set\": "};
-    int kind = achar_kind(value);
+    int kind = cell_kind(value);
     size_t count;
-    const achar_value *items = value_items(value, &count);
+    const cell *items = cell_items(value, &count);
     achar__buffer_text(&p->out, lead);
     if (braced)
         achar__buffer_text(&p->out, tags[kind]);
@@ -297,43 +323,48 @@ static int print_items(printer *p, achar_value value, bool braced, const char *l
                                               .count = count});
 }
 
-static int print_call(printer *p, const object *o, achar_value value)
+/* What follows the callable; the job on top, JOB_CALL, is done with. */
+static int print_call(printer *p, cell value)
 {
-    static const char *const forms[] = {[ACHAR_CALL_REDUCE] = "\"reduce\"",
-                                        [ACHAR_CALL_NEWOBJ] = "\"newobj\"",
-                                        [ACHAR_CALL_NEWOBJ_EX] = "\"newobj_ex\"",
-                                        [ACHAR_CALL_INST] = "\"inst\""};
-    int status = ACHAR_OK;
-    if (o->operands_count == 3) {
-        status = push(p, (job){.kind = JOB_VALUE, .value = o->operands[CALL_KEYWORDS]});
-        if (status == ACHAR_OK)
-            status = push_text(p, ", \"keywords\": ");
-    }
+    static const char *const forms[] = {[ACHAR_CALL_REDUCE] = "reduce",
+                                        [ACHAR_CALL_NEWOBJ] = "newobj",
+                                        [ACHAR_CALL_NEWOBJ_EX] = "newobj_ex",
+                                        [ACHAR_CALL_INST] = "inst"};
+    const object *o = cell_object(value);
+    if (o->operands_count == 3)
+        p->jobs[p->jobs_count - 1].kind = JOB_KEYWORDS;
+    else
+        p->jobs_count--;
+    achar__buffer_printf(
+        &p->out, ", \"form\": \"%s\", \"arguments\": ", forms[achar_call_form(cell_value(value))]);
     /* The tuple is part of the call, unless someone else has it too, or changes it. */
-    achar_value arguments = o->operands[CALL_ARGUMENTS];
-    bool own = achar_kind(arguments) == ACHAR_TUPLE && first_change(p, arguments) == NO_ENTRY &&
-               (value_size(arguments) == 0 ||
-                achar__table_get(&p->references, arguments.meta, arguments.as.word) == 1);
-    if (status == ACHAR_OK && own)
-        status = push_text(p, "]");
-    if (status == ACHAR_OK)
-        status = push(p, own ? (job){.kind = JOB_SEQUENCE,
-                                     .items = arguments.as.pointer,
-                                     .count = value_size(arguments)}
-                             : (job){.kind = JOB_VALUE, .value = arguments});
-    if (status == ACHAR_OK)
-        status = push_text(p, own ? ", \"arguments\": [" : ", \"arguments\": ");
-    if (status == ACHAR_OK)
-        status = push_text(p, forms[achar_call_form(value)]);
-    return status;
+    cell arguments = o->operands[CALL_ARGUMENTS];
+    size_t count;
+    const cell *items = cell_items(arguments, &count);
+    bool own = cell_kind(arguments) == ACHAR_TUPLE && first_change(p, arguments) == NO_ENTRY &&
+               (count == 0 || achar__table_get(&p->references, arguments.bits) == 1);
+    if (!own)
+        return print_value(p, arguments);
+    achar__buffer_byte(&p->out, '[');
+    int status = push_text(p, "]");
+    return status != ACHAR_OK
+               ? status
+               : push(p, (job){.kind = JOB_SEQUENCE, .items = items, .count = count});
 }
 
-static int print_object(printer *p, achar_value value)
+static int print_keywords(printer *p, cell value)
 {
-    const object *o = value_object(value);
+    p->jobs_count--;
+    achar__buffer_text(&p->out, ", \"keywords\": ");
+    return print_value(p, cell_object(value)->operands[CALL_KEYWORDS]);
+}
+
+static int print_object(printer *p, cell value)
+{
+    const object *o = cell_object(value);
     buffer *out = &p->out;
     int status;
-    switch (achar_kind(value)) {
+    switch (cell_kind(value)) {
     case ACHAR_GLOBAL:
         achar__buffer_text(out, "\"$import\": [");
         status = push_text(p, "]");
@@ -342,24 +373,23 @@ static int print_object(printer *p, achar_value value)
                    : push(p, (job){.kind = JOB_SEQUENCE, .items = o->operands, .count = 2});
     case ACHAR_CALL:
         achar__buffer_text(out, "\"$call\": ");
-        status = print_call(p, o, value);
-        if (status == ACHAR_OK)
-            status = push_text(p, ", \"form\": ");
+        status = push(p, (job){.kind = JOB_CALL, .value = value});
         if (status == ACHAR_OK)
             status = push(p, (job){.kind = JOB_VALUE, .value = o->operands[CALL_CALLABLE]});
         return status;
     case ACHAR_EXTENSION:
-        achar__buffer_printf(out, "\"$extension\": %llu", (unsigned long long)o->number);
+        achar__buffer_printf(out, "\"$extension\": %llu",
+                             (unsigned long long)o->operands[RAW_CODE].bits);
         return ACHAR_OK;
     case ACHAR_PERSISTENT:
         achar__buffer_text(out, "\"$persistent\": ");
         return push(p, (job){.kind = JOB_VALUE, .value = o->operands[PERSISTENT_ID]});
     default: {
-        achar__buffer_printf(out, "\"$buffer\": %zu", achar_buffer_index(value));
-        if (achar_buffer_readonly(value))
+        achar__buffer_printf(out, "\"$buffer\": %zu", achar_buffer_index(cell_value(value)));
+        if (achar_buffer_readonly(cell_value(value)))
             achar__buffer_text(out, ", \"readonly\": true");
         size_t nbytes;
-        const unsigned char *data = achar_data(value, &nbytes);
+        const unsigned char *data = achar_data(cell_value(value), &nbytes);
         if (data != NULL) {
             achar__buffer_text(out, ", \"data\": ");
             print_base64(out, data, nbytes);
@@ -369,33 +399,31 @@ static int print_object(printer *p, achar_value value)
     }
 }
 
-static int print_value(printer *p, achar_value value)
+static int print_value(printer *p, cell value)
 {
     buffer *out = &p->out;
-    int kind = achar_kind(value);
+    int kind = cell_kind(value);
     switch (kind) {
     case ACHAR_NONE:
         achar__buffer_text(out, "null");
         return ACHAR_OK;
     case ACHAR_BOOL:
-        achar__buffer_text(out, value.as.integer ? "true" : "false");
+        achar__buffer_text(out, value.bits & 1 ? "true" : "false");
         return ACHAR_OK;
     case ACHAR_INT:
-        return achar__decimal_append(out, value);
+        return achar__decimal_append(out, cell_value(value));
     case ACHAR_FLOAT:
-        print_float(out, value.as.real);
+        print_float(out, decode_float8(cell_pointer(value)));
         return ACHAR_OK;
     default:
         break;
     }
 
-    uint64_t references =
-        has_identity(p, value) ? achar__table_get(&p->references, value.meta, value.as.word) : 1;
+    uint64_t references = has_identity(p, value) ? achar__table_get(&p->references, value.bits) : 1;
     uint64_t id = 0;
     if (references > 1) {
         bool added;
-        uint64_t *known =
-            achar__table_put(&p->ids, value.meta, value.as.word, p->ids.count + 1, &added);
+        uint64_t *known = achar__table_put(&p->ids, value.bits, p->ids.count + 1, &added);
         if (known == NULL)
             return achar__memory_status(&p->mem);
         id = *known;
@@ -433,7 +461,7 @@ static int print_value(printer *p, achar_value value)
     if (kind_is_span(kind))
         return print_span(p, value, braced, lead);
     size_t count;
-    const achar_value *items = value_items(value, &count);
+    const cell *items = cell_items(value, &count);
     if (kind == ACHAR_DICT && !changes && is_plain_dict(p, items, count))
         return push(p,
                     (job){.kind = JOB_MEMBERS, .started = id != 0, .items = items, .count = count});
@@ -445,7 +473,7 @@ static int print_value(printer *p, achar_value value)
 static int print_change(printer *p, job *top)
 {
     while (top->change != NO_ENTRY && p->graph->log[top->change].kind == ACHAR_EFFECT_FILL)
-        top->change = p->graph->log[top->change].next;
+        top->change = graph_next_change(p->graph, top->change);
     if (top->change == NO_ENTRY) {
         p->jobs_count--;
         return ACHAR_OK;
@@ -453,12 +481,13 @@ static int print_change(printer *p, job *top)
     const log_entry *entry = &p->graph->log[top->change];
     achar__buffer_text(&p->out, top->started ? ", " : "");
     top->started = true;
-    top->change = entry->next;
+    top->change = graph_next_change(p->graph, top->change);
+    size_t count;
+    const cell *values = log_values(entry, &count);
     if (entry->kind == ACHAR_EFFECT_BUILD) {
         achar__buffer_text(&p->out, "{\"build\": ");
         int status = push_text(p, "}");
-        return status != ACHAR_OK ? status
-                                  : push(p, (job){.kind = JOB_VALUE, .value = entry->values[0]});
+        return status != ACHAR_OK ? status : push(p, (job){.kind = JOB_VALUE, .value = *values});
     }
     bool pairs = entry->kind == ACHAR_EFFECT_SET;
     achar__buffer_text(&p->out, pairs                                ? "{\"set\": ["
@@ -467,15 +496,15 @@ static int print_change(printer *p, job *top)
     int status = push_text(p, "]}");
     return status != ACHAR_OK ? status
                               : push(p, (job){.kind = pairs ? JOB_PAIRS : JOB_SEQUENCE,
-                                              .items = entry->values,
-                                              .count = entry->count});
+                                              .items = values,
+                                              .count = count});
 }
 
 /* One piece of the job on top of the stack. */
 static int print_piece(printer *p)
 {
     job *top = &p->jobs[p->jobs_count - 1];
-    achar_value key, value;
+    cell key, value;
     int status;
     switch (top->kind) {
     case JOB_TEXT:
@@ -486,6 +515,10 @@ static int print_piece(printer *p)
         value = top->value;
         p->jobs_count--;
         return print_value(p, value);
+    case JOB_CALL:
+        return print_call(p, top->value);
+    case JOB_KEYWORDS:
+        return print_keywords(p, top->value);
     case JOB_CHANGES:
         return print_change(p, top);
     default:
@@ -503,7 +536,7 @@ static int print_piece(printer *p)
         value = top->items[1];
         taken = 2;
     }
-    job_kind kind = top->kind;
+    job_kind kind = (job_kind)top->kind;
     top->items += taken;
     top->count -= taken;
     switch (kind) {
@@ -559,7 +592,7 @@ static int print_all(printer *p)
 int achar_json(achar_graph *graph, const achar_allocator *allocator, const achar_sink *sink,
                achar_error *error)
 {
-    if (graph == NULL || achar_kind(graph->root) == ACHAR_NOTHING)
+    if (graph == NULL || cell_kind(graph->root) == ACHAR_NOTHING)
         return achar__fail(error, ACHAR_E_INVALID, 0, -1, "the graph has no root");
     printer p = {.graph = graph, .sink = sink};
     achar__memory_init(&p.mem, allocator, 0);

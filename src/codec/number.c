@@ -15,12 +15,18 @@
 
 _Static_assert(GMP_NUMB_BITS == 64, "limbs are 64 bits, all of them used");
 
-achar_value achar__long_value(const uint8_t *at, size_t nbytes)
+cell achar__long_cell(achar_graph *g, const uint8_t *at, size_t nbytes, int form)
 {
-    int64_t word;
-    if (decode_long_int64(at, nbytes, &word))
-        return value_int(word);
-    return value_make(ACHAR_BIGINT, decode_long_nbytes(at, nbytes), at);
+    int64_t integer;
+    if (decode_long_int64(at, nbytes, &integer)) {
+        if (cell_int_is_short(integer))
+            return cell_int(integer);
+        return form == FORM_COUNTED1 ? cell_make(ACHAR_INT, form, at) : achar__int_new(g, integer);
+    }
+    size_t needed_nbytes = decode_long_nbytes(at, nbytes);
+    if (form != FORM_BOXED && needed_nbytes == nbytes)
+        return cell_make(ACHAR_BIGINT, form, at);
+    return achar__span_new(g, ACHAR_BIGINT, at, needed_nbytes);
 }
 
 /* ---- integers to decimal ---- */
@@ -73,18 +79,18 @@ int achar__decimal_append(buffer *out, achar_value value)
     }
     if (achar_kind(value) != ACHAR_BIGINT)
         return ACHAR_E_TYPE;
-    return achar__decimal_append_long(out, value.as.pointer, value_size(value));
+    size_t nbytes;
+    const uint8_t *at = cell_span(value_cell(value), &nbytes);
+    return achar__decimal_append_long(out, at, nbytes);
 }
 
 /* ---- decimal to integers ---- */
 
-int achar__decimal_value(arena *a, const uint8_t *at, size_t nbytes, achar_value *value)
+cell achar__decimal_cell(achar_graph *g, const uint8_t *at, size_t nbytes)
 {
-    int64_t word;
-    if (decode_decimal(at, nbytes, &word)) {
-        *value = value_int(word);
-        return ACHAR_OK;
-    }
+    int64_t integer;
+    if (decode_decimal(at, nbytes, &integer))
+        return achar__int_new(g, integer);
     bool negative = at[0] == '-';
     if (at[0] == '-' || at[0] == '+')
         at++, nbytes--;
@@ -92,8 +98,8 @@ int achar__decimal_value(arena *a, const uint8_t *at, size_t nbytes, achar_value
         at++, nbytes--;
 
     size_t limbs_nbytes = (nbytes / 19 + 2) * sizeof(mp_limb_t); /* 10^19 fits a limb */
-    uint8_t *digits = achar__memory_take(a->mem, nbytes);
-    mp_limb_t *limbs = digits == NULL ? NULL : achar__memory_take(a->mem, limbs_nbytes);
+    uint8_t *digits = achar__memory_take(&g->mem, nbytes);
+    mp_limb_t *limbs = digits == NULL ? NULL : achar__memory_take(&g->mem, limbs_nbytes);
     uint8_t *bytes = NULL;
     size_t bytes_count = 0;
     if (limbs != NULL) {
@@ -107,18 +113,18 @@ int achar__decimal_value(arena *a, const uint8_t *at, size_t nbytes, achar_value
                 continue;
         }
         bytes_count = limbs_count * 8 + 1;
-        bytes = achar__arena_take(a, bytes_count);
+        bytes = achar__arena_take(&g->arena, bytes_count);
     }
-    int status = bytes == NULL ? achar__memory_status(a->mem) : ACHAR_OK;
+    cell c = CELL_NOTHING;
     if (bytes != NULL) {
         for (size_t i = 0; i + 1 < bytes_count; i++)
             bytes[i] = (uint8_t)(limbs[i / 8] >> i % 8 * 8);
         bytes[bytes_count - 1] = negative ? 0xff : 0;
-        *value = achar__long_value(bytes, bytes_count);
+        c = achar__long_cell(g, bytes, bytes_count, FORM_BOXED);
     }
-    achar__memory_give(a->mem, limbs, limbs == NULL ? 0 : limbs_nbytes);
-    achar__memory_give(a->mem, digits, nbytes);
-    return status;
+    achar__memory_give(&g->mem, limbs, limbs == NULL ? 0 : limbs_nbytes);
+    achar__memory_give(&g->mem, digits, nbytes);
+    return c;
 }
 
 /* ---- floats ---- */

@@ -14,11 +14,12 @@ int achar__decimal_append(buffer *out, achar_value value);
 /* Appends an integer given in two's complement, least significant byte first. */
 int achar__decimal_append_long(buffer *out, const uint8_t *at, size_t nbytes);
 
-/* The value of an integer in two's complement. It points at the bytes if they do not fit a word. */
-achar_value achar__long_value(const uint8_t *at, size_t nbytes);
+/* The cell of an integer in two's complement at 'at', where it stays; 'form' says how its size
+ * stands in front of it, FORM_BOXED that it does not. CELL_NOTHING where memory ran out. */
+cell achar__long_cell(achar_graph *g, const uint8_t *at, size_t nbytes, int form);
 
-/* Reads what decode_is_decimal() accepted into '*value', large ones into the arena. */
-int achar__decimal_value(arena *a, const uint8_t *at, size_t nbytes, achar_value *value);
+/* The cell of what decode_is_decimal() accepted. CELL_NOTHING where memory ran out. */
+cell achar__decimal_cell(achar_graph *g, const uint8_t *at, size_t nbytes);
 
 /*
  * Reads a float as Python's float() does: decimal, or inf, infinity, nan; a sign, any case. False

@@ -117,11 +117,11 @@ void achar__output_get(output *o, uint64_t index)
         emit_number(&o->out, OP_LONG_BINGET, index, 4);
 }
 
-static int memoize(output *o, uint64_t meta, uint64_t word)
+static int memoize(output *o, uint64_t key)
 {
     if (o->memo_count > UINT32_MAX)
         return ACHAR_E_LIMIT;
-    uint64_t *entry = achar__table_put(&o->memo, meta, word, 0, NULL);
+    uint64_t *entry = achar__table_put(&o->memo, key, 0, NULL);
     if (entry == NULL)
         return achar__memory_status(o->mem);
     uint64_t index = o->memo_count++;
@@ -137,9 +137,9 @@ static int memoize(output *o, uint64_t meta, uint64_t word)
     return ACHAR_OK;
 }
 
-int achar__output_memoize(output *o, achar_value value)
+int achar__output_memoize(output *o, cell c)
 {
-    return memoize(o, value.meta, value.as.word);
+    return memoize(o, c.bits);
 }
 
 /* ---- imports and tuples ---- */
@@ -194,21 +194,23 @@ static void integer(output *o, int64_t number)
     }
 }
 
-static int big_integer(output *o, achar_value value)
+static int big_integer(output *o, cell c)
 {
+    size_t nbytes;
+    const uint8_t *at = cell_span(c, &nbytes);
     if (o->protocol >= 2) {
-        if (value_size(value) > INT32_MAX)
+        if (nbytes > INT32_MAX)
             return ACHAR_E_UNSUPPORTED;
-        emit_long(&o->out, value.as.pointer, value_size(value));
+        emit_long(&o->out, at, nbytes);
         return ACHAR_OK;
     }
     emit_opcode(&o->out, OP_LONG);
-    achar__decimal_append(&o->out, value);
+    achar__decimal_append_long(&o->out, at, nbytes);
     achar__buffer_text(&o->out, "L\n");
     return ACHAR_OK;
 }
 
-static int text(output *o, const void *data, size_t nbytes)
+int achar__output_text(output *o, const void *data, size_t nbytes)
 {
     if (o->protocol == 0) {
         emit_opcode(&o->out, OP_UNICODE);
@@ -229,7 +231,7 @@ static int text(output *o, const void *data, size_t nbytes)
 /* Something that is written in full once and from the memo after that; false: write it now. */
 static bool known_word(output *o, uint64_t word)
 {
-    uint64_t index = achar__table_get(&o->memo, ACHAR_NOTHING, word);
+    uint64_t index = achar__table_get(&o->memo, word);
     if (index == TABLE_ABSENT)
         return false;
     achar__output_get(o, index);
@@ -249,7 +251,7 @@ static int bytes_as_text(output *o, const void *data, size_t nbytes)
     }
     if (!known_word(o, WORD_ENCODE)) {
         achar__output_import(o, "_codecs", "encode");
-        status = memoize(o, ACHAR_NOTHING, WORD_ENCODE);
+        status = memoize(o, WORD_ENCODE);
     }
     if (status != ACHAR_OK)
         return status;
@@ -258,11 +260,11 @@ static int bytes_as_text(output *o, const void *data, size_t nbytes)
     achar__latin1_decode(&o->scratch, data, nbytes);
     if (o->scratch.failed)
         return o->scratch.failed;
-    status = text(o, o->scratch.data, o->scratch.nbytes);
+    status = achar__output_text(o, o->scratch.data, o->scratch.nbytes);
     if (status == ACHAR_OK && !known_word(o, WORD_LATIN1)) {
-        status = text(o, "latin1", 6);
+        status = achar__output_text(o, "latin1", 6);
         if (status == ACHAR_OK)
-            status = memoize(o, ACHAR_NOTHING, WORD_LATIN1);
+            status = memoize(o, WORD_LATIN1);
     }
     achar__output_tuple_end(o, 2);
     emit_opcode(&o->out, OP_REDUCE);
@@ -312,38 +314,45 @@ static void floating(output *o, double real)
     achar__buffer_byte(&o->out, '\n');
 }
 
-int achar__output_atom(output *o, achar_value value)
+int achar__output_atom(output *o, cell c)
 {
-    switch (achar_kind(value)) {
+    size_t nbytes;
+    const uint8_t *at;
+    switch (cell_kind(c)) {
     case ACHAR_NONE:
         emit_opcode(&o->out, OP_NONE);
         return ACHAR_OK;
-    case ACHAR_BOOL:
+    case ACHAR_BOOL: {
+        bool truth = c.bits & 1;
         if (o->protocol >= 2)
-            emit_opcode(&o->out, value.as.integer ? OP_NEWTRUE : OP_NEWFALSE);
+            emit_opcode(&o->out, truth ? OP_NEWTRUE : OP_NEWFALSE);
         else
-            achar__buffer_text(&o->out, value.as.integer ? "I01\n" : "I00\n");
+            achar__buffer_text(&o->out, truth ? "I01\n" : "I00\n");
         return ACHAR_OK;
+    }
     case ACHAR_INT:
-        integer(o, value.as.integer);
+        integer(o, cell_int64(c));
         return ACHAR_OK;
     case ACHAR_FLOAT:
-        floating(o, value.as.real);
+        floating(o, decode_float8(cell_pointer(c)));
         return ACHAR_OK;
     case ACHAR_BIGINT:
-        return big_integer(o, value);
+        return big_integer(o, c);
     case ACHAR_STR:
-        return text(o, value.as.pointer, value_size(value));
+        at = cell_span(c, &nbytes);
+        return achar__output_text(o, at, nbytes);
     case ACHAR_BYTES:
-        return bytes(o, value.as.pointer, value_size(value));
+        at = cell_span(c, &nbytes);
+        return bytes(o, at, nbytes);
     case ACHAR_BYTEARRAY:
-        return byte_array(o, value.as.pointer, value_size(value));
+        at = cell_span(c, &nbytes);
+        return byte_array(o, at, nbytes);
     default:
         return ACHAR_E_INVALID;
     }
 }
 
-size_t achar__output_small_run(output *o, const achar_value *items, size_t count)
+size_t achar__output_small_run(output *o, const cell *items, size_t count)
 {
     enum { LONGEST_NBYTES = 10 }; /* LONG1 of 8 bytes */
     size_t most = FRAME_TARGET_NBYTES / LONGEST_NBYTES;
@@ -354,22 +363,21 @@ size_t achar__output_small_run(output *o, const achar_value *items, size_t count
     uint8_t *at = o->out.data + o->out.nbytes;
     size_t i;
     for (i = 0; i < count; i++) {
-        int64_t number = items[i].as.integer;
-        switch (achar_kind(items[i])) {
+        int64_t number;
+        switch (cell_kind(items[i])) {
         case ACHAR_NONE:
             *at++ = OP_NONE;
             continue;
         case ACHAR_BOOL:
-            *at++ = number ? OP_NEWTRUE : OP_NEWFALSE;
+            *at++ = items[i].bits & 1 ? OP_NEWTRUE : OP_NEWFALSE;
             continue;
-        case ACHAR_FLOAT: {
-            /* the bits as a number; turned around, little-endian is big-endian */
+        case ACHAR_FLOAT:
             at[0] = OP_BINFLOAT;
-            emit_little_endian(at + 1, __builtin_bswap64(items[i].as.word), 8);
+            memcpy(at + 1, cell_pointer(items[i]), 8);
             at += 9;
             continue;
-        }
         case ACHAR_INT:
+            number = cell_int64(items[i]);
             if (number == (uint8_t)number) {
                 at[0] = OP_BININT1;
                 at[1] = (uint8_t)number;

@@ -69,7 +69,7 @@ static inline void output_boundary(output *o)
 }
 
 /* The value just written gets the next index. ACHAR_OK, or the memo's failure. */
-int achar__output_memoize(output *o, achar_value value);
+int achar__output_memoize(output *o, cell c);
 
 void achar__output_get(output *o, uint64_t index);
 
@@ -77,14 +77,17 @@ void achar__output_get(output *o, uint64_t index);
  * The whole of a value of a small or span kind, without memo. ACHAR_E_UNSUPPORTED where text or
  * bytes are too long for the protocol. What was too much for memory shows in output_status().
  */
-int achar__output_atom(output *o, achar_value value);
+int achar__output_atom(output *o, cell c);
+
+/* A str of that text, likewise. */
+int achar__output_text(output *o, const void *data, size_t nbytes);
 
 /*
  * The small values that 'items' starts with, up to the first of another kind or the end of a frame:
  * how many of them were written. 0 below protocol 2, where output_atom() does it. The hot loop for
  * lists of numbers.
  */
-size_t achar__output_small_run(output *o, const achar_value *items, size_t count);
+size_t achar__output_small_run(output *o, const cell *items, size_t count);
 
 /* An import of one of Python's own names, by its Python 3 module; below protocol 3 as Python 2
  * calls it. */

@@ -7,18 +7,44 @@
 
 #include "base/buffer.h"
 
-/* Whether all bytes are below 128. */
+#define TEXT_HIGH_BITS 0x8080808080808080u
+
+static inline uint64_t text_word(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, 8);
+    return word;
+}
+
+/* Whether all bytes are below 128. Long text is looked at 64 bytes at a time. */
 static inline bool text_is_ascii(const uint8_t *at, size_t nbytes)
 {
-    uint64_t high = 0;
-    for (; nbytes >= 8; at += 8, nbytes -= 8) {
-        uint64_t word;
-        memcpy(&word, at, 8);
-        high |= word;
+    for (; nbytes >= 64; at += 64, nbytes -= 64) {
+        uint64_t high = 0;
+        for (int i = 0; i < 64; i += 8)
+            high |= text_word(at + i);
+        if (high & TEXT_HIGH_BITS)
+            return false;
     }
+    uint64_t high = 0;
+    for (; nbytes >= 8; at += 8, nbytes -= 8)
+        high |= text_word(at);
     for (; nbytes != 0; at++, nbytes--)
         high |= *at;
-    return (high & 0x8080808080808080u) == 0;
+    return (high & TEXT_HIGH_BITS) == 0;
+}
+
+/* The same for short text; the bytes behind it, up to 'end', can be read too. */
+static inline bool text_is_ascii_before(const uint8_t *at, size_t nbytes, const uint8_t *end)
+{
+    if (__builtin_expect((size_t)(end - at) < nbytes + 8, 0))
+        return text_is_ascii(at, nbytes);
+    uint64_t high = 0;
+    for (; nbytes > 8; at += 8, nbytes -= 8)
+        high |= text_word(at);
+    /* of the last word only the first 'nbytes' bytes */
+    high |= nbytes == 0 ? 0 : text_word(at) << (64 - 8 * nbytes);
+    return (high & TEXT_HIGH_BITS) == 0;
 }
 
 /* Whether the bytes are UTF-8, lone surrogates allowed. */

@@ -273,14 +273,14 @@ static void memo_line(tracing *t, uint64_t index, achar_value value)
 
 static int compare_index(const void *a, const void *b)
 {
-    uint64_t left = ((const table_entry *)a)->key[0], right = ((const table_entry *)b)->key[0];
+    uint64_t left = ((const table_entry *)a)->key, right = ((const table_entry *)b)->key;
     return left < right ? -1 : left > right;
 }
 
 /* The last 'max' entries of the memo, by index. Far indexes come from the table. */
 static void memo_lines(tracing *t, size_t max)
 {
-    const memo *entries = &t->machine.memo;
+    const trace_memo *entries = &t->machine.memo;
     size_t skipped = entries->count > max ? entries->count - max : 0;
     if (skipped != 0) {
         size_t start = begin_detail(t, "memo");
@@ -298,8 +298,8 @@ static void memo_lines(tracing *t, size_t max)
     achar__buffer_init(&far, &t->mem);
     for (size_t i = 0; i < entries->sparse.capacity; i++) {
         const table_entry *entry = &entries->sparse.entries[i];
-        bool moved = entry->value != TABLE_ABSENT && entry->key[0] < entries->capacity &&
-                     entries->dense[entry->key[0]].meta != 0;
+        bool moved = entry->value != TABLE_ABSENT && entry->key < entries->capacity &&
+                     entries->dense[entry->key].meta != 0;
         if (entry->value != TABLE_ABSENT && !moved)
             achar__buffer_append(&far, entry, sizeof *entry);
     }
@@ -311,7 +311,7 @@ static void memo_lines(tracing *t, size_t max)
     for (size_t i = skipped; i < count; i++) {
         table_entry entry;
         memcpy(&entry, far.data + i * sizeof entry, sizeof entry);
-        memo_line(t, entry.key[0], entries->sparse_values[entry.value]);
+        memo_line(t, entry.key, entries->sparse_values[entry.value]);
     }
     achar__buffer_free(&far);
 }

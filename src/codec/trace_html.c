@@ -38,7 +38,7 @@ enum {
 };
 
 typedef struct trace_page {
-    table atoms;     /* offset and pickle to number, of values without node */
+    table atoms;     /* offset in the input to number, of values without node */
     uint64_t values; /* numbers given so far */
     buffer defined;  /* JSON of values, to go before what refers to them */
     buffer todo;     /* achar_value: numbered, not yet defined */
@@ -98,9 +98,9 @@ static uint64_t value_number(tracing *t, achar_value value)
     trace_node *node = trace_node_of(value);
     if (trace_is_mark(value))
         return 0;
-    uint64_t *number = node != NULL ? &node->page_id
-                                    : achar__table_put(&page->atoms, trace_offset(value),
-                                                       t->pickles_count, 0, NULL);
+    uint64_t *number = node != NULL
+                           ? &node->page_id
+                           : achar__table_put(&page->atoms, t->base + trace_offset(value), 0, NULL);
     if (number == NULL) {
         t->line.failed = achar__memory_status(&t->mem);
         return 0;

@@ -244,8 +244,8 @@ static int push_text(trace_machine *m, trace_step *step, achar_value graph_value
         return achar__memory_status(m->mem);
     bool kept;
     if (kind == ACHAR_STR) {
-        const uint8_t *at = graph_value.as.pointer;
-        size_t nbytes = value_size(graph_value);
+        size_t nbytes;
+        const uint8_t *at = (const uint8_t *)achar_text(graph_value, &nbytes);
         size_t start_nbytes = TRACE_TEXT_NBYTES > 4 * m->limits.text_count
                                   ? TRACE_TEXT_NBYTES
                                   : 4 * m->limits.text_count;
@@ -364,7 +364,7 @@ static void forget(trace_machine *m, achar_value *entry, uint64_t index)
 
 static bool is_wanted(const trace_machine *m, uint64_t index)
 {
-    return !m->knows_wanted || achar__table_get(&m->wanted, index, 0) != TABLE_ABSENT;
+    return !m->knows_wanted || achar__table_get(&m->wanted, index) != TABLE_ABSENT;
 }
 
 /*
@@ -384,7 +384,7 @@ static int prune_memo(trace_machine *m, const uint8_t *cursor)
             index = decode_uint4(t.data);
         else if (t.opcode == OP_GET && !decode_decimal(t.data, t.nbytes, &index))
             break;
-        if (index >= 0 && achar__table_put(&m->wanted, (uint64_t)index, 0, 1, NULL) == NULL)
+        if (index >= 0 && achar__table_put(&m->wanted, (uint64_t)index, 1, NULL) == NULL)
             return achar__memory_status(m->mem);
     }
     m->knows_wanted = true;
@@ -393,8 +393,8 @@ static int prune_memo(trace_machine *m, const uint8_t *cursor)
             forget(m, &m->memo.dense[i], i);
     for (size_t i = 0; i < m->memo.sparse.capacity; i++) {
         table_entry entry = m->memo.sparse.entries[i];
-        if (entry.value != TABLE_ABSENT && !is_wanted(m, entry.key[0]))
-            forget(m, &m->memo.sparse_values[entry.value], entry.key[0]);
+        if (entry.value != TABLE_ABSENT && !is_wanted(m, entry.key))
+            forget(m, &m->memo.sparse_values[entry.value], entry.key);
     }
     return ACHAR_OK;
 }
@@ -413,10 +413,10 @@ static int put(trace_machine *m, trace_step *step)
     trace_node *node = trace_node_of(value);
     if (!is_wanted(m, step->memo_index))
         value.as.pointer = NULL;
-    achar_value *known = achar__memo_get(&m->memo, step->memo_index);
+    achar_value *known = achar__trace_memo_get(&m->memo, step->memo_index);
     if (known != NULL)
         forget(m, known, step->memo_index);
-    status = achar__memo_put(&m->memo, step->memo_index, value);
+    status = achar__trace_memo_put(&m->memo, step->memo_index, value);
     if (status != ACHAR_OK)
         return status;
     retain(value);
@@ -431,7 +431,7 @@ static int get(trace_machine *m, trace_step *step)
     int status = memo_index(m, step);
     if (status != ACHAR_OK)
         return status;
-    const achar_value *known = achar__memo_get(&m->memo, step->memo_index);
+    const achar_value *known = achar__trace_memo_get(&m->memo, step->memo_index);
     if (known == NULL)
         return problem(m, ACHAR_E_MEMO, "nothing in the memo at %llu",
                        (unsigned long long)step->memo_index);
@@ -972,7 +972,7 @@ static void empty(trace_machine *m)
 {
     while (m->nodes != NULL)
         node_free(m, m->nodes);
-    achar__memo_free(&m->memo);
+    achar__trace_memo_free(&m->memo);
     achar__table_free(&m->wanted);
     m->knows_wanted = false;
     m->stack_count = m->marks_count = 0;
@@ -983,7 +983,7 @@ void achar__trace_machine_init(trace_machine *m, memory *mem, const trace_limits
 {
     *m = (trace_machine){
         .mem = mem, .limits = *limits, .encoding = encoding, .keeps_all = keeps_all};
-    achar__memo_init(&m->memo, mem, 0);
+    achar__trace_memo_init(&m->memo, mem, 0);
     achar__table_init(&m->wanted, mem);
     achar__buffer_init(&m->scratch, mem);
 }
@@ -991,7 +991,7 @@ void achar__trace_machine_init(trace_machine *m, memory *mem, const trace_limits
 void achar__trace_machine_begin(trace_machine *m, const uint8_t *data, size_t data_nbytes)
 {
     empty(m);
-    achar__memo_init(&m->memo, m->mem, 0);
+    achar__trace_memo_init(&m->memo, m->mem, 0);
     m->data = m->cursor = data;
     m->input_end = m->end = data + data_nbytes;
     m->in_frame = false;

@@ -25,10 +25,10 @@
 #define ACHAR_CODEC_TRACE_MACHINE_H
 
 #include "base/buffer.h"
-#include "codec/graph.h"
-#include "codec/memo.h"
+#include "codec/cell.h"
 #include "codec/python2_names.h"
 #include "codec/token.h"
+#include "codec/trace_memo.h"
 
 /* Kinds that only occur here, beside enum achar_kind: a mark on the stack; of an object's changes,
  * the one made by BUILD (the others are ACHAR_LIST, ACHAR_DICT, ACHAR_SET). */
@@ -92,7 +92,7 @@ typedef struct trace_machine {
     size_t *marks; /* where they are on the stack */
     size_t marks_count;
     size_t marks_capacity;
-    memo memo;
+    trace_memo memo;
     trace_node *nodes; /* all there are: cycles are freed only here */
     bool knows_wanted; /* which entries of the memo are still asked for: */
     table wanted;
@@ -116,7 +116,7 @@ typedef struct trace_step {
 
 static inline achar_value trace_value(int kind, uint64_t offset, trace_node *node)
 {
-    return value_make(kind, offset, node);
+    return (achar_value){.meta = (uint64_t)kind | offset << 8, .as = {.pointer = node}};
 }
 
 static inline uint64_t trace_offset(achar_value value)

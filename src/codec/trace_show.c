@@ -129,6 +129,8 @@ static void append_float(buffer *out, double value)
 
 void achar__trace_show_atom(buffer *out, achar_value value, const trace_limits *limits)
 {
+    const unsigned char *at;
+    size_t nbytes;
     switch (achar_kind(value)) {
     case ACHAR_NONE:
         achar__buffer_text(out, "None");
@@ -140,16 +142,19 @@ void achar__trace_show_atom(buffer *out, achar_value value, const trace_limits *
         achar__buffer_printf(out, "%lld", (long long)value.as.integer);
         return;
     case ACHAR_BIGINT:
-        append_int(out, value.as.pointer, value_size(value));
+        at = achar_int_bytes(value, &nbytes);
+        append_int(out, at, nbytes);
         return;
     case ACHAR_FLOAT:
         append_float(out, value.as.real);
         return;
     case ACHAR_STR:
-        append_text(out, value.as.pointer, value_size(value), 0, limits->text_count);
+        at = (const unsigned char *)achar_text(value, &nbytes);
+        append_text(out, at, nbytes, 0, limits->text_count);
         return;
     case ACHAR_BYTES:
-        append_bytes(out, value.as.pointer, value_size(value), limits->text_count);
+        at = achar_data(value, &nbytes);
+        append_bytes(out, at, nbytes, limits->text_count);
         return;
     default:
         return;

@@ -26,7 +26,7 @@ int achar_same(achar_value a, achar_value b)
 
 achar_value achar_root(const achar_graph *graph)
 {
-    return graph == NULL ? VALUE_NOTHING : graph->root;
+    return graph == NULL ? VALUE_NOTHING : cell_value(graph->root);
 }
 
 int achar_protocol(const achar_graph *graph)
@@ -50,10 +50,11 @@ int64_t achar_int64(achar_value value)
 /* The contents of a span of that kind. */
 static const void *span(achar_value value, int kind, size_t *nbytes)
 {
-    bool is = achar_kind(value) == kind;
+    size_t size = 0;
+    const uint8_t *data = achar_kind(value) == kind ? cell_span(value_cell(value), &size) : NULL;
     if (nbytes != NULL)
-        *nbytes = is ? value_size(value) : 0;
-    return is ? value.as.pointer : NULL;
+        *nbytes = size;
+    return data;
 }
 
 const unsigned char *achar_int_bytes(achar_value value, size_t *nbytes)
@@ -94,8 +95,14 @@ const char *achar_text(achar_value value, size_t *nbytes)
 
 int achar_text_is(achar_value value, const char *text)
 {
-    return achar_kind(value) == ACHAR_STR && value_size(value) == strlen(text) &&
-           memcmp(value.as.pointer, text, value_size(value)) == 0;
+    size_t nbytes;
+    const char *own = achar_text(value, &nbytes);
+    return own != NULL && nbytes == strlen(text) && memcmp(own, text, nbytes) == 0;
+}
+
+static const object *value_object(achar_value value)
+{
+    return cell_object(value_cell(value));
 }
 
 /* The NEXT_BUFFER object behind a buffer and its read-only views. */
@@ -104,14 +111,20 @@ static const object *buffer_object(achar_value value)
     if (achar_kind(value) != ACHAR_BUFFER)
         return NULL;
     const object *o = value_object(value);
-    return o->opcode == OP_READONLY_BUFFER ? value_object(o->operands[BUFFER_INNER]) : o;
+    return o->opcode == OP_READONLY_BUFFER ? cell_object(o->operands[BUFFER_INNER]) : o;
+}
+
+/* What was given to the reader for it; NULL: nothing. */
+static const achar_buffer *buffer_given(const object *source)
+{
+    return (const achar_buffer *)(uintptr_t)source->operands[RAW_DATA].bits;
 }
 
 const unsigned char *achar_data(achar_value value, size_t *nbytes)
 {
     const object *source = buffer_object(value);
     if (source != NULL) {
-        const achar_buffer *given = source->data;
+        const achar_buffer *given = buffer_given(source);
         if (nbytes != NULL)
             *nbytes = given == NULL ? 0 : given->nbytes;
         return given == NULL ? NULL : given->data;
@@ -121,18 +134,25 @@ const unsigned char *achar_data(achar_value value, size_t *nbytes)
 
 /* ---- containers ---- */
 
+/* The items of a container or frozen kind. Numbers are values without being cells, but have none. */
+static const cell *items_of(achar_value value, size_t *count)
+{
+    *count = 0;
+    return achar_kind(value) < ACHAR_TUPLE ? NULL : cell_items(value_cell(value), count);
+}
+
 size_t achar_count(achar_value value)
 {
     size_t count;
-    value_items(value, &count);
+    items_of(value, &count);
     return achar_kind(value) == ACHAR_DICT ? count / 2 : count;
 }
 
 static achar_value item(achar_value value, size_t index)
 {
     size_t count;
-    const achar_value *items = value_items(value, &count);
-    return index < count ? items[index] : VALUE_NOTHING;
+    const cell *items = items_of(value, &count);
+    return index < count ? cell_value(items[index]) : VALUE_NOTHING;
 }
 
 achar_value achar_item(achar_value value, size_t index)
@@ -166,7 +186,7 @@ static achar_value operand(achar_value value, int kind, size_t index)
 {
     if (achar_kind(value) != kind || index >= value_object(value)->operands_count)
         return VALUE_NOTHING;
-    return value_object(value)->operands[index];
+    return cell_value(value_object(value)->operands[index]);
 }
 
 achar_value achar_module(achar_value value)
@@ -218,7 +238,9 @@ achar_value achar_keywords(achar_value value)
 
 int64_t achar_extension_code(achar_value value)
 {
-    return achar_kind(value) == ACHAR_EXTENSION ? (int64_t)value_object(value)->number : 0;
+    return achar_kind(value) == ACHAR_EXTENSION
+               ? (int64_t)value_object(value)->operands[RAW_CODE].bits
+               : 0;
 }
 
 achar_value achar_persistent_id(achar_value value)
@@ -229,7 +251,7 @@ achar_value achar_persistent_id(achar_value value)
 size_t achar_buffer_index(achar_value value)
 {
     const object *source = buffer_object(value);
-    return source == NULL ? 0 : source->number;
+    return source == NULL ? 0 : source->operands[RAW_INDEX].bits;
 }
 
 int achar_buffer_readonly(achar_value value)
@@ -237,7 +259,7 @@ int achar_buffer_readonly(achar_value value)
     const object *source = buffer_object(value);
     if (source == NULL)
         return 0;
-    const achar_buffer *given = source->data;
+    const achar_buffer *given = buffer_given(source);
     return value_object(value)->opcode == OP_READONLY_BUFFER || (given != NULL && given->readonly);
 }
 
@@ -248,25 +270,51 @@ size_t achar_effects_count(const achar_graph *graph)
     return graph == NULL ? 0 : graph->log_count;
 }
 
+/* The values of an entry as handles, made when a program first asks for them. */
+static int unpack(achar_graph *graph, size_t index, const achar_value **values, size_t *count)
+{
+    const cell *cells = log_values(&graph->log[index], count);
+    if (*count == 0)
+        return ACHAR_OK;
+    if (graph->unpacked == NULL) {
+        size_t nbytes = graph->chain_count * sizeof *graph->unpacked;
+        graph->unpacked = achar__memory_take(&graph->mem, nbytes);
+        if (graph->unpacked == NULL)
+            return achar__memory_status(&graph->mem);
+        memset(graph->unpacked, 0, nbytes);
+    }
+    achar_value *unpacked = graph->unpacked[index];
+    if (unpacked == NULL) {
+        unpacked = achar__memory_take(&graph->mem, *count * sizeof *unpacked);
+        if (unpacked == NULL)
+            return achar__memory_status(&graph->mem);
+        for (size_t i = 0; i < *count; i++)
+            unpacked[i] = cell_value(cells[i]);
+        graph->unpacked[index] = unpacked;
+    }
+    *values = unpacked;
+    return ACHAR_OK;
+}
+
 int achar_effect_at(achar_graph *graph, size_t index, achar_effect *effect)
 {
     *effect = (achar_effect){.next = ACHAR_NO_EFFECT};
     if (index >= achar_effects_count(graph))
         return ACHAR_E_INVALID;
     int status = achar__graph_prepare(graph);
-    if (status != ACHAR_OK)
+    if (status == ACHAR_OK)
+        status = unpack(graph, index, &effect->values, &effect->values_count);
+    if (status != ACHAR_OK) {
+        *effect = (achar_effect){.next = ACHAR_NO_EFFECT};
         return status;
+    }
     const log_entry *entry = &graph->log[index];
     effect->kind = entry->kind;
     effect->opcode = entry->opcode;
     effect->offset = entry->offset;
-    effect->target = entry->target;
-    effect->values_count = entry->count;
-    if (entry->kind == ACHAR_EFFECT_FILL)
-        effect->values = value_container(entry->target)->items + entry->start;
-    else if (entry->kind >= ACHAR_EFFECT_BUILD)
-        effect->values = entry->values;
-    effect->next = entry->next;
+    effect->target = cell_value(entry->target);
+    if (entry->kind >= ACHAR_EFFECT_BUILD)
+        effect->next = graph_next_change(graph, index);
     return ACHAR_OK;
 }
 
@@ -275,12 +323,14 @@ size_t achar_effect_of(achar_value value)
     const object *made = achar_kind(value) == ACHAR_BUFFER   ? buffer_object(value)
                          : kind_is_object(achar_kind(value)) ? value_object(value)
                                                              : NULL;
-    return made == NULL ? ACHAR_NO_EFFECT : made->entry;
+    return made == NULL ? ACHAR_NO_EFFECT : object_entry(made);
 }
 
 int achar_first_change(achar_graph *graph, achar_value target, size_t *index)
 {
     int status = graph == NULL ? ACHAR_E_INVALID : achar__graph_prepare(graph);
-    *index = status == ACHAR_OK ? achar__graph_first_change(graph, target) : ACHAR_NO_EFFECT;
+    *index = ACHAR_NO_EFFECT;
+    if (status == ACHAR_OK && graph->log_count != 0 && !kind_is_small(achar_kind(target)))
+        *index = graph_first_change(graph, value_cell(target));
     return status;
 }

@@ -52,8 +52,8 @@ typedef struct step {
     bool remember;    /* memoize the value when it is complete */
     bool whole;       /* all items in one batch: an entry is one effect */
     bool opens_scope; /* and closes it when it ends */
-    achar_value value;
-    const achar_value *items;
+    cell value;
+    const cell *items;
     size_t index;
     size_t count;
     size_t batch_end;
@@ -78,7 +78,7 @@ typedef struct writer {
     scope *scopes;
     size_t scopes_count;
     size_t scopes_capacity;
-    achar_value *pending;
+    cell *pending;
     size_t pending_count;
     size_t pending_capacity;
     uint64_t next;     /* the first entry that has not gone out */
@@ -147,15 +147,15 @@ static bool is_inst(const writer *w, const object *o);
  * been pushed, and the caller returns to be called again. */
 static bool catch_up(writer *w, uint64_t entry, int *status)
 {
-    while (w->next < entry && achar__table_find(&w->absorbed, w->next, 0) != NULL)
+    while (w->next < entry && achar__table_find(&w->absorbed, w->next) != NULL)
         w->next++;
     if (entry == NO_ENTRY || w->next >= entry)
         return false;
     uint64_t first = w->next;
     if (first + 1 < entry && w->graph->log[first + 1].kind == ACHAR_EFFECT_CALL) {
         /* an import that INST does */
-        const object *o = value_object(w->graph->log[first + 1].target);
-        if (is_inst(w, o) && value_object(o->operands[CALL_CALLABLE])->entry == first)
+        const object *o = cell_object(w->graph->log[first + 1].target);
+        if (is_inst(w, o) && cell_object(o->operands[CALL_CALLABLE])->entry == first)
             first++;
     }
     *status = push(w, (step){.kind = STEP_STATEMENT, .entry = first, .opens_scope = true});
@@ -172,7 +172,7 @@ static void done(writer *w, uint64_t entry)
 /* Whether some change of a value cannot be written right after the value itself. */
 static bool has_later_change(const writer *w, uint64_t change, uint64_t limit)
 {
-    for (; change != NO_ENTRY; change = w->graph->log[change].next)
+    for (; change != NO_ENTRY; change = graph_next_change(w->graph, change))
         if (change >= limit)
             return true;
     return false;
@@ -181,21 +181,21 @@ static bool has_later_change(const writer *w, uint64_t change, uint64_t limit)
 /* ---- beginning a value ---- */
 
 /* How many of a container's items it has before its first logged filling. */
-static size_t first_count(const writer *w, achar_value value, uint64_t change, size_t count)
+static size_t first_count(const writer *w, cell value, uint64_t change, size_t count)
 {
-    for (; change != NO_ENTRY; change = w->graph->log[change].next)
+    for (; change != NO_ENTRY; change = graph_next_change(w->graph, change))
         if (w->graph->log[change].kind == ACHAR_EFFECT_FILL)
-            return w->graph->log[change].start;
+            return w->graph->log[change].fill->start;
     return count;
 }
 
 /* Writes a GET if the value is in the memo, and the items that a pending one needs by then. */
-static int recall(writer *w, achar_value value, uint64_t limit, bool *recalled)
+static int recall(writer *w, cell value, uint64_t limit, bool *recalled)
 {
     *recalled = false;
-    if (!w->forced && !achar__graph_is_shared(w->graph, value))
+    if (!w->forced && !graph_is_shared(w->graph, value))
         return ACHAR_OK;
-    uint64_t *known = achar__table_find(&w->o.memo, value.meta, value.as.word);
+    uint64_t *known = achar__table_find(&w->o.memo, value.bits);
     if (known == NULL)
         return ACHAR_OK;
     if (*known & MEMO_OPEN)
@@ -210,10 +210,10 @@ static int recall(writer *w, achar_value value, uint64_t limit, bool *recalled)
                 (step){.kind = STEP_CONTENTS, .value = value, .limit = limit, .change = NO_ENTRY});
 }
 
-static int begin_container(writer *w, achar_value value, uint64_t limit, bool remember)
+static int begin_container(writer *w, cell value, uint64_t limit, bool remember)
 {
     output *o = &w->o;
-    int kind = achar_kind(value);
+    int kind = cell_kind(value);
     if (kind == ACHAR_LIST) {
         if (o->protocol == 0)
             emit_opcode(&o->out, OP_MARK);
@@ -227,18 +227,18 @@ static int begin_container(writer *w, achar_value value, uint64_t limit, bool re
     }
 
     size_t count;
-    const achar_value *items = value_items(value, &count);
-    uint64_t change = achar__graph_first_change(w->graph, value);
+    const cell *items = cell_items(value, &count);
+    uint64_t change = graph_first_change(w->graph, value);
     if (count == 0 && change == NO_ENTRY && !remember)
         return ACHAR_OK;
     size_t first = first_count(w, value, change, count);
-    bool waits = current_scope(w)->open_count != 0 && value_born(value) >= limit &&
-                 !values_all_plain(items, first);
+    bool waits = current_scope(w)->open_count != 0 && cell_born(value) >= limit &&
+                 !cells_are_plain(items, first);
     if (remember || waits || has_later_change(w, change, limit)) {
         int status = achar__output_memoize(o, value);
         if (status != ACHAR_OK)
             return status;
-        w->forced |= !achar__graph_is_shared(w->graph, value);
+        w->forced |= !graph_is_shared(w->graph, value);
     }
     if (!waits)
         return push(
@@ -248,42 +248,42 @@ static int begin_container(writer *w, achar_value value, uint64_t limit, bool re
     if (status != ACHAR_OK)
         return status;
     w->pending[w->pending_count++] = value;
-    *achar__table_find(&o->memo, value.meta, value.as.word) |= MEMO_PENDING;
+    *achar__table_find(&o->memo, value.bits) |= MEMO_PENDING;
     return ACHAR_OK; /* its changes come after the tuple in the log as well */
 }
 
 /* A tuple or frozenset; below protocol 4 also a set: what must be complete when it is made. */
-static int begin_frozen(writer *w, achar_value value, uint64_t limit, bool remember)
+static int begin_frozen(writer *w, cell value, uint64_t limit, bool remember)
 {
     output *o = &w->o;
-    int kind = achar_kind(value);
+    int kind = cell_kind(value);
     size_t count;
-    const achar_value *items = value_items(value, &count);
+    const cell *items = cell_items(value, &count);
     uint64_t limit_of_items = limit;
     if (kind == ACHAR_TUPLE && count == 0) {
         achar__output_tuple_begin(o, 0);
         achar__output_tuple_end(o, 0);
         return ACHAR_OK;
     }
-    if (value_born(value) < limit)
-        limit_of_items = value_born(value);
+    if (cell_born(value) < limit)
+        limit_of_items = cell_born(value);
     if (kind == ACHAR_SET) {
         /* All its fillings happen when it is made. Whoever would have seen it before finds it
          * open. */
-        for (uint64_t change = achar__graph_first_change(w->graph, value); change != NO_ENTRY;
-             change = w->graph->log[change].next) {
+        for (uint64_t change = graph_first_change(w->graph, value); change != NO_ENTRY;
+             change = graph_next_change(w->graph, change)) {
             if (w->graph->log[change].kind != ACHAR_EFFECT_FILL || change >= limit)
                 return unsupported(w, "a set that is changed after a call has seen it");
             limit_of_items = change;
-            if (achar__table_put(&w->absorbed, change, 0, 0, NULL) == NULL)
+            if (achar__table_put(&w->absorbed, change, 0, NULL) == NULL)
                 return achar__memory_status(o->mem);
         }
     }
     if (remember) {
-        uint64_t *entry = achar__table_put(&o->memo, value.meta, value.as.word, MEMO_OPEN, NULL);
+        uint64_t *entry = achar__table_put(&o->memo, value.bits, MEMO_OPEN, NULL);
         if (entry == NULL)
             return achar__memory_status(o->mem);
-        w->forced |= !achar__graph_is_shared(w->graph, value);
+        w->forced |= !graph_is_shared(w->graph, value);
         current_scope(w)->open_count++;
     }
     if (kind == ACHAR_TUPLE) {
@@ -303,15 +303,15 @@ static int begin_frozen(writer *w, achar_value value, uint64_t limit, bool remem
                           .remember = remember});
 }
 
-static int begin_object(writer *w, achar_value value, uint64_t limit, bool remember);
+static int begin_object(writer *w, cell value, uint64_t limit, bool remember);
 
 /*
  * Begins to write a value: all of it, if it has no parts, else its first opcodes and a step for
  * the rest. 'limit' is that of the step that asks; 'remember' has it memoized in any case.
  */
-static int begin(writer *w, achar_value value, uint64_t limit, bool remember)
+static int begin(writer *w, cell value, uint64_t limit, bool remember)
 {
-    int kind = achar_kind(value);
+    int kind = cell_kind(value);
     output_boundary(&w->o);
     if (kind_is_small(kind))
         return achar__output_atom(&w->o, value);
@@ -320,15 +320,15 @@ static int begin(writer *w, achar_value value, uint64_t limit, bool remember)
     int status = recall(w, value, limit, &recalled);
     if (status != ACHAR_OK || recalled)
         return status;
-    remember |= achar__graph_is_shared(w->graph, value);
+    remember |= graph_is_shared(w->graph, value);
     if (kind < ACHAR_LIST && w->graph->log_count != 0)
-        remember |= achar__graph_first_change(w->graph, value) != NO_ENTRY;
+        remember |= graph_first_change(w->graph, value) != NO_ENTRY;
     if (kind_is_span(kind)) {
         status = achar__output_atom(&w->o, value);
         if (status == ACHAR_E_UNSUPPORTED)
             return unsupported(w, "text, bytes or an integer of this size");
         if (status == ACHAR_OK && remember) {
-            w->forced |= !achar__graph_is_shared(w->graph, value);
+            w->forced |= !graph_is_shared(w->graph, value);
             status = achar__output_memoize(&w->o, value);
         }
         return status;
@@ -402,18 +402,13 @@ static uint8_t filling_opcode(int kind)
 static int push_change(writer *w, uint64_t index)
 {
     const log_entry *entry = &w->graph->log[index];
-    step s = {.kind = STEP_ITEMS,
-              .entry = index,
-              .limit = index,
-              .count = entry->count,
-              .opens_scope = true};
+    step s = {.kind = STEP_ITEMS, .entry = index, .limit = index, .opens_scope = true};
+    s.items = log_values(entry, &s.count);
     if (entry->kind == ACHAR_EFFECT_FILL) {
-        s.items = value_container(entry->target)->items + entry->start;
-        s.opcode = filling_opcode(achar_kind(entry->target));
+        s.opcode = filling_opcode(cell_kind(entry->target));
         s.whole = true;
         return push(w, s);
     }
-    s.items = entry->values;
     s.whole = true;
     s.opcode = entry->kind == ACHAR_EFFECT_BUILD    ? OP_BUILD
                : entry->kind == ACHAR_EFFECT_APPEND ? OP_APPENDS
@@ -430,19 +425,18 @@ static int run_contents(writer *w)
     step *s = top_step(w);
     s->kind = STEP_CHANGES;
     size_t count;
-    const achar_value *items = value_items(s->value, &count);
-    uint64_t change =
-        w->graph->log_count == 0 ? NO_ENTRY : achar__graph_first_change(w->graph, s->value);
+    const cell *items = cell_items(s->value, &count);
+    uint64_t change = w->graph->log_count == 0 ? NO_ENTRY : graph_first_change(w->graph, s->value);
     count = first_count(w, s->value, change, count);
     if (count == 0)
         return ACHAR_OK;
-    uint64_t born = value_born(s->value);
+    uint64_t born = cell_born(s->value);
     step items_step = {.kind = STEP_ITEMS,
                        .items = items,
                        .count = count,
                        .entry = NO_ENTRY,
                        .limit = born < s->limit ? born : s->limit,
-                       .opcode = filling_opcode(achar_kind(s->value))};
+                       .opcode = filling_opcode(cell_kind(s->value))};
     if (s->change == NO_ENTRY)
         pop(w); /* no changes: this step's place is free */
     return push(w, items_step);
@@ -454,17 +448,17 @@ static int run_changes(writer *w)
     uint64_t change = s->change;
     if (s->remember) { /* an object, now that it is there */
         s->remember = false;
-        w->forced |= !achar__graph_is_shared(w->graph, s->value);
+        w->forced |= !graph_is_shared(w->graph, s->value);
         int status = achar__output_memoize(&w->o, s->value);
         if (status != ACHAR_OK)
             return status;
     }
     /* Statements may have been faster. */
     while (change != NO_ENTRY && change < w->next)
-        change = w->graph->log[change].next;
+        change = graph_next_change(w->graph, change);
     if (change == NO_ENTRY || change >= s->limit)
         return pop(w);
-    s->change = w->graph->log[change].next;
+    s->change = graph_next_change(w->graph, change);
     return push_change(w, change);
 }
 
@@ -473,11 +467,11 @@ static int run_changes(writer *w)
 enum { FROZEN_ITEMS, FROZEN_PENDING };
 
 /* NO_ENTRY if there is none. */
-static uint64_t last_change(const writer *w, achar_value value)
+static uint64_t last_change(const writer *w, cell value)
 {
     uint64_t last = NO_ENTRY;
-    for (uint64_t change = achar__graph_first_change(w->graph, value); change != NO_ENTRY;
-         change = w->graph->log[change].next)
+    for (uint64_t change = graph_first_change(w->graph, value); change != NO_ENTRY;
+         change = graph_next_change(w->graph, change))
         last = change;
     return last;
 }
@@ -485,7 +479,7 @@ static uint64_t last_change(const writer *w, achar_value value)
 static void end_frozen(writer *w, const step *s)
 {
     output *o = &w->o;
-    if (achar_kind(s->value) == ACHAR_TUPLE) {
+    if (cell_kind(s->value) == ACHAR_TUPLE) {
         achar__output_tuple_end(o, s->count);
     } else if (o->protocol >= 4) {
         emit_opcode(&o->out, OP_FROZENSET);
@@ -513,12 +507,12 @@ static int run_frozen(writer *w)
             return status;
     }
     if (s->stage == FROZEN_ITEMS) {
-        if (achar_kind(s->value) == ACHAR_SET && catch_up(w, last_change(w, s->value), &status))
+        if (cell_kind(s->value) == ACHAR_SET && catch_up(w, last_change(w, s->value), &status))
             return status;
         end_frozen(w, s);
         if (!s->remember)
             return pop(w);
-        achar__table_find(&w->o.memo, s->value.meta, s->value.as.word)[0] = 0;
+        achar__table_find(&w->o.memo, s->value.bits)[0] = 0;
         status = achar__output_memoize(&w->o, s->value);
         if (status != ACHAR_OK || --current_scope(w)->open_count != 0) {
             pop(w);
@@ -527,8 +521,8 @@ static int run_frozen(writer *w)
         s->stage = FROZEN_PENDING;
     }
     while (w->pending_count > current_scope(w)->pending_start) {
-        achar_value value = w->pending[--w->pending_count];
-        uint64_t *known = achar__table_find(&w->o.memo, value.meta, value.as.word);
+        cell value = w->pending[--w->pending_count];
+        uint64_t *known = achar__table_find(&w->o.memo, value.bits);
         if (*known & MEMO_PENDING) {
             *known &= ~MEMO_PENDING;
             return push(w, (step){.kind = STEP_FILL, .value = value, .limit = s->limit});
@@ -539,16 +533,23 @@ static int run_frozen(writer *w)
 
 /* ---- objects ---- */
 
+static name_text span_name(cell c)
+{
+    name_text text;
+    text.data = (const char *)cell_span(c, &text.nbytes);
+    return text;
+}
+
 /* The text of an import's operands, renamed for the Python that the protocol is for; false if they
  * are no text. */
 static bool import_names(const writer *w, const object *o, name_text *module, name_text *name)
 {
-    achar_value m = o->operands[GLOBAL_MODULE];
-    achar_value n = o->operands[GLOBAL_NAME];
-    if (achar_kind(m) != ACHAR_STR || achar_kind(n) != ACHAR_STR)
+    cell m = o->operands[GLOBAL_MODULE];
+    cell n = o->operands[GLOBAL_NAME];
+    if (cell_kind(m) != ACHAR_STR || cell_kind(n) != ACHAR_STR)
         return false;
-    *module = (name_text){m.as.pointer, value_size(m)};
-    *name = (name_text){n.as.pointer, value_size(n)};
+    *module = span_name(m);
+    *name = span_name(n);
     bool shall_be_python2 = w->o.protocol < 3;
     if (w->keep_names || (o->python2 != 0) == shall_be_python2)
         return true;
@@ -591,7 +592,7 @@ static void import_dotted(output *o, name_text module, name_text name)
         if (start == 0) {
             import_lines(o, OP_GLOBAL, module, part);
         } else {
-            achar__output_atom(o, value_make(ACHAR_STR, part.nbytes, part.data));
+            achar__output_text(o, part.data, part.nbytes);
             achar__output_tuple_end(o, 2);
             emit_opcode(&o->out, OP_REDUCE);
         }
@@ -635,14 +636,14 @@ typedef enum object_form {
 /* INST names its class in its argument; that can stand for the import if nothing came between. */
 static bool is_inst(const writer *w, const object *o)
 {
-    achar_value callable = o->operands[CALL_CALLABLE];
+    cell callable = o->operands[CALL_CALLABLE];
     name_text module, name;
-    if (o->opcode != OP_INST || achar_kind(callable) != ACHAR_GLOBAL)
+    if (o->opcode != OP_INST || cell_kind(callable) != ACHAR_GLOBAL)
         return false;
-    const object *import = value_object(callable);
+    const object *import = cell_object(callable);
     return !import->shared && import->entry + 1 == o->entry && import->entry >= w->next &&
-           import->first_change == NO_ENTRY && import_names(w, import, &module, &name) &&
-           fits_line(module) && fits_line(name);
+           graph_next_change(w->graph, import->entry) == NO_ENTRY &&
+           import_names(w, import, &module, &name) && fits_line(module) && fits_line(name);
 }
 
 /* Whether the names of an import are what is in the graph, text or not, so that they can be
@@ -651,14 +652,14 @@ static bool names_are_kept(const writer *w, const object *o)
 {
     name_text module, name;
     return !import_names(w, o, &module, &name) ||
-           (module.data == o->operands[GLOBAL_MODULE].as.pointer &&
-            name.data == o->operands[GLOBAL_NAME].as.pointer);
+           (module.data == span_name(o->operands[GLOBAL_MODULE]).data &&
+            name.data == span_name(o->operands[GLOBAL_NAME]).data);
 }
 
 static int choose_call_form(writer *w, const object *o, object_form *form)
 {
     int protocol = w->o.protocol;
-    bool spread = achar_kind(o->operands[CALL_ARGUMENTS]) == ACHAR_TUPLE;
+    bool spread = cell_kind(o->operands[CALL_ARGUMENTS]) == ACHAR_TUPLE;
     *form = FORM_CALL;
     switch (o->opcode) {
     case OP_NEWOBJ:
@@ -681,11 +682,11 @@ static int choose_call_form(writer *w, const object *o, object_form *form)
     }
 }
 
-static int choose_form(writer *w, achar_value value, object_form *form)
+static int choose_form(writer *w, cell value, object_form *form)
 {
-    const object *o = value_object(value);
+    const object *o = cell_object(value);
     int protocol = w->o.protocol;
-    switch (achar_kind(value)) {
+    switch (cell_kind(value)) {
     case ACHAR_GLOBAL:
         *form = protocol >= 4 && names_are_kept(w, o) ? FORM_STACK_GLOBAL : FORM_GLOBAL;
         return ACHAR_OK;
@@ -698,9 +699,8 @@ static int choose_form(writer *w, achar_value value, object_form *form)
         *form = o->opcode == OP_READONLY_BUFFER ? FORM_READONLY : FORM_BUFFER;
         return protocol >= 5 ? ACHAR_OK : unsupported(w, "an out-of-band buffer");
     default: { /* ACHAR_PERSISTENT */
-        achar_value id = o->operands[PERSISTENT_ID];
-        bool line =
-            achar_kind(id) == ACHAR_STR && fits_line((name_text){id.as.pointer, value_size(id)});
+        cell id = o->operands[PERSISTENT_ID];
+        bool line = cell_kind(id) == ACHAR_STR && fits_line(span_name(id));
         *form = protocol >= 1 ? FORM_BINPERSID : FORM_PERSID;
         return protocol >= 1 || line ? ACHAR_OK
                                      : unsupported(w, "a persistent id that is no line of text");
@@ -710,9 +710,9 @@ static int choose_form(writer *w, achar_value value, object_form *form)
 
 enum { OBJECT_OPERANDS, OBJECT_SPREAD, OBJECT_FINISH };
 
-static int begin_object(writer *w, achar_value value, uint64_t limit, bool remember)
+static int begin_object(writer *w, cell value, uint64_t limit, bool remember)
 {
-    object *o = value_object(value);
+    object *o = cell_object(value);
     object_form form;
     int status = choose_form(w, value, &form);
     if (status != ACHAR_OK)
@@ -750,7 +750,7 @@ static int begin_object(writer *w, achar_value value, uint64_t limit, bool remem
         break;
     }
 
-    uint64_t change = w->graph->log_count == 0 ? NO_ENTRY : o->first_change;
+    uint64_t change = w->graph->log_count == 0 ? NO_ENTRY : graph_first_change(w->graph, value);
     remember |= has_later_change(w, change, limit);
     if (change != NO_ENTRY || remember) {
         status = push(w, (step){.kind = STEP_CHANGES,
@@ -767,8 +767,8 @@ static int begin_object(writer *w, achar_value value, uint64_t limit, bool remem
                           .form = (uint8_t)form,
                           .items = o->operands,
                           .count = operands_count,
-                          .entry = o->entry,
-                          .limit = o->entry == NO_ENTRY ? limit : o->entry,
+                          .entry = object_entry(o),
+                          .limit = object_entry(o) == NO_ENTRY ? limit : o->entry,
                           .opens_scope = true});
 }
 
@@ -785,7 +785,7 @@ static void extension(writer *w, uint64_t code)
 /* The opcodes that come after the parts. */
 static int finish_object(writer *w, const step *s)
 {
-    const object *o = value_object(s->value);
+    const object *o = cell_object(s->value);
     buffer *out = &w->o.out;
     switch ((object_form)s->form) {
     case FORM_STACK_GLOBAL:
@@ -798,7 +798,7 @@ static int finish_object(writer *w, const step *s)
         return ACHAR_OK;
     case FORM_INST: {
         name_text module = {0}, name = {0};
-        import_names(w, value_object(o->operands[CALL_CALLABLE]), &module, &name);
+        import_names(w, cell_object(o->operands[CALL_CALLABLE]), &module, &name);
         import_lines(&w->o, OP_INST, module, name);
         return ACHAR_OK;
     }
@@ -814,12 +814,12 @@ static int finish_object(writer *w, const step *s)
         emit_opcode(out, OP_REDUCE);
         return ACHAR_OK;
     case FORM_EXTENSION:
-        extension(w, o->number);
+        extension(w, o->operands[RAW_CODE].bits);
         return ACHAR_OK;
     case FORM_PERSID: {
-        achar_value id = o->operands[PERSISTENT_ID];
+        cell id = o->operands[PERSISTENT_ID];
         emit_opcode(out, OP_PERSID);
-        achar__buffer_append(out, id.as.pointer, value_size(id));
+        achar__buffer_append(out, span_name(id).data, span_name(id).nbytes);
         achar__buffer_byte(out, '\n');
         return ACHAR_OK;
     }
@@ -851,7 +851,7 @@ static int run_object(writer *w)
         if (s->stage != OBJECT_OPERANDS || !spreads)
             break;
         s->stage = OBJECT_SPREAD;
-        s->items = value_items(value_object(s->value)->operands[CALL_ARGUMENTS], &s->count);
+        s->items = cell_items(cell_object(s->value)->operands[CALL_ARGUMENTS], &s->count);
         s->index = 0;
     }
     /* INST is an import and a call in one: entry - 1 and entry. */
@@ -895,7 +895,7 @@ static int run_fill(writer *w)
         return pop(w);
     }
     s->stage = FILL_POP;
-    achar__output_get(&w->o, achar__table_get(&w->o.memo, s->value.meta, s->value.as.word));
+    achar__output_get(&w->o, achar__table_get(&w->o.memo, s->value.bits));
     return push(
         w, (step){.kind = STEP_CONTENTS, .value = s->value, .limit = s->limit, .change = NO_ENTRY});
 }
@@ -946,7 +946,7 @@ static int write_graph(achar_graph *g, int protocol, const achar_write_options *
                            achar_status_message(status));
     if (protocol < 0 || protocol > PICKLE_PROTOCOL_MAX)
         return achar__fail(error, ACHAR_E_INVALID, 0, -1, "there is no protocol %d", protocol);
-    if (achar_kind(g->root) == ACHAR_NOTHING)
+    if (cell_kind(g->root) == ACHAR_NOTHING)
         return achar__fail(error, ACHAR_E_INVALID, 0, -1, "the graph has no root");
 
     memory mem;

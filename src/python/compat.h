@@ -384,10 +384,10 @@ static inline PyObject *compat_long_from_bytes(const uint8_t *bytes, size_t nbyt
 }
 
 /*
- * An ASCII str of 'nbytes' > 1 characters, not filled yet but for the NUL behind them: what
- * PyUnicode_New(nbytes, 127) returns. NULL with MemoryError set.
+ * An ASCII str of 'nbytes' > 1 characters, to be filled by the caller; the NUL behind them is there.
+ * What PyUnicode_New(nbytes, 127) returns. NULL with MemoryError set.
  */
-static inline PyObject *compat_ascii_new(size_t nbytes)
+static inline PyObject *compat_ascii_new(size_t nbytes, uint8_t **characters)
 {
 #if COMPAT_INSIDES && !defined(Py_DEBUG) && !defined(Py_TRACE_REFS)
     PyASCIIObject *text = PyObject_Malloc(sizeof *text + nbytes + 1);
@@ -404,31 +404,28 @@ static inline PyObject *compat_ascii_new(size_t nbytes)
 #if PY_VERSION_HEX < 0x030C0000
     text->state.ready = 1;
 #endif
-    ((uint8_t *)(text + 1))[nbytes] = 0;
+    *characters = (uint8_t *)(text + 1);
+    (*characters)[nbytes] = 0;
     return (PyObject *)text;
 #else
-    return PyUnicode_New((Py_ssize_t)nbytes, 127);
+    PyObject *text = PyUnicode_New((Py_ssize_t)nbytes, 127);
+    if (text)
+        *characters = PyUnicode_1BYTE_DATA(text);
+    return text;
 #endif
-}
-
-/* How many entries list.extend() allocates for 'needed' ones. */
-static inline size_t compat_list_room(size_t needed)
-{
-    return (needed + (needed >> 3) + 6) & ~(size_t)3;
 }
 
 /*
  * Extends an exact list by 'count' objects whose references it takes over; they are dropped on
- * error. 'more' says that as many will follow. 0, or -1 with an exception set.
+ * error. 0, or -1 with an exception set.
  *
  * Fast way: the list's array is a PyMem block of 'allocated' entries; we grow it as list.extend
- * does, or to the double where there is more, and copy the entries in one go. What is too much
- * then goes back with the last of them.
+ * does and copy the entries in one go. (Growing faster and giving back what is too much is slower:
+ * the array then comes from fresh pages each time.)
  */
-static inline int compat_list_extend(PyObject *list, PyObject *const *items, size_t count, int more)
+static inline int compat_list_extend(PyObject *list, PyObject *const *items, size_t count)
 {
     int status = 0;
-    (void)more;
     if (count == 0)
         return 0;
 #if COMPAT_INSIDES
@@ -436,9 +433,8 @@ static inline int compat_list_extend(PyObject *list, PyObject *const *items, siz
     if (self->allocated < 0) /* it is being sorted */
         goto one_by_one;
     size_t size = (size_t)Py_SIZE(self), needed = size + count;
-    size_t room = size == 0 && !more ? needed : compat_list_room(needed);
-    if (needed > (size_t)self->allocated || (!more && (size_t)self->allocated > room)) {
-        size_t allocated = more ? 2 * needed : room;
+    if (needed > (size_t)self->allocated) {
+        size_t allocated = size == 0 ? needed : (needed + (needed >> 3) + 6) & ~(size_t)3;
         PyObject **grown = allocated > PY_SSIZE_T_MAX / sizeof(PyObject *)
                                ? NULL
                                : PyMem_Realloc(self->ob_item, allocated * sizeof(PyObject *));

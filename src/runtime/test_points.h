@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 /* SIGKILLs this process when the environment's ACHAR_CRASH is "name:count" and this is the
- * count-th time that it comes by. */
+ * count-th time that it comes by; "any:count": at the count-th point of any name. */
 void achar__test_crash_point(const char *name);
 /* Takes 'nbytes' off the budget that achar__test_set_commit_budget() gave; false: it is spent. */
 bool achar__test_may_commit(size_t nbytes);

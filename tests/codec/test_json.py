@@ -171,20 +171,23 @@ def test_persistent_ids_extensions_buffers(command):
     ]
 
 
+def call_of(arguments):
+    return {"$call": {"$import": ["m", "f"]}, "form": "reduce", "arguments": arguments}
+
+
 @pytest.mark.parametrize(
     "data, expected",
     [
-        (b"))b.", {"$id": 1, "$tuple": [], "changes": [{"build": {"$ref": 1}}]}),
-        (b"U\x01aq\0h\0b.", {"$id": 1, "$str": "a", "changes": [{"build": {"$ref": 1}}]}),
-        (b"}U\x01aq\0]bh\0s.", {"$dict": [[{"$id": 1, "$str": "a", "changes": [{"build": []}]}, {"$ref": 1}]]}),
         (
-            b"cm\nf\n(K\x01t]bR.",
-            {
-                "$call": {"$import": ["m", "f"]},
-                "form": "reduce",
-                "arguments": {"$tuple": [1], "changes": [{"build": []}]},
-            },
+            b")\x94cm\nf\nh\0\x85Rb.",
+            {"$id": 1, "$tuple": [], "changes": [{"build": call_of([{"$ref": 1}])}]},
         ),
+        (
+            b"U\x01aq\0cm\nf\nh\0\x85Rb.",
+            {"$id": 1, "$str": "a", "changes": [{"build": call_of([{"$ref": 1}])}]},
+        ),
+        (b"}U\x01aq\0Nbh\0s.", {"$dict": [[{"$id": 1, "$str": "a", "changes": [{"build": None}]}, {"$ref": 1}]]}),
+        (b"cm\nf\n(K\x01tNbR.", call_of({"$tuple": [1], "changes": [{"build": None}]})),
     ],
 )
 def test_changes_of_what_is_usually_repeated(command, data, expected):

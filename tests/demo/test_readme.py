@@ -1,4 +1,4 @@
-"""README's examples print what README says they print.
+"""The examples of README and of the tour print what these say.
 
 A block marked `python` is run as a script of its own; the block marked `text` after it is its output.
 A block marked `console` holds commands after "$ ", each followed by its output. "..." stands for
@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    block
+    for path in ("README.md", "docs/tour.md")
+    for block in re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / path).read_text(), re.MULTILINE | re.DOTALL)
+]
 SCRIPTS = [
     (script, output)
     for (kind, script), (next_kind, output) in zip(BLOCKS, BLOCKS[1:], strict=False)

@@ -158,6 +158,107 @@ def test_a_timer_of_the_tasks_own():
         assert executor.submit(len, "abc").result() == 3
 
 
+# ---- retries
+
+
+def attempts_at(path):
+    """How often a task that notes its attempts in 'path' has begun."""
+    return len(path.read_text()) if path.exists() else 0
+
+
+def failing_until(path, good, how):
+    def task():
+        with open(path, "a") as file:
+            file.write("x")
+        if len(open(path).read()) < good:
+            how()
+        return "good"
+
+    return task
+
+
+WAYS_TO_FAIL = {"raise": lambda: {}["not yet"], "die": lambda: os._exit(9), "take too long": lambda: time.sleep(60)}
+
+
+@pytest.mark.parametrize("how", WAYS_TO_FAIL)
+def test_retries(ex, tmp_path, how):
+    path = tmp_path / "attempts"
+    options = ex.options(retries=3, backoff=0.01, timeout=1)
+    assert options.submit(failing_until(str(path), 3, WAYS_TO_FAIL[how])).result() == "good"
+    assert attempts_at(path) == 3
+
+
+def test_retries_are_used_up(ex, tmp_path):
+    path = tmp_path / "attempts"
+    error = ex.options(retries=2, backoff=0).submit(failing_until(str(path), 100, lambda: {}["x"])).exception()
+    assert type(error) is KeyError and error.args == ("x",)
+    if hasattr(error, "__notes__"):
+        assert error.__notes__ == ["  tried 3 times; before this: raised (2 times)"]
+    assert attempts_at(path) == 3
+
+
+def test_a_task_that_keeps_killing_workers_is_given_up(ex, tmp_path):
+    path = tmp_path / "attempts"
+    error = ex.options(retries=3, backoff=0).submit(failing_until(str(path), 100, lambda: os._exit(9))).exception()
+    assert isinstance(error, achar.WorkerDied)
+    assert "tried 4 times; before this: its worker exited with code 9 (3 times)" in str(error)
+    assert attempts_at(path) == 4
+    assert ex.submit(len, "abc").result() == 3
+
+
+def test_no_retries_unless_asked_for(ex, tmp_path):
+    path = tmp_path / "attempts"
+    assert isinstance(ex.submit(failing_until(str(path), 2, lambda: os._exit(9))).exception(), achar.WorkerDied)
+    assert attempts_at(path) == 1
+
+
+def test_backoff_holds_up_nobody(ex):
+    slow = ex.options(retries=1, backoff=60).submit(lambda: {}["x"])
+    assert [ex.submit(pow, n, 2).result() for n in range(200)] == [n * n for n in range(200)]
+    time.sleep(0.2)
+    assert not slow.done()
+    assert slow.cancel()
+    assert slow.cancelled()
+
+
+def test_backoff_ends_with_the_executor():
+    executor = achar.Executor(1)
+    future = executor.options(retries=1, backoff=60).submit(lambda: {}["x"])
+    executor.submit(len, "").result()
+    executor.shutdown(cancel_futures=True)
+    assert future.cancelled()
+
+
+def test_many_failing_attempts_leave_no_memory_behind(ex):
+    """Results of failed attempts go back to the worker, more of them than the ring of releases holds."""
+
+    def fail(text):
+        raise LookupError(text)
+
+    futures = [ex.options(retries=40, backoff=0).submit(fail, "x" * 5000) for _ in range(100)]
+    assert all(type(future.exception()) is LookupError for future in futures)
+
+
+# ---- priorities
+
+
+def test_priorities(tmp_path):
+    path = str(tmp_path / "order")
+
+    def note(name):
+        with open(path, "a") as file:
+            file.write(name)
+
+    with achar.Executor(1) as executor:
+        executor.submit(time.sleep, 0.5)
+        for name in "lmh":
+            executor.options(priority={"l": -100, "m": 0, "h": 100}[name]).submit(note, name)
+        for name in "LMH":
+            executor.options(priority={"L": -3, "M": 0, "H": 5}[name]).submit(note, name)
+        executor.submit(note, "m")
+    assert open(path).read() == "hHmMmLl"
+
+
 def test_names(ex):
     error = ex.options(name="seven").submit(os._exit, 7).exception()
     assert error.task == "seven"
@@ -174,6 +275,11 @@ def test_bad_options(ex):
         ex.options(name=1)
     with pytest.raises(TypeError):
         ex.options(retry=1)
+    for options in ({"retries": -1}, {"retries": 1001}, {"backoff": -1}, {"priority": 101}, {"priority": -101}):
+        with pytest.raises(ValueError, match="must be"):
+            ex.options(**options)
+    with pytest.raises(TypeError, match="must be integers"):
+        ex.options(retries=1.5)
 
 
 def test_futures_are_futures(ex):

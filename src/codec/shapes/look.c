@@ -250,24 +250,45 @@ int achar_as_bytes(achar_graph *graph, achar_value value, const unsigned char **
 
 /* ---- what is kept ---- */
 
-static uint64_t keep_key(enum keep keep, achar_value key)
+/* In front of what is kept: the whole key, of which the table has a hash, and who else has that. */
+typedef struct kept_block {
+    uint64_t key[2];
+    struct kept_block *next;
+    uint64_t contents[];
+} kept_block;
+
+/* Keys are kinds and our own addresses, or few and the program's: no adversary chooses them. */
+static uint64_t keep_hash(enum keep keep, achar_value key)
 {
-    return key.meta << 3 | (uint64_t)keep;
+    return (key.meta << 3 | (uint64_t)keep) * 0x9e3779b97f4a7c15u ^ key.as.word;
 }
 
 void *achar__kept(const achar_graph *graph, enum keep keep, achar_value key)
 {
-    uint64_t at = achar__table_get(&graph->kept, keep_key(keep, key), key.as.word);
-    return at == TABLE_ABSENT ? NULL : (void *)(uintptr_t)at;
+    uint64_t first = achar__table_get(&graph->kept, keep_hash(keep, key));
+    kept_block *block = first == TABLE_ABSENT ? NULL : (kept_block *)(uintptr_t)first;
+    while (block != NULL &&
+           (block->key[0] != (key.meta << 3 | (uint64_t)keep) || block->key[1] != key.as.word))
+        block = block->next;
+    return block == NULL ? NULL : block->contents;
 }
 
 void *achar__keep(achar_graph *graph, enum keep keep, achar_value key, size_t nbytes)
 {
-    void *block = achar__arena_take(&graph->arena, nbytes);
-    if (block == NULL || achar__table_put(&graph->kept, keep_key(keep, key), key.as.word,
-                                          (uintptr_t)block, NULL) == NULL)
+    if (nbytes > PTRDIFF_MAX - sizeof(kept_block))
         return NULL;
-    return block;
+    kept_block *block = achar__arena_take(&graph->arena, sizeof *block + nbytes);
+    if (block == NULL)
+        return NULL;
+    bool added;
+    uint64_t *first =
+        achar__table_put(&graph->kept, keep_hash(keep, key), (uint64_t)(uintptr_t)block, &added);
+    if (first == NULL)
+        return NULL;
+    *block = (kept_block){.key = {key.meta << 3 | (uint64_t)keep, key.as.word},
+                          .next = added ? NULL : (kept_block *)(uintptr_t)*first};
+    *first = (uint64_t)(uintptr_t)block;
+    return block->contents;
 }
 
 int achar__keep_status(const achar_graph *graph)

@@ -152,18 +152,19 @@ static int read_fraction(const look *l, achar_value text, achar_fraction *out)
     if (!decode_is_decimal((const uint8_t *)at, first) ||
         (slash != NULL && !decode_is_decimal((const uint8_t *)slash + 1, rest)))
         return achar__refuse(l, ACHAR_E_SHAPE, "not made from a number's text");
-    achar_fraction fraction = {achar_nothing(), achar_make_int(1)};
-    int status =
-        achar__decimal_value(&l->graph->arena, (const uint8_t *)at, first, &fraction.numerator);
-    if (status == ACHAR_OK && slash != NULL)
-        status = achar__decimal_value(&l->graph->arena, (const uint8_t *)slash + 1, rest,
-                                      &fraction.denominator);
-    if (status == ACHAR_OK) {
-        kept = achar__keep(l->graph, KEEP_INTEGER, text, sizeof *kept);
-        status = kept == NULL ? achar__keep_status(l->graph) : ACHAR_OK;
-    }
-    if (status != ACHAR_OK)
+    achar_fraction fraction = {
+        .numerator = cell_value(achar__decimal_cell(l->graph, (const uint8_t *)at, first)),
+        .denominator = achar_make_int(1)};
+    if (slash != NULL)
+        fraction.denominator =
+            cell_value(achar__decimal_cell(l->graph, (const uint8_t *)slash + 1, rest));
+    bool made = achar_kind(fraction.numerator) != ACHAR_NOTHING &&
+                achar_kind(fraction.denominator) != ACHAR_NOTHING;
+    kept = made ? achar__keep(l->graph, KEEP_INTEGER, text, sizeof *kept) : NULL;
+    if (kept == NULL) {
+        int status = achar__keep_status(l->graph);
         return achar__refuse(l, status, "%s", achar_status_message(status));
+    }
     *out = *kept = fraction;
     return ACHAR_OK;
 }

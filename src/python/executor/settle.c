@@ -87,27 +87,61 @@ done:
     return status;
 }
 
+/* The attempts that failed before, as a list of (what, exit code, signal) for achar.errors. */
+static PyObject *attempts_of(const achar__task_result *r)
+{
+    PyObject *attempts = PyList_New((Py_ssize_t)r->attempt_count);
+    for (unsigned i = 0; attempts && i < r->attempt_count; i++) {
+        const achar__attempt *attempt = &r->attempts[i];
+        const char *what = attempt->state == ACHAR__TASK_RAISED    ? "raised"
+                           : attempt->state == ACHAR__TASK_OVERDUE ? "overdue"
+                                                                   : "died";
+        PyObject *item =
+            Py_BuildValue("(sii)", what, attempt->death.exit_code, attempt->death.signal);
+        if (!item)
+            Py_CLEAR(attempts);
+        else
+            PyList_SET_ITEM(attempts, (Py_ssize_t)i, item);
+    }
+    return attempts;
+}
+
+/* The exception tells of the attempts before. */
+static int add_history(const achar__task_result *r, PyObject **exception)
+{
+    PyObject *attempts = attempts_of(r);
+    PyObject *told = attempts ? make_error("_with_history", "(OO)", *exception, attempts) : NULL;
+    Py_XDECREF(attempts);
+    Py_SETREF(*exception, told);
+    return told ? 0 : -1;
+}
+
 int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
                         const achar__task_result *r, PyObject **result, PyObject **exception)
 {
     int interrupted = pool && pool_interrupted(pool, r->death.pid);
+    int status = 0;
     switch (r->state) {
     case ACHAR__TASK_RETURNED:
         return read_result(st, name, r, result, exception);
     case ACHAR__TASK_RAISED:
-        return read_exception(st, name, r, exception);
+        status = read_exception(st, name, r, exception);
+        break;
     case ACHAR__TASK_CANCELLED:
         return 0;
     case ACHAR__TASK_OVERDUE:
         *exception =
             make_error("_overdue", "(Odi)", name, (double)r->time_limit_ns / 1e9, r->death.pid);
-        return *exception ? 0 : -1;
+        break;
     default:
         *exception = make_error(r->state == ACHAR__TASK_LOST ? "_died" : "_abandoned", "(Oiiiii)",
                                 name, r->death.pid, r->death.exit_code, r->death.signal,
                                 r->death.error, interrupted);
-        return *exception ? 0 : -1;
+        break;
     }
+    if (status < 0 || !*exception)
+        return -1;
+    return r->attempt_count ? add_history(r, exception) : 0;
 }
 
 /* Another thread reads the bytes just now. 0: look again. */

@@ -214,18 +214,25 @@ static PyObject *executor_submit_method(PyObject *self, PyTypeObject *class, PyO
     return future;
 }
 
-PyDoc_STRVAR(submit_with_doc,
-             "_submit_with(timeout, name, fn, args, kwargs)\n--\n\n"
-             "submit() for a task with options: a time limit in seconds or None, a name or None.");
+PyDoc_STRVAR(
+    submit_with_doc,
+    "_submit_with(options, name, fn, args, kwargs)\n--\n\n"
+    "submit() for a task with a name, or None, and options: (time limit in seconds or None, "
+    "retries, seconds before the first of them, priority).");
 static PyObject *executor_submit_with(PyObject *self, PyTypeObject *class, PyObject *const *args,
                                       Py_ssize_t nargs, PyObject *kwnames)
 {
     achar__task_options options = {0};
     if (nargs != 5 || kwnames || !PyTuple_Check(args[3]) || !PyDict_Check(args[4])) {
-        PyErr_SetString(PyExc_TypeError, "_submit_with() takes timeout, name, fn, a tuple, a dict");
+        PyErr_SetString(PyExc_TypeError, "_submit_with() takes options, name, fn, a tuple, a dict");
         return NULL;
     }
-    if (future_timeout(args[0], &options.time_limit_ns) < 0)
+    PyObject *limit, *backoff;
+    if (!PyTuple_Check(args[0]) ||
+        !PyArg_ParseTuple(args[0], "OIOi:options", &limit, &options.retry_count, &backoff,
+                          &options.priority) ||
+        future_timeout(limit, &options.time_limit_ns) < 0 ||
+        future_timeout(backoff, &options.backoff_ns) < 0)
         return NULL;
     if (options.time_limit_ns < 0)
         options.time_limit_ns = 0; /* none */

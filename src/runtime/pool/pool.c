@@ -318,9 +318,7 @@ void achar__pool_kill(achar__pool *pool)
         for (unsigned i = 0; i < pool->slot_count; i++) {
             achar__slot_abandon_locked(&pool->slots[i]);
         }
-        while (pool->queue.head) {
-            achar__task *task = pool->queue.head;
-            achar__list_remove(&pool->queue, task);
+        for (achar__task *task; (task = achar__queue_take(&pool->queue));) {
             task->at.death = (achar__death){0};
             achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
         }

@@ -104,7 +104,16 @@ typedef struct achar__task_options {
      * task can end by itself (achar__worker_is_overdue()), and ACHAR__OVERDUE_GRACE_NS later SIGKILL.
      */
     int64_t time_limit_ns;
+    /* How often it is tried again when it raised, was LOST or OVERDUE; at most ACHAR__RETRIES_MAX. The
+     * n-th time, 'backoff_ns' << (n - 1) passes first, at most a minute. */
+    unsigned retry_count;
+    int64_t backoff_ns;
+    /* Higher goes first among tasks that no worker has; +-ACHAR__PRIORITY_MAX. */
+    int priority;
 } achar__task_options;
+
+#define ACHAR__RETRIES_MAX  1000
+#define ACHAR__PRIORITY_MAX 100
 
 #define ACHAR__OVERDUE_GRACE_NS INT64_C(1000000000)
 
@@ -112,7 +121,7 @@ typedef struct achar__task_options {
  * achar__pool_submit() queues one task: 'function' applied to the first 'args_nbytes' of 'args',
  * which the pool takes over on success ('args' is emptied; NULL where there are none). '*out' is a
  * new reference. Does not block. The bytes may be moved (64-byte alignment is kept).
- * 'options' NULL: none. ACHAR_E_CLOSED after achar__pool_close().
+ * 'options' NULL: none. ACHAR_E_INVALID: one is out of range. ACHAR_E_CLOSED after achar__pool_close().
  */
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
                        size_t args_nbytes, const achar__task_options *options, achar__task **out);
@@ -163,12 +172,20 @@ int achar__task_wait(achar__task *task, int64_t timeout_ns);
 /* 1: it had not been started and is cancelled now (or already was); 0: too late. */
 int achar__task_cancel(achar__task *task);
 
+/* How a task failed that was tried again. */
+typedef struct achar__attempt {
+    enum achar__task_state state; /* RAISED, LOST, OVERDUE */
+    achar__death death;           /* LOST, OVERDUE */
+} achar__attempt;
+
 typedef struct achar__task_result {
     enum achar__task_state state;
     const void *bytes; /* NULL unless RETURNED or RAISED; valid while the caller holds the task */
     size_t nbytes;
     achar__death death;    /* LOST, OVERDUE, and ABANDONED because workers cannot start */
     int64_t time_limit_ns; /* as submitted */
+    const struct achar__attempt *attempts; /* that failed before; valid while the task is held */
+    unsigned attempt_count;
 } achar__task_result;
 /* Only of a finished task. */
 void achar__task_result_of(achar__task *task, achar__task_result *out);

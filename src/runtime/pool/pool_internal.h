@@ -12,6 +12,7 @@
 #define ACHAR_RUNTIME_POOL_INTERNAL_H
 
 #include "runtime/pool/pool.h"
+#include "runtime/pool/queue.h"
 #include "runtime/pool/wire.h"
 #include "runtime/shm/heap.h"
 #include "runtime/sync/fork_guard.h"
@@ -37,7 +38,12 @@ typedef struct achar__stretch {
     size_t ends[];    /* where each call's record ends */
 } achar__stretch;
 
-enum achar__task_place { ACHAR__PLACE_NONE = 0, ACHAR__PLACE_QUEUE, ACHAR__PLACE_RING };
+enum achar__task_place {
+    ACHAR__PLACE_NONE = 0,
+    ACHAR__PLACE_QUEUE,
+    ACHAR__PLACE_DELAYED,
+    ACHAR__PLACE_RING,
+};
 
 struct achar__task {
     _Atomic uint32_t ref_count;
@@ -63,6 +69,10 @@ struct achar__task {
     } at;
     void *user;
     int64_t time_limit_ns; /* 0: none */
+    int priority;
+    unsigned retry_count, attempt_count;
+    achar__attempt *attempts; /* room for retry_count */
+    int64_t backoff_ns, not_before_ns;
 
     /* A piece of a stretch: calls [first, first + count). */
     achar__stretch *stretch; /* until finished; NULL: an ordinary task */
@@ -73,11 +83,6 @@ struct achar__task {
     size_t result_skip_nbytes;
     bool disowned; /* nobody will ask for the pieces behind */
 };
-
-typedef struct achar__task_list {
-    achar__task *head, *tail;
-    size_t count;
-} achar__task_list;
 
 struct achar__function {
     achar__pool *pool;
@@ -157,7 +162,7 @@ struct achar__pool {
 
     _Atomic(achar__mapping *) dead_mappings; /* to be unmapped without the lock */
 
-    achar__task_list queue;
+    achar__queue queue;
     size_t unfinished_count;
     uint64_t bells_in_use; /* bit n: waiter n's; bit 0 is always set */
     uint8_t own_bell;      /* of the thread that has the lock and takes completions; 0: none */
@@ -254,6 +259,17 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state);
 void achar__releases_flush_locked(achar__slot *slot);
 /* The worker of 'slot' is gone: its released results go with its region. */
 void achar__releases_drop_locked(achar__slot *slot);
+/* The result block goes back to the worker that wrote it; the task has none then. */
+void achar__task_give_back_result_locked(achar__task *task);
+
+/* ---- retry.c ---- */
+
+/* False: there are no tries left, and the caller is to finish the task. Else it is queued again; it
+ * must be in no list and no ring. */
+bool achar__task_try_again_locked(achar__task *task, enum achar__task_state state,
+                                  achar__death death);
+void achar__task_forbid_retries_locked(achar__task *task);
+
 /* ---- mapping.c ---- */
 
 void achar__mapping_unref_locked(achar__pool *pool, achar__mapping *mapping);

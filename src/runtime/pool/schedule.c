@@ -133,15 +133,14 @@ void achar__dispatch_locked(achar__pool *pool)
     achar__slot *dirty = NULL;
     bool to_watch = false; /* the tender's clock has to run */
 
-    while (pool->queue.head && pool->may_have_room) {
-        achar__task *task = pool->queue.head;
+    for (achar__task *task; pool->may_have_room && (task = achar__queue_head(&pool->queue));) {
         achar__slot *slot = pick_slot(pool, task);
         if (!slot) {
             /* A task of a function with other estimates may still find room; it waits its turn. */
             pool->may_have_room = false;
             break;
         }
-        achar__list_remove(&pool->queue, task);
+        achar__queue_remove(&pool->queue, task);
         if (task->stretch) {
             achar__stretch_carve_locked(pool, slot, task, BUDGET_NS);
         }
@@ -241,7 +240,10 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
         forget_estimate(slot, slot->completed);
         slot->inflight[index] = NULL;
         slot->completed++;
-        achar__task_finish_locked(task, completion.state);
+        if (completion.state != ACHAR__TASK_RAISED ||
+            !achar__task_try_again_locked(task, completion.state, (achar__death){0})) {
+            achar__task_finish_locked(task, completion.state);
+        }
     }
     slot->stuck = false;
     pool->may_have_room = true;
@@ -319,8 +321,7 @@ void achar__recall_locked(achar__pool *pool, achar__slot *slot, uint64_t positio
         slot->inflight[slot->tail % ACHAR__RING_SLOTS] = NULL;
         forget_estimate(slot, slot->tail);
         slot->assigned -= task->stretch ? task->count : 1;
-        task->place = ACHAR__PLACE_QUEUE;
-        achar__list_prepend(&pool->queue, task);
+        achar__queue_prepend(&pool->queue, task);
     }
     pool->may_have_room = true;
 }

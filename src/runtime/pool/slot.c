@@ -153,9 +153,7 @@ static void give_up_locked(achar__pool *pool, achar__death death)
 {
     pool->broken = true;
     pool->broken_death = death;
-    while (pool->queue.head) {
-        achar__task *task = pool->queue.head;
-        achar__list_remove(&pool->queue, task);
+    for (achar__task *task; (task = achar__queue_take(&pool->queue));) {
         task->at.death = death;
         achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
     }
@@ -315,10 +313,12 @@ static void settle_tasks_locked(achar__pool *pool, achar__slot *slot, achar__dea
         if (task->stretch && !slot->distrusted) {
             achar__stretch_died_locked(pool, slot, task, death);
         } else {
-            bool overdue =
-                slot->overdue == slot->completed; /* of this one: 'completed' is past it */
-            task->at.death = death;
-            achar__task_finish_locked(task, overdue ? ACHAR__TASK_OVERDUE : ACHAR__TASK_LOST);
+            bool overdue = slot->overdue == slot->completed; /* 'completed' is past it by now */
+            enum achar__task_state how = overdue ? ACHAR__TASK_OVERDUE : ACHAR__TASK_LOST;
+            if (!achar__task_try_again_locked(task, how, death)) {
+                task->at.death = death;
+                achar__task_finish_locked(task, how);
+            }
         }
         achar__slot_was_useful_locked(pool, slot);
     }

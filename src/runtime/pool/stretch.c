@@ -50,6 +50,7 @@ achar__task *achar__stretch_split_locked(achar__task *piece, size_t keep)
     rest->count = piece->count - keep;
     rest->next_piece = piece->next_piece;
     rest->disowned = piece->disowned;
+    rest->priority = piece->priority;
     piece->next_piece = rest;
     piece->count = keep;
     return rest;
@@ -57,8 +58,7 @@ achar__task *achar__stretch_split_locked(achar__task *piece, size_t keep)
 
 static void requeue_locked(achar__pool *pool, achar__task *piece)
 {
-    piece->place = ACHAR__PLACE_QUEUE;
-    achar__list_prepend(&pool->queue, piece);
+    achar__queue_prepend(&pool->queue, piece);
     pool->may_have_room = true;
 }
 
@@ -340,7 +340,7 @@ static void cancel_piece_locked(achar__pool *pool, achar__task *piece)
         }
     }
     if (piece->place == ACHAR__PLACE_QUEUE) {
-        achar__list_remove(&pool->queue, piece);
+        achar__queue_remove(&pool->queue, piece);
         achar__task_finish_locked(piece, ACHAR__TASK_CANCELLED);
     }
 }

@@ -40,6 +40,7 @@ static void free_task_locked(achar__task *task)
         achar__mapping_unref_locked(task->pool, task->mapping);
     }
     free(task->copy);
+    free(task->attempts);
     free(task);
 }
 
@@ -78,6 +79,32 @@ static bool destroy_locked(achar__task *task)
     }
     free_task_locked(task);
     return true;
+}
+
+void achar__task_give_back_result_locked(achar__task *task)
+{
+    if (!task->mapping) {
+        return;
+    }
+    /* The release may have to wait for room, so something has to wait with it. Without memory for
+     * that, the block is the worker's again when the worker ends. */
+    achar__pool *pool = task->pool;
+    achar__task *husk = calloc(1, sizeof *husk);
+    if (husk) {
+        husk->pool = pool;
+        husk->mapping = task->mapping;
+        husk->result = task->result;
+        husk->result_nbytes = task->result_nbytes;
+        atomic_fetch_add(&pool->ref_count, 1);
+        if (destroy_locked(husk)) {
+            achar__pool_unref(pool);
+        }
+    } else {
+        achar__mapping_unref_locked(pool, task->mapping);
+    }
+    task->mapping = NULL;
+    task->result = NULL;
+    task->result_nbytes = 0;
 }
 
 static void ring_watchers(achar__pool *pool)
@@ -182,12 +209,28 @@ static int submit(achar__pool *pool, achar__function *function, achar__task *tas
         task->at.death = pool->broken_death;
         achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
     } else {
-        task->place = ACHAR__PLACE_QUEUE;
-        achar__list_append(&pool->queue, task);
+        achar__queue_append(&pool->queue, task);
         achar__dispatch_locked(pool);
     }
     pthread_mutex_unlock(&pool->lock);
     return ACHAR_OK;
+}
+
+static int set_options(achar__task *task, const achar__task_options *options)
+{
+    if (options->time_limit_ns < 0 || options->retry_count > ACHAR__RETRIES_MAX ||
+        options->backoff_ns < 0 || options->priority < -ACHAR__PRIORITY_MAX ||
+        options->priority > ACHAR__PRIORITY_MAX) {
+        return ACHAR_E_INVALID;
+    }
+    task->time_limit_ns = options->time_limit_ns;
+    task->retry_count = options->retry_count;
+    task->backoff_ns = options->backoff_ns;
+    task->priority = options->priority;
+    if (options->retry_count) {
+        task->attempts = calloc(options->retry_count, sizeof *task->attempts);
+    }
+    return options->retry_count && !task->attempts ? ACHAR_E_NOMEM : ACHAR_OK;
 }
 
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
@@ -200,17 +243,19 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
         return ACHAR_E_INVALID;
     }
     achar__task *task = calloc(1, sizeof *task);
-    if (!task) {
-        return ACHAR_E_NOMEM;
+    int status = task ? ACHAR_OK : ACHAR_E_NOMEM;
+    if (status != ACHAR_OK || (options && (status = set_options(task, options)) != ACHAR_OK)) {
+        free(task);
+        return status;
     }
-    task->time_limit_ns = options ? options->time_limit_ns : 0;
     if (args && args->data) {
         achar__heap_trim(pool->heap, &args->data, &args->capacity, args_nbytes);
         task->args = args->data;
         task->args_nbytes = args_nbytes;
     }
-    int status = submit(pool, function, task);
+    status = submit(pool, function, task);
     if (status != ACHAR_OK) {
+        free(task->attempts);
         free(task);
         return status;
     }
@@ -318,6 +363,8 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
         out->nbytes = task->result_nbytes - task->result_skip_nbytes;
     }
     out->time_limit_ns = task->time_limit_ns;
+    out->attempts = task->attempts;
+    out->attempt_count = task->attempt_count;
     if (out->state == ACHAR__TASK_LOST || out->state == ACHAR__TASK_OVERDUE ||
         out->state == ACHAR__TASK_ABANDONED) {
         out->death = task->at.death;
@@ -424,8 +471,8 @@ int achar__task_cancel(achar__task *task)
     if (task->place == ACHAR__PLACE_RING) {
         achar__recall_locked(pool, task->at.ring.slot, task->at.ring.position);
     }
-    if (task->place == ACHAR__PLACE_QUEUE) {
-        achar__list_remove(&pool->queue, task);
+    if (task->place == ACHAR__PLACE_QUEUE || task->place == ACHAR__PLACE_DELAYED) {
+        achar__queue_remove(&pool->queue, task);
         achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);
     }
     achar__dispatch_locked(pool);
@@ -438,9 +485,7 @@ static size_t cancel_queued_locked(achar__pool *pool)
 {
     size_t count = 0;
     achar__recall_all_locked(pool);
-    while (pool->queue.head) {
-        achar__task *task = pool->queue.head;
-        achar__list_remove(&pool->queue, task);
+    for (achar__task *task; (task = achar__queue_take(&pool->queue));) {
         achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);
         count++;
     }
@@ -468,6 +513,7 @@ size_t achar__pool_interrupt(achar__pool *pool)
     for (unsigned i = 0; i < pool->slot_count; i++) {
         achar__slot *slot = &pool->slots[i];
         if (slot->completed < slot->tail) { /* after the recall: what it has started */
+            achar__task_forbid_retries_locked(slot->inflight[slot->completed % ACHAR__RING_SLOTS]);
             achar__slot_kill_locked(slot);
         }
     }

@@ -57,9 +57,10 @@ static int64_t tend_locked(achar__pool *pool)
     for (unsigned i = 0; i < pool->slot_count; i++) {
         due_ns = earlier(due_ns, look_at_slot_locked(pool, &pool->slots[i], now_ns));
     }
+    due_ns = earlier(due_ns, achar__queue_wake(&pool->queue, now_ns));
     achar__dispatch_locked(pool);
     int64_t unstick_ns = achar__unstick_locked(pool, now_ns);
-    if (pool->queue.head && pool->may_have_room) {
+    if (pool->queue.count && pool->may_have_room) {
         achar__dispatch_locked(pool);
         unstick_ns = achar__unstick_locked(pool, now_ns);
     }

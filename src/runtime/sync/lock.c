@@ -1,0 +1,365 @@
+/* lock.c - locks, plain and recursive. The word and its invariant: lock.h. */
+#include "runtime/sync/lock.h"
+#include "runtime/sync/futex.h"
+#include "runtime/sync/latch.h"
+#include "runtime/sync/settle.h"
+
+#include <achar/status.h>
+
+#define THREAD_MASK 0x1fffffffu
+
+/* A number for this thread that no other of the process has. */
+static uint32_t thread_number(void)
+{
+    static _Atomic uint32_t threads;
+    static _Thread_local uint32_t mine;
+    if (__builtin_expect(mine == 0, 0)) {
+        do {
+            mine = (atomic_fetch_add(&threads, 1) + 1) & THREAD_MASK;
+        } while (mine == 0);
+    }
+    return mine;
+}
+
+static bool is_recursive(const achar_cell *lock)
+{
+    return atomic_load_explicit(&lock->kind, memory_order_relaxed) == ACHAR__CELL_RECURSIVE_LOCK;
+}
+
+uint64_t achar__lock_owned_word(uint32_t kind, uint32_t ticket)
+{
+    uint32_t thread = kind == ACHAR__CELL_RECURSIVE_LOCK ? thread_number() : 0;
+    return ACHAR__LOCK_WORD(ACHAR__LOCK_OWNED, thread, ticket);
+}
+
+static uint64_t my_word(achar_space *space, const achar_cell *lock)
+{
+    return achar__lock_owned_word(atomic_load_explicit(&lock->kind, memory_order_relaxed),
+                                  achar__ticket(space));
+}
+
+static bool is_mine(uint64_t word, uint64_t mine)
+{
+    return (word & ~ACHAR__LOCK_WAITED) == mine;
+}
+
+bool achar__lock_is_held(achar_space *space, const achar_cell *lock)
+{
+    uint64_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
+    return is_recursive(lock) ? is_mine(word, my_word(space, lock))
+                              : ACHAR__LOCK_KIND(word) == ACHAR__LOCK_OWNED;
+}
+
+/* ---- under the latch ---- */
+
+static achar__place waiter_place(uint64_t word)
+{
+    return ACHAR__LOCK_DETAIL(word) * (uint32_t)sizeof(achar__waiter);
+}
+
+static bool is_granted_to(achar_space *space, const achar_cell *lock, const achar__waiter *waiter)
+{
+    uint64_t word = atomic_load(&lock->word);
+    return ACHAR__LOCK_KIND(word) == ACHAR__LOCK_GRANTED &&
+           waiter_place(word) == achar__place_of(space, waiter);
+}
+
+int achar__lock_try_latched(achar_cell *lock, uint64_t mine)
+{
+    uint64_t word = atomic_load(&lock->word);
+    for (;;) {
+        if (ACHAR__LOCK_KIND(word) == ACHAR__LOCK_ORPHANED) {
+            return ACHAR_E_OWNER_DIED;
+        }
+        bool is_free = word == 0;
+        uint64_t next = is_free ? mine : word | ACHAR__LOCK_WAITED;
+        if (word == next || atomic_compare_exchange_strong(&lock->word, &word, next)) {
+            return is_free ? ACHAR_OK : ACHAR_E_TIMEOUT;
+        }
+    }
+}
+
+static uint64_t granted_word(achar_space *space, const achar__waiter *waiter)
+{
+    uint32_t detail = achar__place_of(space, waiter) / (uint32_t)sizeof *waiter;
+    return ACHAR__LOCK_WORD(ACHAR__LOCK_GRANTED, detail, 0) | ACHAR__LOCK_WAITED;
+}
+
+bool achar__lock_freeze(achar_space *space, achar_cell *lock, const achar__waiter *waiter)
+{
+    uint64_t word = atomic_load(&lock->word);
+    for (;;) {
+        uint64_t next = word == 0 ? granted_word(space, waiter) : word | ACHAR__LOCK_WAITED;
+        if (word == next || atomic_compare_exchange_weak(&lock->word, &word, next)) {
+            return word != 0;
+        }
+    }
+}
+
+static uint64_t waited(achar_space *space, const achar_cell *lock)
+{
+    return achar__list_is_empty(space, &lock->queue) ? 0 : ACHAR__LOCK_WAITED;
+}
+
+void achar__lock_accept(achar_space *space, achar_cell *lock, uint64_t mine)
+{
+    atomic_store(&lock->word, mine | waited(space, lock));
+}
+
+void achar__lock_thaw(achar_space *space, achar_cell *lock)
+{
+    uint64_t word = atomic_load(&lock->word);
+    if ((word & ACHAR__LOCK_WAITED) && waited(space, lock) == 0) {
+        /* Frozen until now, so this store overwrites nothing. */
+        atomic_store(&lock->word, word & ~ACHAR__LOCK_WAITED);
+    }
+}
+
+achar__waiter *achar__lock_pass_on(achar_space *space, achar_cell *lock)
+{
+    achar__waiter *next = achar__list_first(space, &lock->queue);
+    if (!next) {
+        atomic_store(&lock->word, 0);
+        return NULL;
+    }
+    atomic_store(&lock->word, granted_word(space, next));
+    ACHAR__CRASH_POINT("granted");
+    achar__take_off(space, lock, next, ACHAR__WAITER_GRANTED);
+    return next;
+}
+
+/* Everyone in the queue is told that the owner died. */
+static void tell(achar_space *space, achar_cell *lock)
+{
+    achar__waiter *waiter;
+    while ((waiter = achar__list_first(space, &lock->queue))) {
+        achar__take_off(space, lock, waiter, ACHAR__WAITER_ORPHANED);
+    }
+}
+
+void achar__lock_settle(achar_space *space, achar_cell *lock)
+{
+    uint64_t word = atomic_load(&lock->word);
+    switch (ACHAR__LOCK_KIND(word)) {
+    case ACHAR__LOCK_GRANTED: {
+        achar__waiter *waiter = achar__waiter_at(space, waiter_place(word));
+        if (achar__waiter_is_listed(waiter)) {
+            achar__take_off(space, lock, waiter, ACHAR__WAITER_GRANTED);
+        }
+        break;
+    }
+    case ACHAR__LOCK_ORPHANED:
+        tell(space, lock);
+        break;
+    case ACHAR__LOCK_OWNED:
+        achar__lock_thaw(space, lock); /* killed before it was on the queue, or after it was off */
+        break;
+    case ACHAR__LOCK_FREE: /* nobody queues for a lock that is free */
+        break;
+    }
+}
+
+void achar__lock_bury(achar_space *space, achar_cell *lock, uint32_t dead)
+{
+    uint64_t word = atomic_load(&lock->word);
+    if (ACHAR__LOCK_TICKET(word) != dead) {
+        return;
+    }
+    lock->lock.depth = 0;
+    atomic_store(&lock->word, ACHAR__LOCK_WORD(ACHAR__LOCK_ORPHANED, 0, dead));
+    ACHAR__CRASH_POINT("orphaned");
+    tell(space, lock);
+}
+
+void achar__lock_bury_waiter(achar_space *space, achar_cell *lock, achar__waiter *waiter)
+{
+    if (is_granted_to(space, lock, waiter)) {
+        if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
+            achar__take_off(space, lock, waiter, ACHAR__WAITER_GRANTED);
+        }
+        achar__lock_pass_on(space, lock);
+    } else if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
+        achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
+        achar__lock_thaw(space, lock);
+    }
+}
+
+/* ---- acquire and release ---- */
+
+/* The lock is not free at first sight. */
+static int acquire_slowly(achar_space *space, achar_cell *lock, uint64_t mine, int64_t deadline_ns)
+{
+    uint32_t ticket = ACHAR__LOCK_TICKET(mine);
+    achar__waiter *waiter = NULL;
+    int status = achar__waiter_take(space, ticket, lock, &waiter);
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    achar__latch(space, lock, ticket);
+    status = achar__lock_try_latched(lock, mine);
+    if (status != ACHAR_E_TIMEOUT) {
+        achar__unlatch(space, lock);
+        achar__waiter_give_back(space, waiter);
+        return status;
+    }
+    achar__put_on(space, lock, &lock->queue, waiter, ACHAR__WAITER_QUEUED);
+    achar__unlatch(space, lock);
+    status = achar__waiter_sleep(space, waiter, deadline_ns);
+    ACHAR__CRASH_POINT("awake");
+    achar__latch(space, lock, ticket);
+    switch (atomic_load(&waiter->state)) {
+    case ACHAR__WAITER_GRANTED: /* perhaps just when the time was up */
+        achar__lock_accept(space, lock, mine);
+        status = ACHAR_OK;
+        break;
+    case ACHAR__WAITER_ORPHANED:
+        status = ACHAR_E_OWNER_DIED;
+        break;
+    default:
+        achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
+        achar__lock_thaw(space, lock);
+        break;
+    }
+    atomic_store(&waiter->state, ACHAR__WAITER_IDLE);
+    achar__unlatch(space, lock);
+    achar__waiter_give_back(space, waiter);
+    return status;
+}
+
+/* The process that has the lock, or has been given it; 0: none. */
+static uint32_t holder_of(achar_space *space, uint64_t word)
+{
+    switch (ACHAR__LOCK_KIND(word)) {
+    case ACHAR__LOCK_OWNED:
+        return ACHAR__LOCK_TICKET(word);
+    case ACHAR__LOCK_GRANTED:
+        return atomic_load(&achar__waiter_at(space, waiter_place(word))->ticket);
+    default:
+        return 0;
+    }
+}
+
+/* Somebody has it, and the caller does not wait, so no watcher may have looked. */
+static int refuse(achar_lock lock, uint64_t word)
+{
+    uint32_t holder = holder_of(lock.space, word);
+    if (ACHAR__LOCK_KIND(word) == ACHAR__LOCK_ORPHANED) {
+        return ACHAR_E_OWNER_DIED;
+    }
+    if (lock.space->shared && holder != 0 && holder != achar__ticket(lock.space) &&
+        achar__reap_if_dead(lock.space, holder)) {
+        return achar__lock_acquire_until(lock, 0);
+    }
+    return ACHAR_E_TIMEOUT;
+}
+
+int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns)
+{
+    achar_cell *cell = lock.cell;
+    uint64_t mine = my_word(lock.space, cell);
+    uint64_t word = 0;
+    if (ACHAR__LOCK_TICKET(mine) == 0) {
+        return ACHAR_E_LIMIT;
+    }
+    if (atomic_compare_exchange_strong_explicit(&cell->word, &word, mine, memory_order_acquire,
+                                                memory_order_relaxed)) {
+        return ACHAR_OK;
+    }
+    if (is_recursive(cell) && is_mine(word, mine)) {
+        if (cell->lock.depth == UINT32_MAX) {
+            return ACHAR_E_LIMIT;
+        }
+        cell->lock.depth++;
+        return ACHAR_OK;
+    }
+    return deadline_ns == 0 ? refuse(lock, word)
+                            : acquire_slowly(lock.space, cell, mine, deadline_ns);
+}
+
+int achar_lock_acquire(achar_lock lock, int64_t timeout_ns)
+{
+    return achar__lock_acquire_until(lock, timeout_ns == 0 ? 0 : achar__deadline_in(timeout_ns));
+}
+
+int achar_lock_release(achar_lock lock)
+{
+    achar_cell *cell = lock.cell;
+    uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
+    if (is_recursive(cell)) {
+        if (!is_mine(word, my_word(lock.space, cell))) {
+            return ACHAR_E_NOT_HELD;
+        }
+        if (cell->lock.depth > 0) {
+            cell->lock.depth--;
+            return ACHAR_OK;
+        }
+    }
+    while (ACHAR__LOCK_KIND(word) == ACHAR__LOCK_OWNED && !(word & ACHAR__LOCK_WAITED)) {
+        if (atomic_compare_exchange_weak_explicit(&cell->word, &word, 0, memory_order_release,
+                                                  memory_order_relaxed)) {
+            return ACHAR_OK;
+        }
+    }
+    if (ACHAR__LOCK_KIND(word) != ACHAR__LOCK_OWNED) {
+        return ACHAR_E_NOT_HELD;
+    }
+    uint32_t ticket = achar__ticket(lock.space);
+    achar__waiter *next = NULL;
+    if (ticket == 0) {
+        return ACHAR_E_LIMIT;
+    }
+    achar__latch(lock.space, cell, ticket);
+    bool is_held = ACHAR__LOCK_KIND(atomic_load(&cell->word)) == ACHAR__LOCK_OWNED;
+    if (is_held) {
+        next = achar__lock_pass_on(lock.space, cell);
+    }
+    achar__unlatch(lock.space, cell);
+    if (next) {
+        achar__waiter_ring(lock.space, next);
+    }
+    return is_held ? ACHAR_OK : ACHAR_E_NOT_HELD;
+}
+
+int achar_lock_recover(achar_lock lock, int hold)
+{
+    uint64_t mine = my_word(lock.space, lock.cell);
+    uint32_t ticket = ACHAR__LOCK_TICKET(mine);
+    if (ticket == 0) {
+        return ACHAR_E_LIMIT;
+    }
+    achar__latch(lock.space, lock.cell, ticket);
+    bool is_orphan = ACHAR__LOCK_KIND(atomic_load(&lock.cell->word)) == ACHAR__LOCK_ORPHANED;
+    if (is_orphan) {
+        atomic_store(&lock.cell->word, hold ? mine : 0);
+    }
+    achar__unlatch(lock.space, lock.cell);
+    return is_orphan ? ACHAR_OK : ACHAR_E_NOT_HELD;
+}
+
+int achar_lock_create(achar_space *space, int recursive, achar_lock *out)
+{
+    achar_cell *cell = NULL;
+    int status = achar__cell_make(space, &cell);
+    if (status == ACHAR_OK) {
+        achar__cell_publish(cell, recursive ? ACHAR__CELL_RECURSIVE_LOCK : ACHAR__CELL_LOCK);
+        *out = (achar_lock){space, cell};
+    }
+    return status;
+}
+
+int achar_lock_is_taken(achar_lock lock)
+{
+    return atomic_load(&lock.cell->word) != 0;
+}
+
+int achar_lock_is_mine(achar_lock lock)
+{
+    return achar__lock_is_held(lock.space, lock.cell);
+}
+
+uint32_t achar_lock_depth(achar_lock lock)
+{
+    return achar__lock_is_held(lock.space, lock.cell)
+               ? (is_recursive(lock.cell) ? lock.cell->lock.depth : 0) + 1
+               : 0;
+}

@@ -1,0 +1,67 @@
+/*
+ * lock.h - a lock's word, and what conditions need of locks.
+ *
+ *     bits 0       WAITED     somebody is in the queue, or about to be
+ *     bits 1-2     the kind   FREE, OWNED, GRANTED, ORPHANED
+ *     bits 3-31    OWNED: the owner's thread   GRANTED: the waiter, in units of 64 bytes
+ *     bits 32-62   OWNED, ORPHANED: the owner's ticket
+ *
+ * Without the latch a word changes in two ways only: 0 to OWNED, and OWNED without WAITED to 0. Every
+ * other word is frozen: it changes under the latch, by one store. Each of the two is one exchange,
+ * so at any instant the word says who has the lock; there is nothing to complete and no log for it.
+ *
+ * A released lock is given to the first in the queue (GRANTED), who accepts it when it runs
+ * (OWNED). If it dies before that, it never was in there, so the next one gets the lock.
+ */
+#ifndef ACHAR_RUNTIME_SYNC_LOCK_H
+#define ACHAR_RUNTIME_SYNC_LOCK_H
+
+#include "runtime/sync/waiter.h"
+
+enum achar__lock_kind {
+    ACHAR__LOCK_FREE,
+    ACHAR__LOCK_OWNED,
+    ACHAR__LOCK_GRANTED,
+    ACHAR__LOCK_ORPHANED
+};
+
+#define ACHAR__LOCK_WAITED       UINT64_C(1)
+#define ACHAR__LOCK_KIND(word)   ((enum achar__lock_kind)((word) >> 1 & 3))
+#define ACHAR__LOCK_TICKET(word) ((uint32_t)((word) >> 32))
+#define ACHAR__LOCK_DETAIL(word) ((uint32_t)(word) >> 3)
+#define ACHAR__LOCK_WORD(kind, detail, ticket)                                                     \
+    ((uint64_t)(ticket) << 32 | (uint64_t)(detail) << 3 | (uint64_t)(kind) << 1)
+
+/* What the word is while this thread owns the lock, without WAITED. 'ticket' is not 0. */
+uint64_t achar__lock_owned_word(uint32_t kind, uint32_t ticket);
+
+/* Whether this thread has it; of a plain lock: whether anyone has. */
+bool achar__lock_is_held(achar_space *space, const achar_cell *lock);
+
+/* As achar_lock_acquire(), until a time of futex.h; 0: does not wait. */
+int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns);
+
+/* ---- under the latch of 'lock' ---- */
+
+/*
+ * ACHAR_OK: the caller, for whom 'mine' stands, has the lock. ACHAR_E_OWNER_DIED. ACHAR_E_TIMEOUT:
+ * others have it; the word is frozen now.
+ */
+int achar__lock_try_latched(achar_cell *lock, uint64_t mine);
+
+/*
+ * For a waiter that is about to queue: true if others have the lock (the word is frozen now), false
+ * if it was free and is granted to 'waiter'.
+ */
+bool achar__lock_freeze(achar_space *space, achar_cell *lock, const achar__waiter *waiter);
+
+/* The lock was granted; it is 'mine' now. */
+void achar__lock_accept(achar_space *space, achar_cell *lock, uint64_t mine);
+
+/* Gives an owned or granted lock to the next; the one to ring, or NULL. */
+achar__waiter *achar__lock_pass_on(achar_space *space, achar_cell *lock);
+
+/* After someone has left the queue: nobody waits any more? */
+void achar__lock_thaw(achar_space *space, achar_cell *lock);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * waiter.h - one who waits: taken from the process's own, put on a list, asleep on its bell.
+ */
+#ifndef ACHAR_RUNTIME_SYNC_WAITER_H
+#define ACHAR_RUNTIME_SYNC_WAITER_H
+
+#include "runtime/sync/space.h"
+
+/*
+ * A waiter for 'object', idle. ACHAR_E_LIMIT: 65,536 are waiting. ACHAR_E_NOMEM. It goes back with
+ * achar__waiter_give_back(), when it is on no list; its state is IDLE then.
+ */
+int achar__waiter_take(achar_space *space, uint32_t ticket, const achar_cell *object,
+                       achar__waiter **out);
+void achar__waiter_give_back(achar_space *space, achar__waiter *waiter);
+
+/*
+ * What to do when a signal handler has run while a thread waited. 'call' may run any code; not 0:
+ * give up waiting. NULL: give up at once.
+ */
+typedef struct achar__on_signal {
+    int (*call)(void *context);
+    void *context;
+} achar__on_signal;
+
+/*
+ * Sleeps until somebody has ended the waiting, at most until 'deadline_ns' (futex.h). ACHAR_OK:
+ * ended. ACHAR_E_TIMEOUT and ACHAR_E_INTERRUPTED: as futex.h; it may have ended all the same, which
+ * only the holder of the latch can tell.
+ */
+int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadline_ns);
+
+/* The same; signals are answered where the waiter stands. ACHAR_E_INTERRUPTED: it gives up. */
+int achar__waiter_sleep_on(achar_space *space, achar__waiter *waiter, int64_t deadline_ns,
+                           const achar__on_signal *on_signal);
+
+/* Wakes the waiter so that it looks. Not under the latch: it would wake into that. */
+void achar__waiter_ring(achar_space *space, achar__waiter *waiter);
+
+/* Whether it stands on a list. Under the latch. */
+static inline bool achar__waiter_is_listed(const achar__waiter *waiter)
+{
+    uint32_t state = atomic_load(&waiter->state);
+    return state != ACHAR__WAITER_IDLE && !ACHAR__WAITER_HAS_ENDED(state);
+}
+
+/* Waiters to ring when the latch is free again; a full one is rung early. */
+typedef struct achar__bells {
+    unsigned count;
+    achar__waiter *waiters[64];
+} achar__bells;
+
+void achar__bells_add(achar_space *space, achar__bells *bells, achar__waiter *waiter);
+void achar__bells_ring(achar_space *space, achar__bells *bells);
+
+#endif
