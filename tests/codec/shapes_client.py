@@ -172,6 +172,9 @@ def _scalar(dtype, item):
 
 NAMES = {
     "B": bytes.fromhex,
+    "buffer": collections.namedtuple("Buffer", "index readonly data"),
+    "extension": collections.namedtuple("Extension", "code"),
+    "persistent": collections.namedtuple("Persistent", "id"),
     "S": lambda text: bytes.fromhex(text).decode("utf-8", "surrogatepass"),
     "OrderedDict": collections.OrderedDict,
     "defaultdict": collections.defaultdict,

@@ -1,9 +1,14 @@
 """libachar, as it is installed and as C and C++ programs use it; no Python header is in reach."""
 
+import collections
+import datetime
+import decimal
 import pickle
 import re
 import shutil
+import uuid
 
+import numpy
 import pytest
 from package_support import HEADERS, ROOT, public_functions, run
 
@@ -117,6 +122,24 @@ def use(installed, name, program, folder):
         printed = installed.execute(program, file.name, cwd=folder).stdout
         lines = [line.split(maxsplit=1)[1] for line in printed.splitlines()]
         assert lines == ["import pathlib.PosixPath", "call pathlib.PosixPath", "import os.system", "call os.system"]
+    elif name == "write_records":
+        printed = installed.execute(program, file.name, cwd=folder).stdout
+        oslo, rome = pickle.loads(file.read_bytes())
+        assert (oslo["station"], str(oslo["fee"]), str(rome["fee"])) == ("Oslo", "12.50", "1E+2")
+        assert oslo["at"].isoformat() == "2024-02-29T12:30:00+01:00" and oslo["at"].tzname() == "CET"
+        assert oslo["id"] == uuid.UUID("12345678-1234-5678-1234-567812345678")
+        assert rome["samples"].tolist() == [[10, 20], [30, 40]]
+    elif name == "read_records":
+        samples = numpy.array([[1.5, 2], [3, 4.5]], ">f4").T
+        record = {"station": "Oslo", "at": datetime.datetime(2024, 2, 29, 12, 30), "fee": decimal.Decimal("12.50")}
+        file.write_bytes(pickle.dumps(collections.deque([{**record, "samples": samples}]), 5))
+        printed = installed.execute(program, file.name, cwd=folder).stdout
+        assert printed.splitlines() == [
+            "Oslo",
+            "  at: 2024-02-29 12:30:00",
+            "  fee: 12.50",
+            "  samples: >f4, shape (2, 2), mean 2.75",
+        ]
     else:
         pytest.fail(f"examples/{name} is new: say here how it is run and what it does")
     return printed

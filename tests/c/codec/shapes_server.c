@@ -395,6 +395,24 @@ static void describe(server *s, achar_value value, int depth)
     case ACHAR_CALL:
         describe_call(s, value, depth + 1);
         break;
+    case ACHAR_PERSISTENT:
+        fprintf(s->out, "persistent(");
+        describe(s, achar_persistent_id(value), depth + 1);
+        fprintf(s->out, ")");
+        break;
+    case ACHAR_EXTENSION:
+        fprintf(s->out, "extension(%lld)", (long long)achar_extension_code(value));
+        break;
+    case ACHAR_BUFFER: {
+        const unsigned char *data = achar_data(value, &nbytes);
+        fprintf(s->out, "buffer(%zu,%d,", achar_buffer_index(value), achar_buffer_readonly(value));
+        if (data == NULL)
+            fprintf(s->out, "None");
+        else
+            hex(s, "B", data, nbytes);
+        fprintf(s->out, ")");
+        break;
+    }
     default:
         describe_items(s, value, depth + 1);
     }
