@@ -2,8 +2,15 @@
 
 from achar import _v1  # what streams of achar.dumps name; imported so that it is found by name
 from achar._achar import (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    Lock,
     Pickler,
     RemoteTraceback,
+    RLock,
+    Semaphore,
     Unpickler,
     dump,
     dumps,
@@ -14,8 +21,15 @@ from achar._achar import (
 )
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
     "Pickler",
+    "RLock",
     "RemoteTraceback",
+    "Semaphore",
     "Unpickler",
     "dump",
     "dumps",
@@ -30,6 +44,7 @@ _LATER = {
     "Executor": "executor",
     "Future": "executor",
     "InitializerFailed": "errors",
+    "OwnerDied": "errors",
     "RemoteError": "errors",
     "TaskAbandoned": "errors",
     "Unreadable": "errors",
@@ -43,6 +58,7 @@ TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 
 if TYPE_CHECKING:
     from achar import errors as errors
     from achar.errors import InitializerFailed as InitializerFailed
+    from achar.errors import OwnerDied as OwnerDied
     from achar.errors import RemoteError as RemoteError
     from achar.errors import TaskAbandoned as TaskAbandoned
     from achar.errors import Unreadable as Unreadable

@@ -17,6 +17,7 @@ from ._achar import attach_traceback
 
 __all__ = [
     "InitializerFailed",
+    "OwnerDied",
     "RemoteError",
     "TaskAbandoned",
     "Unreadable",
@@ -54,6 +55,13 @@ class WorkersCannotStart(BrokenExecutor):
 
 class InitializerFailed(BrokenExecutor):
     """The executor's initializer raised in the worker, so no task of this executor can run."""
+
+
+class OwnerDied(RuntimeError):
+    """A process died holding the lock, or with permits of the semaphore; the caller does not have it.
+
+    Everyone is told so until someone calls ``recover()``.
+    """
 
 
 class TaskAbandoned(RuntimeError):

@@ -63,6 +63,15 @@ static inline void compat_restore_exception(PyObject *exception)
 #endif
 }
 
+/* ---- the block of synchronisation ---- */
+
+/* What Lock.acquire() says of a negative timeout. */
+#if PY_VERSION_HEX >= 0x030D0000
+#define COMPAT_NEGATIVE_TIMEOUT "timeout value must be a non-negative number"
+#else
+#define COMPAT_NEGATIVE_TIMEOUT "timeout value must be positive"
+#endif
+
 /* ---- the saver's block ---- */
 
 /*

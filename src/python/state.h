@@ -57,7 +57,8 @@ module_state *state_of_type(PyTypeObject *type);
     X(unpickler)                                                                                   \
     X(byvalue)                                                                                     \
     X(saver)                                                                                       \
-    X(pickler)
+    X(pickler)                                                                                     \
+    X(sync)
 
 #define DECLARE_PART(part) int part##_exec(PyObject *module, module_state *st);
 STATE_PARTS(DECLARE_PART)

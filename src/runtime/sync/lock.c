@@ -276,6 +276,48 @@ int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns)
                             : acquire_slowly(lock.space, cell, mine, deadline_ns);
 }
 
+bool achar__lock_take(achar_lock lock)
+{
+    uint64_t mine = my_word(lock.space, lock.cell), word = 0;
+    if (ACHAR__LOCK_TICKET(mine) == 0) {
+        return false;
+    }
+    if (atomic_compare_exchange_strong_explicit(&lock.cell->word, &word, mine, memory_order_acquire,
+                                                memory_order_relaxed)) {
+        return true;
+    }
+    if (is_recursive(lock.cell) && is_mine(word, mine) && lock.cell->lock.depth < UINT32_MAX) {
+        lock.cell->lock.depth++;
+        return true;
+    }
+    return false;
+}
+
+int achar__lock_reset(achar_lock lock)
+{
+    uint32_t ticket = achar__ticket(lock.space);
+    achar__waiter *next = NULL;
+    if (ticket == 0) {
+        return ACHAR_E_LIMIT;
+    }
+    achar__latch(lock.space, lock.cell, ticket);
+    uint64_t word = atomic_load(&lock.cell->word);
+    if (ACHAR__LOCK_KIND(word) == ACHAR__LOCK_OWNED && ACHAR__LOCK_TICKET(word) == ticket) {
+        lock.cell->lock.depth = 0;
+        /* Frozen first: its owner could release it in between. */
+        if (achar__lock_try_latched(lock.cell, word) == ACHAR_E_TIMEOUT) {
+            next = achar__lock_pass_on(lock.space, lock.cell);
+        } else {
+            atomic_store(&lock.cell->word, 0);
+        }
+    }
+    achar__unlatch(lock.space, lock.cell);
+    if (next) {
+        achar__waiter_ring(lock.space, next);
+    }
+    return ACHAR_OK;
+}
+
 int achar_lock_acquire(achar_lock lock, int64_t timeout_ns)
 {
     return achar__lock_acquire_until(lock, timeout_ns == 0 ? 0 : achar__deadline_in(timeout_ns));

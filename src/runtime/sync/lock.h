@@ -41,6 +41,12 @@ bool achar__lock_is_held(achar_space *space, const achar_cell *lock);
 /* As achar_lock_acquire(), until a time of futex.h; 0: does not wait. */
 int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns);
 
+/* Takes the lock if that can be seen at once; asks nothing about whoever has it. */
+bool achar__lock_take(achar_lock lock);
+
+/* In a forked child: frees a lock that no other process has. For Python's _at_fork_reinit(). */
+int achar__lock_reset(achar_lock lock);
+
 /* ---- under the latch of 'lock' ---- */
 
 /*
