@@ -39,7 +39,6 @@ enum {
     LOADER_PREFETCH_NBYTES = 128 * 1024,
     /* Hashing a tuple recurses in C: 10,000 levels need about 2 MB of the 8 MB stack. */
     LOADER_KEY_DEPTH = 10000,
-    LOADER_BATCH = 1000,   /* entries; how many picklers put into a container at a time */
     LOADER_KEY_CACHE = 32, /* entries; at most the bits of an unsigned */
 };
 
@@ -108,6 +107,7 @@ typedef struct loader {
     bool find_class_overridden;
     bool running;
     bool pausing; /* this load holds a pause of the collector */
+    bool planned; /* a plan has been asked for, whether there is one or not */
 
     enum loader_fault fault;
     unsigned keys_cached; /* bit i: key_cache[i] is in use; only while a load runs */
@@ -196,6 +196,12 @@ void loader_explain_global(loader *ld, PyObject *module_name, PyObject *name);
 
 /* Opcode handlers that are not worth inlining: they work on ld alone; 0, or -1 with an exception. */
 
+/*
+ * plan.c: once in a load, where all of the input is in memory and Python cannot see the memo, finds
+ * out what of the rest may be fetched. Called between two opcodes. Cannot fail.
+ */
+void loader_plan(loader *ld);
+
 /* scalars.c */
 int loader_op_int(loader *ld);
 int loader_op_long(loader *ld);
@@ -212,8 +218,7 @@ int loader_op_get(loader *ld);
 int loader_op_put(loader *ld);
 
 /* items.c; 'count' entries on top of the stack, whose mark has been taken */
-/* 'more': as many will follow. */
-int loader_op_append(loader *ld, size_t count, bool more);
+int loader_op_append(loader *ld, size_t count);
 int loader_op_setitems(loader *ld, size_t count);
 int loader_op_additems(loader *ld, size_t count);
 int loader_op_dict(loader *ld, size_t count);

@@ -70,7 +70,7 @@ static int check_key(loader *ld, PyObject *key)
 
 /* ---- lists ---- */
 
-int loader_op_append(loader *ld, size_t count, bool more)
+int loader_op_append(loader *ld, size_t count)
 {
     if ((size_t)(ld->top - ld->fence) <= count)
         return loader_fail_underflow(ld);
@@ -80,7 +80,7 @@ int loader_op_append(loader *ld, size_t count, bool more)
     PyObject *list = items[-1];
     if (PyList_CheckExact(list)) {
         ld->top = items;
-        return compat_list_extend(list, items, count, more);
+        return compat_list_extend(list, items, count);
     }
     PyObject *method = NULL, *result = NULL, *slice = NULL;
     int status = -1;

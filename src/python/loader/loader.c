@@ -35,6 +35,7 @@ void loader_init(loader *ld, module_state *st)
     ld->find_class_overridden = false;
     ld->running = false;
     ld->pausing = false;
+    ld->planned = false;
     ld->fault = LOADER_FAULT_NONE;
     ld->keys_cached = 0;
     ld->opcode_at = NULL;
@@ -129,6 +130,24 @@ static inline size_t take_mark(loader *ld, PyObject **top)
     return count;
 }
 
+/* ---- the memo ---- */
+
+/* An object that nobody can watch while it ends: neither finalizer nor weak reference. */
+static bool is_plain(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    return type == &PyUnicode_Type || type == &PyTuple_Type || type == &PyList_Type ||
+           type == &PyDict_Type || type == &PyBytes_Type;
+}
+
+/* PUT where the loop has no room; a good time for a plan. */
+static int put(loader *ld, size_t index)
+{
+    if (index == ld->memo.used)
+        loader_plan(ld);
+    return loader_memo_put(&ld->memo, index, ld->top[-1]);
+}
+
 /* ---- the loop ---- */
 
 /* Writes the registers back, for whoever works on the loader itself, and reads them again. */
@@ -203,15 +222,20 @@ static inline size_t take_mark(loader *ld, PyObject **top)
         *top++ = tuple;                                                                            \
     } while (0)
 
-/* What most strings and containers are followed by: saves its trip through the switch. */
+/*
+ * What most strings and containers are followed by: saves its trip through the switch. They are
+ * plain objects, which end unnoticed: where nobody fetches one, nobody can tell whether it is kept.
+ */
 #define MEMOIZE_IF_NEXT()                                                                          \
     do {                                                                                           \
-        if (LOADER_LIKELY(next < end && *next == OP_MEMOIZE && memo->count == memo->used &&        \
-                          memo->used < memo->capacity && !memo->far)) {                            \
-            next++;                                                                                \
-            Py_INCREF(top[-1]);                                                                    \
-            memo->slots[memo->used++] = top[-1];                                                   \
-            memo->count++;                                                                         \
+        if (LOADER_LIKELY(next < end && *next == OP_MEMOIZE)) {                                    \
+            if (loader_memo_is_unwanted(memo)) {                                                   \
+                loader_memo_skip(memo);                                                            \
+                next++;                                                                            \
+            } else if (LOADER_LIKELY(loader_memo_has_room(memo))) {                                \
+                loader_memo_append(memo, top[-1]);                                                 \
+                next++;                                                                            \
+            }                                                                                      \
         }                                                                                          \
     } while (0)
 
@@ -357,7 +381,9 @@ static int run(loader *ld)
             NEED(1);
             nbytes = *next++;
             if (LOADER_LIKELY((size_t)(end - next) >= nbytes)) {
-                PUSH(PyBytes_FromStringAndSize((const char *)next, (Py_ssize_t)nbytes));
+                /* Not from 'next': of one byte the interpreter's unpickler makes a new object too. */
+                PUSH(PyBytes_FromStringAndSize(NULL, (Py_ssize_t)nbytes));
+                memcpy(PyBytes_AS_STRING(top[-1]), next, nbytes);
                 next += nbytes;
             } else {
                 CALL(loader_op_bytes(ld, nbytes));
@@ -395,13 +421,11 @@ static int run(loader *ld)
             MEMOIZE_IF_NEXT();
             continue;
         case OP_APPEND:
-            CALL(loader_op_append(ld, 1, false));
+            CALL(loader_op_append(ld, 1));
             continue;
         case OP_APPENDS:
             TAKE_MARK();
-            /* A full batch and another one: picklers cut long lists into such. */
-            CALL(loader_op_append(ld, count,
-                                  count == LOADER_BATCH && next < end && *next == OP_MARK));
+            CALL(loader_op_append(ld, count));
             continue;
         case OP_LIST: {
             TAKE_MARK();
@@ -409,7 +433,7 @@ static int run(loader *ld)
             if (!list)
                 goto fail_here;
             top -= count;
-            if (compat_list_extend(list, top, count, false) < 0) {
+            if (compat_list_extend(list, top, count) < 0) {
                 Py_DECREF(list);
                 goto fail_here;
             }
@@ -460,7 +484,6 @@ static int run(loader *ld)
             continue;
         case OP_EMPTY_SET:
             PUSH(PySet_New(NULL));
-            MEMOIZE_IF_NEXT();
             continue;
         case OP_ADDITEMS:
             TAKE_MARK();
@@ -498,20 +521,24 @@ static int run(loader *ld)
 
         /* the memo */
         case OP_MEMOIZE:
-            REQUIRE(1);
-            CALL(loader_memo_put(memo, memo->count, ld->top[-1]));
-            continue;
+            count = loader_memo_count(memo);
+            goto put;
         case OP_BINPUT:
             NEED(1);
-            REQUIRE(1);
-            next++;
-            CALL(loader_memo_put(memo, next[-1], ld->top[-1]));
-            continue;
+            count = *next++;
+            goto put;
         case OP_LONG_BINPUT:
             NEED(4);
-            REQUIRE(1);
+            count = decode_uint4(next);
             next += 4;
-            CALL(loader_memo_put(memo, decode_uint4(next - 4), ld->top[-1]));
+        put:
+            REQUIRE(1);
+            if (count == memo->used && loader_memo_is_unwanted(memo) && is_plain(top[-1]))
+                loader_memo_skip(memo);
+            else if (count == memo->used && loader_memo_has_room(memo))
+                loader_memo_append(memo, top[-1]);
+            else
+                CALL(put(ld, count));
             continue;
         case OP_PUT:
             CALL(loader_op_put(ld));
@@ -525,7 +552,7 @@ static int run(loader *ld)
             count = decode_uint4(next);
             next += 4;
         get : {
-            PyObject *value = count < memo->used ? memo->slots[count] : NULL;
+            PyObject *value = count < memo->filled ? memo->slots[count] : NULL;
             if (LOADER_UNLIKELY(!value) && !(value = loader_memo_get(memo, count)))
                 goto not_in_memo;
             PUSH_BORROWED(value);

@@ -16,56 +16,56 @@
 
 enum { LOADER_SHORT_TEXT_NBYTES = 256 };
 
-static inline uint64_t text_word8(const uint8_t *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
-static inline uint32_t text_word4(const uint8_t *at)
-{
-    uint32_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
-static inline uint16_t text_word2(const uint8_t *at)
-{
-    uint16_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
-/* All bits that are set in any of the 'nbytes' > 1 bytes, each somewhere in its byte's place. */
-static inline uint64_t text_bits(const uint8_t *at, size_t nbytes)
-{
-    if (nbytes >= 8) {
-        uint64_t bits = text_word8(at + nbytes - 8);
-        for (size_t i = 0; i + 8 < nbytes; i += 8)
-            bits |= text_word8(at + i);
-        return bits;
+#define TEXT_WORD(bits)                                                                            \
+    static inline uint##bits##_t text_load##bits(const uint8_t *at)                                \
+    {                                                                                              \
+        uint##bits##_t word;                                                                       \
+        memcpy(&word, at, sizeof word);                                                            \
+        return word;                                                                               \
     }
-    if (nbytes >= 4)
-        return text_word4(at) | text_word4(at + nbytes - 4);
-    return text_word2(at) | text_word2(at + nbytes - 2);
+TEXT_WORD(16)
+TEXT_WORD(32)
+TEXT_WORD(64)
+#undef TEXT_WORD
+
+/* Is one of the 'nbytes' > 1 bytes above 127? */
+static inline bool text_is_wide(const uint8_t *at, size_t nbytes)
+{
+    const uint64_t high_bits = UINT64_C(0x8080808080808080);
+    if (nbytes < 4)
+        return (text_load16(at) | text_load16(at + nbytes - 2)) & (uint16_t)high_bits;
+    if (nbytes < 8)
+        return (text_load32(at) | text_load32(at + nbytes - 4)) & (uint32_t)high_bits;
+    uint64_t bits = text_load64(at) | text_load64(at + nbytes - 8);
+    if (nbytes > 16) {
+        size_t i = 8;
+        for (; i + 16 < nbytes; i += 16)
+            bits |= text_load64(at + i) | text_load64(at + i + 8);
+        bits |= text_load64(at + nbytes - 16);
+    }
+    return bits & high_bits;
 }
 
 /* Copies 'nbytes' > 1 bytes. */
 static inline void text_copy(uint8_t *to, const uint8_t *at, size_t nbytes)
 {
-    if (nbytes >= 8) {
-        for (size_t i = 0; i + 8 < nbytes; i += 8)
-            memcpy(to + i, at + i, 8);
-        memcpy(to + nbytes - 8, at + nbytes - 8, 8);
-    } else if (nbytes >= 4) {
-        uint32_t first = text_word4(at), last = text_word4(at + nbytes - 4);
-        memcpy(to, &first, 4);
+    if (nbytes < 4) {
+        uint16_t last = text_load16(at + nbytes - 2);
+        memcpy(to, at, 2);
+        memcpy(to + nbytes - 2, &last, 2);
+    } else if (nbytes < 8) {
+        uint32_t last = text_load32(at + nbytes - 4);
+        memcpy(to, at, 4);
         memcpy(to + nbytes - 4, &last, 4);
     } else {
-        uint16_t first = text_word2(at), last = text_word2(at + nbytes - 2);
-        memcpy(to, &first, 2);
-        memcpy(to + nbytes - 2, &last, 2);
+        uint64_t last = text_load64(at + nbytes - 8);
+        memcpy(to, at, 8);
+        if (nbytes > 16) {
+            for (size_t i = 8; i + 16 < nbytes; i += 16)
+                memcpy(to + i, at + i, 16);
+            memcpy(to + nbytes - 16, at + nbytes - 16, 8);
+        }
+        memcpy(to + nbytes - 8, &last, 8);
     }
 }
 
@@ -158,12 +158,12 @@ static PyObject *text_other(const uint8_t *at, size_t nbytes)
 /* The str of 'nbytes' of UTF-8, quickest where they are few. NULL with an exception set. */
 static inline PyObject *text_new(const uint8_t *at, size_t nbytes)
 {
-    if (nbytes < 2 || nbytes > LOADER_SHORT_TEXT_NBYTES ||
-        text_bits(at, nbytes) & UINT64_C(0x8080808080808080))
+    uint8_t *characters = NULL;
+    if (nbytes < 2 || nbytes > LOADER_SHORT_TEXT_NBYTES || text_is_wide(at, nbytes))
         return text_other(at, nbytes);
-    PyObject *text = compat_ascii_new(nbytes);
+    PyObject *text = compat_ascii_new(nbytes, &characters);
     if (text)
-        text_copy(PyUnicode_1BYTE_DATA(text), at, nbytes);
+        text_copy(characters, at, nbytes);
     return text;
 }
 

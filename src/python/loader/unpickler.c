@@ -252,7 +252,7 @@ static int unpickler_traverse(unpickler_object *self, visitproc visit, void *arg
     Py_VISIT(self->ld.in.readinto);
     Py_VISIT(self->ld.in.readline);
     Py_VISIT(self->ld.in.peek);
-    for (size_t i = 0; i < self->ld.memo.used; i++)
+    for (size_t i = 0; i < self->ld.memo.filled; i++)
         Py_VISIT(self->ld.memo.slots[i]);
     Py_VISIT(self->ld.memo.far);
     return 0;

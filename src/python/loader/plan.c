@@ -1,0 +1,121 @@
+/*
+ * plan.c - looks ahead through a pickle for the memo entries that it may fetch.
+ *
+ * Picklers put nearly everything into the memo and fetch next to nothing. Holding on to all of it
+ * costs a reference, a slot and, at the end, a second walk over all objects. Where the rest of the
+ * pickle is in memory, one pass over its bytes tells which entries are never fetched, and plain
+ * objects among those are not kept. Besides, a dict that nobody fetches is its place on the stack
+ * and nothing else: it need not exist before its items are there (shapes.c).
+ *
+ * The pass does not even look where opcodes begin: a LONG_BINGET of index i is the byte 'j' and i
+ * in four bytes, so where these five do not stand anywhere, i is not fetched. What only looks like
+ * a fetch keeps an entry in vain, no more. Two kinds of fetch are too short to be looked for: BINGET
+ * reaches the indexes below 256, which a long pickle simply keeps; GET as text, which only protocol
+ * 0 writes, gives no plan.
+ *
+ * Nothing depends on the bytes being the same later, where Python code could change them: an entry
+ * that is missing after all is an error like any other.
+ */
+#include "python/loader/core.h"
+
+#include "codec/decode.h"
+#include "codec/opcodes.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+enum {
+    /* Up to here BINGETs are looked for, so that a few objects too can do without state dicts. */
+    SHORT_PICKLE_NBYTES = 4096,
+    /* Where entries so far have taken more bytes than this each, a plan costs more than it saves. */
+    ENTRY_NBYTES = 512,
+};
+
+typedef struct search {
+    loader_memo *memo;
+    const uint8_t *start;
+    const uint8_t *end;
+    size_t limit; /* no index can be as great */
+    bool is_short;
+} search;
+
+/* Is the line that ends at 'newline' the argument of a GET? */
+static bool is_text_get(const search *s, const uint8_t *newline)
+{
+    const uint8_t *at = newline;
+    while (at > s->start && (Py_ISDIGIT(at[-1]) || Py_ISSPACE(at[-1]) || at[-1] == '_' ||
+                             at[-1] == '+' || at[-1] == '-')) {
+        at--;
+        if (*at == '\n')
+            return false; /* the line before has been looked at */
+    }
+    return at < newline && at > s->start && at[-1] == OP_GET;
+}
+
+/* Looks at a byte that may be part of a fetch. False: no plan. */
+static bool look(const search *s, const uint8_t *at)
+{
+    size_t left = (size_t)(s->end - at) - 1;
+    switch (*at) {
+    case '\n':
+        return !is_text_get(s, at);
+    case OP_BINGET:
+        return left < 1 || loader_memo_plan_fetch(s->memo, at[1]);
+    case OP_LONG_BINGET:
+        if (left < 4 || decode_uint4(at + 1) >= s->limit)
+            return true;
+        return loader_memo_plan_fetch(s->memo, decode_uint4(at + 1));
+    }
+    return true;
+}
+
+static bool search_bytes(const search *s)
+{
+    const uint8_t *at = s->start;
+#ifdef __SSE2__
+    const __m128i newline = _mm_set1_epi8('\n'), nine = _mm_set1_epi8('9');
+    const __m128i long_get = _mm_set1_epi8(OP_LONG_BINGET);
+    const __m128i get = s->is_short ? _mm_set1_epi8(OP_BINGET) : _mm_setzero_si128();
+    const __m128i highest = _mm_set1_epi8((char)(s->limit >> 24 > 255 ? 255 : s->limit >> 24));
+    const __m128i is_short = _mm_set1_epi8(s->is_short ? -1 : 0);
+    for (; s->end - at >= 20; at += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+        /* The number in front of a text GET's newline ends in a digit or a space. */
+        const __m128i before = _mm_loadu_si128((const __m128i *)(at - 1));
+        /* The last byte of a LONG_BINGET's index is its highest. */
+        const __m128i behind = _mm_loadu_si128((const __m128i *)(at + 4));
+        const __m128i found = _mm_or_si128(
+            _mm_and_si128(_mm_cmpeq_epi8(bytes, get), is_short),
+            _mm_or_si128(_mm_and_si128(_mm_cmpeq_epi8(bytes, newline),
+                                       _mm_cmpeq_epi8(_mm_min_epu8(before, nine), before)),
+                         _mm_and_si128(_mm_cmpeq_epi8(bytes, long_get),
+                                       _mm_cmpeq_epi8(_mm_min_epu8(behind, highest), behind))));
+        for (int bits = _mm_movemask_epi8(found); bits; bits &= bits - 1)
+            if (!look(s, at + __builtin_ctz((unsigned)bits)))
+                return false;
+    }
+#endif
+    for (; at < s->end; at++)
+        if ((*at == '\n' || *at == OP_LONG_BINGET || (s->is_short && *at == OP_BINGET)) &&
+            !look(s, at))
+            return false;
+    return true;
+}
+
+void loader_plan(loader *ld)
+{
+    loader_memo *memo = &ld->memo;
+    search s = {.memo = memo, .start = ld->in.next, .end = ld->in.chunk_end};
+    size_t left = (size_t)(s.end - s.start), done = (size_t)(s.start - ld->in.start);
+    if (ld->planned || ld->in.read || ld->unpickler || done == 0)
+        return;
+    ld->planned = true;
+    if (memo->far || memo->gaps || done > ENTRY_NBYTES * (memo->used + 1))
+        return;
+    s.limit = memo->used + left;
+    s.is_short = left <= SHORT_PICKLE_NBYTES;
+    loader_memo_plan_begin(memo, s.is_short ? 0 : 256);
+    if (!search_bytes(&s))
+        loader_memo_plan_end(memo);
+}
