@@ -5,6 +5,9 @@
 #include "codec/python2_names.h"
 #include "codec/text.h"
 
+/* Small pickles need no more. */
+enum { OUTPUT_FIRST_NBYTES = 1 << 10 };
+
 void achar__output_init(output *o, memory *mem, int protocol, const achar_sink *sink)
 {
     *o = (output){.mem = mem, .sink = sink, .protocol = protocol, .frame_start = NO_FRAME};
@@ -72,6 +75,7 @@ void achar__output_cut(output *o)
 
 void achar__output_begin(output *o)
 {
+    achar__buffer_reserve(&o->out, OUTPUT_FIRST_NBYTES);
     if (o->protocol >= 2)
         emit_number(&o->out, OP_PROTO, (uint64_t)o->protocol, 1);
     begin_frame(o);
