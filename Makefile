@@ -69,7 +69,7 @@ conformance: build
 
 test-python: build $(VENV)/.has-demo $(VENV)/.has-test | system-test
 	@echo "== Python tests"
-	@python -m pytest -n auto --maxprocesses 8 --dist loadgroup
+	@python -m pytest -n auto --maxprocesses 8
 
 bench: build
 	@python bench/run

@@ -11,6 +11,7 @@
 extern "C" {
 #endif
 
+/* What achar_trace() writes. */
 enum achar_trace_format {
     ACHAR_TRACE_TEXT, /* lines of UTF-8 */
     ACHAR_TRACE_HTML, /* one page to step through, with all that it needs inside */

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.xdist_group("bench")  # one process makes what they share
 SUITE = ROOT / "bench" / "codec"
 TIME_LIMIT_S = 240
 MEASURED = ["None", "slotted dataclasses", "set", "nested", "array out of band", "pickle_list", "unpickle"]

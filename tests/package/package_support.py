@@ -17,7 +17,7 @@ def run(*command, env=None, **kwargs):
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment.update(env or {})
     done = subprocess.run(
-        [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=240, **kwargs
+        [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=600, **kwargs
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done

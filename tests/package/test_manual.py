@@ -7,10 +7,9 @@ import subprocess
 import pytest
 from package_support import HEADERS, ROOT, public_functions
 
+pytestmark = pytest.mark.timeout(900)  # builds on a busy machine
 COMMAND = ROOT / "docs/man/achar.1"
 OVERVIEW = ROOT / "docs/man/libachar.3"
-
-pytestmark = pytest.mark.xdist_group("installed")
 needs_mandoc = pytest.mark.skipif(not shutil.which("mandoc"), reason="no mandoc")
 
 

@@ -1,0 +1,26 @@
+"""How the tests are dealt out when pytest-xdist runs them in several processes."""
+
+import pytest
+
+# Tests of these files share something that takes long to make, so one process runs them: the processes
+# take one test each, or one group.
+GROUPS = {
+    "tests/package/test_library.py": "installed",
+    "tests/package/test_manual.py": "installed",
+    "tests/package/test_wheel.py": "wheel",
+    "tests/demo/test_demo.py": "demo",
+    "tests/bench/test_codec_suite.py": "bench",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):
+        """The groups first, since the largest begin."""
+
+        def _split_scope(self, nodeid):
+            return GROUPS.get(nodeid.split("::")[0], nodeid)
+
+    return GroupScheduling(config, log)
