@@ -171,7 +171,7 @@ static void run_handlers(waiting *w, const achar__on_signal *on_signal)
     uint32_t ticket = ACHAR__LOCK_TICKET(w->mine);
     if (atomic_load(&waiter->state) == ACHAR__WAITER_ON_CONDITION) {
         atomic_store(&waiter->state, ACHAR__WAITER_AWAY);
-    } else if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
+    } else if (achar__waiter_queues(waiter)) {
         achar__take_off(w->space, w->lock, waiter, ACHAR__WAITER_NOTIFIED);
         achar__lock_thaw(w->space, w->lock);
     } else {
@@ -213,6 +213,7 @@ static int outcome(const waiting *w)
 static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__on_signal *on_signal)
 {
     uint32_t ticket = ACHAR__LOCK_TICKET(w->mine);
+    int64_t firm_ns = 0;
     for (;;) {
         int status = achar__waiter_sleep(w->space, w->waiter, deadline_ns);
         ACHAR__CRASH_POINT("awake");
@@ -225,6 +226,12 @@ static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__on_sig
         if (state == ACHAR__WAITER_ORPHANED) {
             return ACHAR_E_OWNER_DIED;
         }
+        if (achar__waiter_queues(w->waiter)) {
+            if (achar__lock_claim(w->space, w->lock, w->waiter, w->mine)) {
+                return outcome(w);
+            }
+            achar__lock_wait_again(w->waiter, &firm_ns);
+        }
         if (status == ACHAR_E_INTERRUPTED && !w->interrupted) {
             run_handlers(w, on_signal);
         } else if (status == ACHAR_E_TIMEOUT) {
@@ -233,7 +240,7 @@ static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__on_sig
                 queue_for_lock(w);
             }
         }
-        if (atomic_load(&w->waiter->state) == ACHAR__WAITER_QUEUED) {
+        if (achar__waiter_queues(w->waiter)) {
             deadline_ns = ACHAR__NO_DEADLINE; /* the lock has to be had, whatever the time */
         }
         achar__unlatch(w->space, w->lock);

@@ -53,6 +53,7 @@ typedef struct achar__process {
 enum achar__waiter_state {
     ACHAR__WAITER_IDLE = 0,     /* in nobody's list */
     ACHAR__WAITER_QUEUED,       /* in the list of the object, or of its condition's lock */
+    ACHAR__WAITER_NUDGED,       /* the same, and awake: the lock is free, or was a moment ago */
     ACHAR__WAITER_ON_CONDITION, /* in the list of a condition */
     ACHAR__WAITER_AWAY,         /* the same, while its thread runs signal handlers */
     /* ended; in no list */
@@ -66,6 +67,7 @@ enum achar__waiter_state {
 enum achar__waiter_flag {
     ACHAR__WAITER_CARRIES =
         1,                  /* a notify() that was meant for one; whoever loses it passes it on */
+    ACHAR__WAITER_FIRM = 4, /* it was nudged in vain for long enough: grant it the lock */
     ACHAR__WAITER_ASYNC = 2 /* no thread sleeps on the bell; ring the process's */
 };
 

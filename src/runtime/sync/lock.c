@@ -7,6 +7,7 @@
 #include <achar/status.h>
 
 #define THREAD_MASK 0x1fffffffu
+#define PATIENCE_NS INT64_C(1000000) /* of a waiter that is nudged in vain */
 
 /* A number for this thread that no other of the process has. */
 static uint32_t thread_number(void)
@@ -64,19 +65,42 @@ static bool is_granted_to(achar_space *space, const achar_cell *lock, const acha
            waiter_place(word) == achar__place_of(space, waiter);
 }
 
+static bool is_free(uint64_t word)
+{
+    return (word & ~ACHAR__LOCK_WAITED) == 0;
+}
+
+/* FREE to OWNED; '*word' is what the word was. */
+static inline bool take(achar_cell *lock, uint64_t mine, uint64_t *word)
+{
+    *word = 0;
+    if (__builtin_expect(atomic_compare_exchange_strong_explicit(
+                             &lock->word, word, mine, memory_order_acquire, memory_order_relaxed),
+                         1)) {
+        return true;
+    }
+    while (is_free(*word)) {
+        if (atomic_compare_exchange_weak_explicit(&lock->word, word, mine | *word,
+                                                  memory_order_acquire, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int achar__lock_try_latched(achar_cell *lock, uint64_t mine)
 {
-    uint64_t word = atomic_load(&lock->word);
-    for (;;) {
+    uint64_t word;
+    while (!take(lock, mine, &word)) {
         if (ACHAR__LOCK_KIND(word) == ACHAR__LOCK_ORPHANED) {
             return ACHAR_E_OWNER_DIED;
         }
-        bool is_free = word == 0;
-        uint64_t next = is_free ? mine : word | ACHAR__LOCK_WAITED;
+        uint64_t next = word | ACHAR__LOCK_WAITED;
         if (word == next || atomic_compare_exchange_strong(&lock->word, &word, next)) {
-            return is_free ? ACHAR_OK : ACHAR_E_TIMEOUT;
+            return ACHAR_E_TIMEOUT;
         }
     }
+    return ACHAR_OK;
 }
 
 static uint64_t granted_word(achar_space *space, const achar__waiter *waiter)
@@ -108,11 +132,45 @@ void achar__lock_accept(achar_space *space, achar_cell *lock, uint64_t mine)
 
 void achar__lock_thaw(achar_space *space, achar_cell *lock)
 {
-    uint64_t word = atomic_load(&lock->word);
-    if ((word & ACHAR__LOCK_WAITED) && waited(space, lock) == 0) {
-        /* Frozen until now, so this store overwrites nothing. */
-        atomic_store(&lock->word, word & ~ACHAR__LOCK_WAITED);
+    if (waited(space, lock) == 0) {
+        atomic_fetch_and(&lock->word, ~ACHAR__LOCK_WAITED);
     }
+}
+
+bool achar__lock_claim(achar_space *space, achar_cell *lock, achar__waiter *waiter, uint64_t mine)
+{
+    uint64_t word;
+    if (!take(lock, mine | ACHAR__LOCK_WAITED, &word)) {
+        return false;
+    }
+    ACHAR__CRASH_POINT("claimed");
+    achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
+    achar__lock_thaw(space, lock);
+    return true;
+}
+
+void achar__lock_wait_again(achar__waiter *waiter, int64_t *firm_ns)
+{
+    if (atomic_load(&waiter->state) == ACHAR__WAITER_NUDGED) {
+        int64_t now_ns = achar__now_ns();
+        if (*firm_ns == 0) {
+            *firm_ns = now_ns + PATIENCE_NS;
+        } else if (now_ns >= *firm_ns) {
+            atomic_fetch_or(&waiter->flags, ACHAR__WAITER_FIRM);
+        }
+        atomic_store(&waiter->state, ACHAR__WAITER_QUEUED);
+    }
+}
+
+/* The first in the queue is to look; NULL: it is awake already, or there is none. */
+static achar__waiter *nudge(achar_space *space, achar_cell *lock)
+{
+    achar__waiter *first = achar__list_first(space, &lock->queue);
+    if (!first || atomic_load(&first->state) != ACHAR__WAITER_QUEUED) {
+        return NULL;
+    }
+    atomic_store(&first->state, ACHAR__WAITER_NUDGED);
+    return first;
 }
 
 achar__waiter *achar__lock_pass_on(achar_space *space, achar_cell *lock)
@@ -121,6 +179,11 @@ achar__waiter *achar__lock_pass_on(achar_space *space, achar_cell *lock)
     if (!next) {
         atomic_store(&lock->word, 0);
         return NULL;
+    }
+    if (!(atomic_load(&next->flags) & ACHAR__WAITER_FIRM)) {
+        atomic_store(&lock->word, ACHAR__LOCK_WAITED);
+        ACHAR__CRASH_POINT("freed");
+        return nudge(space, lock);
     }
     atomic_store(&lock->word, granted_word(space, next));
     ACHAR__CRASH_POINT("granted");
@@ -154,7 +217,9 @@ void achar__lock_settle(achar_space *space, achar_cell *lock)
     case ACHAR__LOCK_OWNED:
         achar__lock_thaw(space, lock); /* killed before it was on the queue, or after it was off */
         break;
-    case ACHAR__LOCK_FREE: /* nobody queues for a lock that is free */
+    case ACHAR__LOCK_FREE: /* killed before it had nudged; the reaper rings */
+        (void)nudge(space, lock);
+        achar__lock_thaw(space, lock);
         break;
     }
 }
@@ -174,17 +239,48 @@ void achar__lock_bury(achar_space *space, achar_cell *lock, uint32_t dead)
 void achar__lock_bury_waiter(achar_space *space, achar_cell *lock, achar__waiter *waiter)
 {
     if (is_granted_to(space, lock, waiter)) {
-        if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
+        if (achar__waiter_queues(waiter)) {
             achar__take_off(space, lock, waiter, ACHAR__WAITER_GRANTED);
         }
         achar__lock_pass_on(space, lock);
-    } else if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
+    } else if (achar__waiter_queues(waiter)) {
         achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
-        achar__lock_thaw(space, lock);
+        achar__lock_settle(space, lock); /* it may have been the one to take a free lock */
     }
 }
 
 /* ---- acquire and release ---- */
+
+/* Under the latch, and without it while asleep. The waiter is on the queue, and then on none. */
+static int queue_until(achar_space *space, achar_cell *lock, achar__waiter *waiter, uint64_t mine,
+                       int64_t deadline_ns)
+{
+    int64_t firm_ns = 0;
+    for (;;) {
+        achar__unlatch(space, lock);
+        int status = achar__waiter_sleep(space, waiter, deadline_ns);
+        ACHAR__CRASH_POINT("awake");
+        achar__latch(space, lock, ACHAR__LOCK_TICKET(mine));
+        switch (atomic_load(&waiter->state)) {
+        case ACHAR__WAITER_GRANTED: /* perhaps just when the time was up */
+            achar__lock_accept(space, lock, mine);
+            return ACHAR_OK;
+        case ACHAR__WAITER_ORPHANED:
+            return ACHAR_E_OWNER_DIED;
+        default:
+            break;
+        }
+        if (achar__lock_claim(space, lock, waiter, mine)) {
+            return ACHAR_OK;
+        }
+        if (status != ACHAR_OK) {
+            achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
+            achar__lock_thaw(space, lock);
+            return status;
+        }
+        achar__lock_wait_again(waiter, &firm_ns);
+    }
+}
 
 /* The lock is not free at first sight. */
 static int acquire_slowly(achar_space *space, achar_cell *lock, uint64_t mine, int64_t deadline_ns)
@@ -203,23 +299,7 @@ static int acquire_slowly(achar_space *space, achar_cell *lock, uint64_t mine, i
         return status;
     }
     achar__put_on(space, lock, &lock->queue, waiter, ACHAR__WAITER_QUEUED);
-    achar__unlatch(space, lock);
-    status = achar__waiter_sleep(space, waiter, deadline_ns);
-    ACHAR__CRASH_POINT("awake");
-    achar__latch(space, lock, ticket);
-    switch (atomic_load(&waiter->state)) {
-    case ACHAR__WAITER_GRANTED: /* perhaps just when the time was up */
-        achar__lock_accept(space, lock, mine);
-        status = ACHAR_OK;
-        break;
-    case ACHAR__WAITER_ORPHANED:
-        status = ACHAR_E_OWNER_DIED;
-        break;
-    default:
-        achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
-        achar__lock_thaw(space, lock);
-        break;
-    }
+    status = queue_until(space, lock, waiter, mine, deadline_ns);
     atomic_store(&waiter->state, ACHAR__WAITER_IDLE);
     achar__unlatch(space, lock);
     achar__waiter_give_back(space, waiter);
@@ -257,12 +337,11 @@ int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns)
 {
     achar_cell *cell = lock.cell;
     uint64_t mine = my_word(lock.space, cell);
-    uint64_t word = 0;
+    uint64_t word;
     if (ACHAR__LOCK_TICKET(mine) == 0) {
         return ACHAR_E_LIMIT;
     }
-    if (atomic_compare_exchange_strong_explicit(&cell->word, &word, mine, memory_order_acquire,
-                                                memory_order_relaxed)) {
+    if (take(cell, mine, &word)) {
         return ACHAR_OK;
     }
     if (is_recursive(cell) && is_mine(word, mine)) {
@@ -278,12 +357,11 @@ int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns)
 
 bool achar__lock_take(achar_lock lock)
 {
-    uint64_t mine = my_word(lock.space, lock.cell), word = 0;
+    uint64_t mine = my_word(lock.space, lock.cell), word;
     if (ACHAR__LOCK_TICKET(mine) == 0) {
         return false;
     }
-    if (atomic_compare_exchange_strong_explicit(&lock.cell->word, &word, mine, memory_order_acquire,
-                                                memory_order_relaxed)) {
+    if (take(lock.cell, mine, &word)) {
         return true;
     }
     if (is_recursive(lock.cell) && is_mine(word, mine) && lock.cell->lock.depth < UINT32_MAX) {
@@ -391,7 +469,7 @@ int achar_lock_create(achar_space *space, int recursive, achar_lock *out)
 
 int achar_lock_is_taken(achar_lock lock)
 {
-    return atomic_load(&lock.cell->word) != 0;
+    return !is_free(atomic_load(&lock.cell->word));
 }
 
 int achar_lock_is_mine(achar_lock lock)

@@ -1,17 +1,20 @@
 /*
  * lock.h - a lock's word, and what conditions need of locks.
  *
- *     bits 0       WAITED     somebody is in the queue, or about to be
+ *     bit 0        WAITED     somebody is in the queue, or about to be
  *     bits 1-2     the kind   FREE, OWNED, GRANTED, ORPHANED
  *     bits 3-31    OWNED: the owner's thread   GRANTED: the waiter, in units of 64 bytes
  *     bits 32-62   OWNED, ORPHANED: the owner's ticket
  *
- * Without the latch a word changes in two ways only: 0 to OWNED, and OWNED without WAITED to 0. Every
- * other word is frozen: it changes under the latch, by one store. Each of the two is one exchange,
- * so at any instant the word says who has the lock; there is nothing to complete and no log for it.
+ * Without the latch a word changes in two ways only: FREE to OWNED, WAITED as it was; and OWNED
+ * without WAITED to FREE. Every other word is frozen: it changes under the latch, by one store. At
+ * any instant the word says who has the lock; there is nothing to complete and no log for it.
  *
- * A released lock is given to the first in the queue (GRANTED), who accepts it when it runs
- * (OWNED). If it dies before that, it never was in there, so the next one gets the lock.
+ * A lock that is released while others wait is free, and the first of them is nudged: it takes the
+ * lock when it runs, unless somebody who is running was faster. That saves a change of threads for
+ * each release, which a lock passed from hand to hand would cost. But who was nudged in vain for a
+ * millisecond is firm: to it the lock is GRANTED, and it accepts it when it runs. If it dies before
+ * that, it never was in there, so the next one gets the lock.
  */
 #ifndef ACHAR_RUNTIME_SYNC_LOCK_H
 #define ACHAR_RUNTIME_SYNC_LOCK_H
@@ -51,20 +54,29 @@ int achar__lock_reset(achar_lock lock);
 
 /*
  * ACHAR_OK: the caller, for whom 'mine' stands, has the lock. ACHAR_E_OWNER_DIED. ACHAR_E_TIMEOUT:
- * others have it; the word is frozen now.
+ * others have it, and it is WAITED now.
  */
 int achar__lock_try_latched(achar_cell *lock, uint64_t mine);
 
 /*
- * For a waiter that is about to queue: true if others have the lock (the word is frozen now), false
- * if it was free and is granted to 'waiter'.
+ * For a waiter that is about to queue: true if it has to (the word is WAITED now), false if the lock
+ * was free, with nobody waiting, and is granted to 'waiter'.
  */
 bool achar__lock_freeze(achar_space *space, achar_cell *lock, const achar__waiter *waiter);
 
 /* The lock was granted; it is 'mine' now. */
 void achar__lock_accept(achar_space *space, achar_cell *lock, uint64_t mine);
 
-/* Gives an owned or granted lock to the next; the one to ring, or NULL. */
+/* A waiter that queues takes the lock, if it is free, and is off the queue. */
+bool achar__lock_claim(achar_space *space, achar_cell *lock, achar__waiter *waiter, uint64_t mine);
+
+/*
+ * A waiter that was nudged in vain waits again; '*firm_ns' is 0 at first, and its own. From then on,
+ * after a while, it is FIRM.
+ */
+void achar__lock_wait_again(achar__waiter *waiter, int64_t *firm_ns);
+
+/* Gives up a lock that is owned or granted, for the next; the one to ring, or NULL. */
 achar__waiter *achar__lock_pass_on(achar_space *space, achar_cell *lock);
 
 /* After someone has left the queue: nobody waits any more? */

@@ -74,7 +74,8 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
 {
     for (;;) {
         uint32_t seen = atomic_load(&waiter->bell);
-        if (ACHAR__WAITER_HAS_ENDED(atomic_load(&waiter->state))) {
+        uint32_t state = atomic_load(&waiter->state);
+        if (ACHAR__WAITER_HAS_ENDED(state) || state == ACHAR__WAITER_NUDGED) {
             return ACHAR_OK;
         }
         int64_t until_ns = deadline_ns;

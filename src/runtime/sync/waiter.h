@@ -24,8 +24,8 @@ typedef struct achar__on_signal {
 } achar__on_signal;
 
 /*
- * Sleeps until somebody has ended the waiting, at most until 'deadline_ns' (futex.h). ACHAR_OK:
- * ended. ACHAR_E_TIMEOUT and ACHAR_E_INTERRUPTED: as futex.h; it may have ended all the same, which
+ * Sleeps until somebody has ended the waiting, or nudged the waiter, at most until 'deadline_ns'
+ * (futex.h). ACHAR_OK: so it is. ACHAR_E_TIMEOUT and ACHAR_E_INTERRUPTED: as futex.h; it may have ended all the same, which
  * only the holder of the latch can tell.
  */
 int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadline_ns);
@@ -42,6 +42,13 @@ static inline bool achar__waiter_is_listed(const achar__waiter *waiter)
 {
     uint32_t state = atomic_load(&waiter->state);
     return state != ACHAR__WAITER_IDLE && !ACHAR__WAITER_HAS_ENDED(state);
+}
+
+/* Whether it queues for a lock. */
+static inline bool achar__waiter_queues(const achar__waiter *waiter)
+{
+    uint32_t state = atomic_load(&waiter->state);
+    return state == ACHAR__WAITER_QUEUED || state == ACHAR__WAITER_NUDGED;
 }
 
 /* Waiters to ring when the latch is free again; a full one is rung early. */
