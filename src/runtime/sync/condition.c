@@ -3,8 +3,8 @@
  *
  * Both lists, the condition's and the lock's, are guarded by the lock's latch. wait() enters the one
  * and releases the lock in the same latching; notify() moves waiters from the one to the end of the
- * other and wakes nobody: each is woken once, when the lock is its own. So none of them goes on
- * before the lock is released, and a wake-up costs what two bare futex calls cost.
+ * other and wakes nobody: each is woken when the lock is free for it. So none of them goes on before
+ * the lock is released, and a wake-up costs what two bare futex calls cost.
  *
  * A waiter is notified exactly when it is moved. One whose time is up moves itself; so it either was
  * notified, and says so, or leaves the notification to others. Signal handlers run while the waiter
