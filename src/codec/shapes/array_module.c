@@ -152,9 +152,37 @@ static bool store(const look *l, achar_value value, const achar_dtype *dtype, un
     }
 }
 
+/* A list's items as a typecode has them; kept even if that cannot be, so as to look once. */
+typedef struct converted {
+    size_t count;     /* of the list's items */
+    size_t bad_index; /* of the first that does not fit; 'count': all do */
+    unsigned char data[];
+} converted;
+
+static converted *convert(const look *l, achar_value list, const achar_array *array)
+{
+    unsigned char item[8];
+    size_t nbytes = 0, count = achar_count(list), bad_index = 0;
+    achar_value key = {.meta = (uint64_t)(unsigned char)array->typecode, .as = list.as};
+    converted *kept = achar__kept(l->graph, KEEP_ITEMS, key);
+    if (kept != NULL && kept->count == count)
+        return kept;
+    while (bad_index < count && store(l, achar_item(list, bad_index), &array->dtype, item))
+        bad_index++;
+    if (bad_index == count)
+        nbytes = count * array->dtype.item_nbytes; /* at most what the list's own items take */
+    kept = achar__keep(l->graph, KEEP_ITEMS, key, sizeof *kept + nbytes);
+    if (kept == NULL)
+        return NULL;
+    kept->count = count;
+    kept->bad_index = bad_index;
+    for (size_t i = 0; nbytes != 0 && i < count; i++)
+        store(l, achar_item(list, i), &array->dtype, kept->data + i * array->dtype.item_nbytes);
+    return kept;
+}
+
 static int read_list(const look *l, achar_array *out)
 {
-    size_t nbytes;
     achar_value list = look_argument(l, 1);
     int status = achar__look_count(l, 2, 2);
     if (status == ACHAR_OK && (!read_character(l, look_argument(l, 0), &out->typecode) ||
@@ -166,25 +194,16 @@ static int read_list(const look *l, achar_array *out)
         status = achar__settled(l, list, l->entry);
     if (status != ACHAR_OK)
         return status;
-    out->count = achar_count(list);
-    out->data = achar__kept(l->graph, KEEP_ITEMS, l->value);
-    if (out->data != NULL)
-        return ACHAR_OK;
-    for (size_t i = 0; i < out->count; i++) { /* before memory is taken */
-        unsigned char item[8];
-        if (!store(l, achar_item(list, i), &out->dtype, item))
-            return achar__refuse(l, ACHAR_E_SHAPE, "item %zu does not fit typecode %c", i,
-                                 out->typecode);
+    const converted *items = convert(l, list, out);
+    if (items == NULL) {
+        status = achar__keep_status(l->graph);
+        return achar__refuse(l, status, "%s", achar_status_message(status));
     }
-    if (__builtin_mul_overflow(out->count, out->dtype.item_nbytes, &nbytes))
-        return achar__refuse(l, ACHAR_E_NOMEM, "%s", achar_status_message(ACHAR_E_NOMEM));
-    unsigned char *data = achar__keep(l->graph, KEEP_ITEMS, l->value, nbytes + 1);
-    if (data == NULL)
-        return achar__refuse(l, achar__keep_status(l->graph), "%s",
-                             achar_status_message(achar__keep_status(l->graph)));
-    for (size_t i = 0; i < out->count; i++)
-        store(l, achar_item(list, i), &out->dtype, data + i * out->dtype.item_nbytes);
-    out->data = data;
+    if (items->bad_index != items->count)
+        return achar__refuse(l, ACHAR_E_SHAPE, "item %zu does not fit typecode %c",
+                             items->bad_index, out->typecode);
+    out->count = items->count;
+    out->data = items->data;
     return ACHAR_OK;
 }
 

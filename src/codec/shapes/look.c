@@ -95,18 +95,51 @@ int achar__look_state(const look *l, int kind, achar_value *state, size_t *entry
     return ACHAR_OK;
 }
 
-int achar__settled(const look *l, achar_value filled, size_t entry)
+/* When a container was filled last, as of a log of so many entries. */
+typedef struct filled_last {
+    size_t effects_count;
+    size_t entry; /* ACHAR_NO_EFFECT: never, after it was made */
+    bool otherwise_changed;
+} filled_last;
+
+enum { CHAIN_KEPT_COUNT = 8 }; /* a chain of changes longer than this is walked once */
+
+static int find_last(const look *l, achar_value filled, filled_last *last)
 {
     achar_effect effect;
-    size_t change;
-    int status = achar_first_change(l->graph, filled, &change);
-    while (status == ACHAR_OK && change != ACHAR_NO_EFFECT) {
-        status = achar_effect_at(l->graph, change, &effect);
-        if (status == ACHAR_OK && (change > entry || effect.kind != ACHAR_EFFECT_FILL))
-            return achar__refuse(l, ACHAR_E_SHAPE, "made from what had not all its items yet");
-        change = effect.next;
+    size_t change, steps = 0;
+    size_t effects_count = achar_effects_count(l->graph);
+    filled_last *kept = achar__kept(l->graph, KEEP_FILLED, filled);
+    if (kept != NULL && kept->effects_count == effects_count) {
+        *last = *kept;
+        return ACHAR_OK;
     }
-    return status == ACHAR_OK ? ACHAR_OK : refuse_memory(l, status);
+    *last = (filled_last){.effects_count = effects_count, .entry = ACHAR_NO_EFFECT};
+    int status = achar_first_change(l->graph, filled, &change);
+    for (; status == ACHAR_OK && change != ACHAR_NO_EFFECT; change = effect.next, steps++) {
+        status = achar_effect_at(l->graph, change, &effect);
+        last->entry = change;
+        last->otherwise_changed |= effect.kind != ACHAR_EFFECT_FILL;
+    }
+    if (status != ACHAR_OK || (kept == NULL && steps <= CHAIN_KEPT_COUNT))
+        return status;
+    if (kept == NULL)
+        kept = achar__keep(l->graph, KEEP_FILLED, filled, sizeof *kept);
+    if (kept == NULL)
+        return achar__keep_status(l->graph);
+    *kept = *last;
+    return ACHAR_OK;
+}
+
+int achar__settled(const look *l, achar_value filled, size_t entry)
+{
+    filled_last last;
+    int status = find_last(l, filled, &last);
+    if (status != ACHAR_OK)
+        return refuse_memory(l, status);
+    if (last.otherwise_changed || (last.entry != ACHAR_NO_EFFECT && last.entry > entry))
+        return achar__refuse(l, ACHAR_E_SHAPE, "made from what had not all its items yet");
+    return ACHAR_OK;
 }
 
 bool achar__is_negative(achar_value integer)
@@ -134,33 +167,43 @@ bool achar__look_text_is(const look *l, achar_value value, const char *text)
     return found != NULL && nbytes == strlen(text) && memcmp(found, text, nbytes) == 0;
 }
 
-/* A str's characters as bytes. Decoded text is kept, its size in front of it. */
+/* What a str is as Latin-1: kept once it is known, if it took more than a glance. */
+typedef struct latin1 {
+    size_t nbytes;
+    const unsigned char *data; /* NULL: it has characters that are no bytes */
+    unsigned char decoded[];
+} latin1;
+
+enum { GLANCE_NBYTES = 256 };
+
 static int encode_latin1(const look *l, achar_value text, const char *what,
                          const unsigned char **data, size_t *nbytes)
 {
-    size_t text_nbytes, width;
+    size_t text_nbytes, width, count = 0;
     const uint8_t *at = (const uint8_t *)achar_text(text, &text_nbytes);
-    if (text_is_ascii(at, text_nbytes)) {
-        *data = at;
-        *nbytes = text_nbytes;
-        return ACHAR_OK;
-    }
-    uint64_t *kept = achar__kept(l->graph, KEEP_LATIN1, text);
+    latin1 *kept = achar__kept(l->graph, KEEP_LATIN1, text);
     if (kept == NULL) {
-        size_t count = 0;
-        for (size_t i = 0; i < text_nbytes; i += width, count++)
-            if (achar__utf8_decode(at + i, &width) > 255)
-                return achar__refuse(l, ACHAR_E_SHAPE, "%s has characters that are no bytes", what);
+        bool ascii = text_is_ascii(at, text_nbytes);
+        if (ascii && text_nbytes <= GLANCE_NBYTES) {
+            *data = at;
+            *nbytes = text_nbytes;
+            return ACHAR_OK;
+        }
+        bool fits = true;
+        for (size_t i = 0; !ascii && fits && i < text_nbytes; i += width, count++)
+            fits = achar__utf8_decode(at + i, &width) <= 255;
+        count = ascii || !fits ? 0 : count;
         kept = achar__keep(l->graph, KEEP_LATIN1, text, sizeof *kept + count);
         if (kept == NULL)
             return refuse_memory(l, achar__keep_status(l->graph));
-        *kept = count;
-        unsigned char *out = (unsigned char *)(kept + 1);
-        for (size_t i = 0; i < text_nbytes; i += width)
-            *out++ = (unsigned char)achar__utf8_decode(at + i, &width);
+        *kept = ascii ? (latin1){text_nbytes, at} : (latin1){count, fits ? kept->decoded : NULL};
+        for (size_t i = 0, j = 0; j < count; i += width, j++)
+            kept->decoded[j] = (unsigned char)achar__utf8_decode(at + i, &width);
     }
-    *data = (const unsigned char *)(kept + 1);
-    *nbytes = *kept;
+    if (kept->data == NULL)
+        return achar__refuse(l, ACHAR_E_SHAPE, "%s has characters that are no bytes", what);
+    *data = kept->data;
+    *nbytes = kept->nbytes;
     return ACHAR_OK;
 }
 

@@ -291,6 +291,8 @@ int achar_as_uuid(achar_graph *graph, achar_value value, achar_uuid *out, achar_
         status = achar__settled(&l, state, entry);
     if (status != ACHAR_OK)
         return status;
+    if (achar_count(state) > 2)
+        return achar__refuse(&l, ACHAR_E_SHAPE, "its state has more than an int");
     for (size_t i = 0; i < achar_count(state); i++) {
         if (achar__look_text_is(&l, achar_pair_key(state, i), "int"))
             integer = achar_pair_value(state, i);

@@ -133,9 +133,21 @@ static inline bool is_between(achar_value value, int64_t least, int64_t most)
     return achar_kind(value) == ACHAR_INT && number >= least && number <= most;
 }
 
-/* ---- what is kept in a graph ---- */
+/*
+ * ---- what is kept in a graph ----
+ *
+ * A hostile pickle has many calls refer to one large text, list or dict. So what takes time or memory
+ * in proportion to one of these is done once for it, whatever comes of it, and not once a call.
+ */
 
-enum keep { KEEP_LATIN1, KEEP_INTEGER, KEEP_ITEMS, KEEP_IMPORT, KEEP_DTYPE };
+enum keep {
+    KEEP_LATIN1,  /* bytes, by the str that stands for them */
+    KEEP_INTEGER, /* a fraction's two, by its text */
+    KEEP_ITEMS,   /* an array.array's, by the list and the typecode */
+    KEEP_FILLED,  /* when a container was filled last */
+    KEEP_IMPORT,  /* by enum known */
+    KEEP_DTYPE,   /* by what it says */
+};
 
 /*
  * A block of the graph's memory that is known by 'key' (an identity of whatever sort 'keep' says),
