@@ -40,7 +40,6 @@ def test_cpythons_own_lock_tests():
     assert len(outcome["excluded"]) == 1
 
 
-
 @pytest.mark.parametrize("make", [achar.Lock, achar.RLock])
 def test_notified_in_the_order_of_arrival(make):
     condition = achar.Condition(make())
