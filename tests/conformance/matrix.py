@@ -19,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 MATRIX = ROOT / "build" / "matrix"
 OLDEST = (3, 10)
+# What is the same for all interpreters, ccache (where it is) compiles once, whichever folder it is built in.
+SHARE_OBJECTS = {"CCACHE_NOHASHDIR": "1"}
 
 PROBE = """
 import importlib.util, json, os, platform, sys, sysconfig
@@ -85,20 +87,22 @@ class Interpreter:
         folder = str(self.folder)
         setup = [
             meson, "setup", folder, f"--prefix={self.prefix}", f"-Dpython_exe={self.executable}", "-Dtests=disabled",
-            "-Dpython.purelibdir=site", "-Dpython.platlibdir=site",
+            "-Dpython.purelibdir=site", "-Dpython.platlibdir=site", "-Ddefault_library=static",
         ]  # fmt: skip
         configured = self.folder / "configured-as"
         if not configured.exists() or configured.read_text() != repr(setup):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.run(setup)
             configured.write_text(repr(setup))
-        self.run([meson, "compile", "-C", folder])
-        self.run([meson, "install", "-C", folder, "--no-rebuild", "--quiet", "--only-changed"])
+        # The extension and the package alone: the command, programs and man pages are the same for all.
+        self.run([meson, "compile", "-C", folder, "extension"])
+        self.run([meson, "install", "-C", folder, "--no-rebuild", "--quiet", "--only-changed",
+                  "--tags", "python-runtime"])  # fmt: skip
 
     def run(self, command):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         done = subprocess.run(
-            command, cwd=ROOT, env={**plain_environment(), "PATH": path}, text=True,
+            command, cwd=ROOT, env={**plain_environment(), "PATH": path, **SHARE_OBJECTS}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         if done.returncode:
