@@ -142,7 +142,8 @@ ACHAR_API achar_value achar_make_global(achar_graph *graph, const char *module, 
 ACHAR_API achar_value achar_make_call(achar_graph *graph, int form, achar_value callable,
                                       achar_value arguments, achar_value keywords);
 
-/* achar_build() gives 'target' a state: to its __setstate__, or into its __dict__. */
+/* achar_build() gives 'target' a state: to its __setstate__, or into its __dict__. ACHAR_E_TYPE for a
+ * target that has neither, unless the state is None. */
 ACHAR_API void achar_build(achar_graph *graph, achar_value target, achar_value state);
 
 /* achar_make_extension() is an object that the loading program knows by copyreg's number 'code', 1

@@ -15,7 +15,8 @@
  *     an extension code              {"$extension": 1}
  *     an out-of-band buffer          {"$buffer": 0, "readonly": true, "data": "YWJj"}
  *
- * Integers have all their digits. Lone surrogates appear as \ud800 and the like. What is referred
+ * Integers have all their digits. Lone surrogates appear as \ud800 and the like; where two in a row
+ * would be read as one character, the text is {"$joined": ["\ud83d", "\ude00"]}. What is referred
  * to more than once has "$id": 1 (a list then is {"$id": 1, "$list": […]}, and a long text
  * {"$id": 1, "$str": "…"}) and is {"$ref": 1} everywhere else; so cycles end, and the output grows
  * with the graph and not with the number of ways through it. Where the pickle imports or calls

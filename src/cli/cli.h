@@ -19,7 +19,7 @@ typedef struct verb {
     const char *name;
     const char *summary;
     const char *usage;                 /* from "achar NAME …" on, several lines */
-    int (*run)(int argc, char **argv); /* argv[0] is the verb */
+    int (*run)(int argc, char **argv); /* argv[0] is "achar NAME" */
 } verb;
 
 extern const verb cli_dis;

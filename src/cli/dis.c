@@ -92,15 +92,18 @@ static int run(int argc, char **argv)
 const verb cli_dis = {
     .name = "dis",
     .summary = "print a pickle's opcodes, as python -m pickletools does",
-    .usage = "achar dis [-a] [-m] [-l BLANKS] [-p TEXT] [-A] FILE...\n"
-             "\n"
-             "  -a, --annotate            end each line in what its opcode means\n"
-             "  -m, --memo                keep the memo from one pickle to the next\n"
-             "  -l, --indentlevel BLANKS  indent by so much for each open MARK (4)\n"
-             "  -p, --preamble TEXT       what to print before each of several files\n"
-             "                            (==> {name} <==)\n"
-             "  -A, --all                 all pickles in a file, not only the first\n"
-             "\n"
-             "FILE - is standard input.\n",
+    .usage =
+        "achar dis [-a] [-m] [-l BLANKS] [-p TEXT] [-A] FILE...\n"
+        "\n"
+        "  -a, --annotate            end each line in what its opcode means\n"
+        "  -m, --memo                keep the memo from one pickle to the next\n"
+        "  -l, --indentlevel BLANKS  indent by so much for each open MARK (4)\n"
+        "  -p, --preamble TEXT       what to print before each of several files\n"
+        "                            (==> {name} <==)\n"
+        "  -A, --all                 all pickles in a file, not only the first\n"
+        "\n"
+        "FILE - is standard input. Lines are indented by open MARKs, and so as long as those are\n"
+        "nested: in a pickle that is all MARKs, the output is the square of the input, as that\n"
+        "of pickletools; -l 0 does without.\n",
     .run = run,
 };

@@ -50,6 +50,9 @@ int main(int argc, char **argv)
                 return finish(EXIT_SUCCESS);
             }
         }
+        char name[32]; /* as getopt is to call us */
+        snprintf(name, sizeof name, "achar %s", verbs[i]->name);
+        argv[1] = name;
         return finish(verbs[i]->run(argc - 1, argv + 1));
     }
     fprintf(stderr, "achar: no verb '%s'; there are:", argv[1]);

@@ -18,7 +18,8 @@
  *     str, bytes, bytearray, large int ("spans")
  *                         COUNTED1, COUNTED4, COUNTED8: points into the input, at data that has its
  *                         size in front of it in as many bytes, as the opcode's argument is laid
- *                         out. BOXED: points at a span_box
+ *                         out. LINE, of a str: points at a short line in the input, up to its '\n'.
+ *                         BOXED: points at a span_box
  *     tuple, frozenset    points at a frozen (graph.h); the empty tuple is payload 0
  *     list, dict, set     points at a container
  *     what Python makes   points at an object
@@ -33,6 +34,9 @@
 
 #include "codec/decode.h"
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && sizeof(void *) == 8,
+               "containers and the reader's shortcuts are made for these machines");
+
 typedef struct cell {
     uint64_t bits;
 } cell;
@@ -42,8 +46,12 @@ typedef enum cell_form {
     FORM_SHORT = 0,
     FORM_COUNTED1 = 0x40,
     FORM_COUNTED4 = 0x80,
-    FORM_COUNTED8 = 0xc0,
+    FORM_COUNTED8 = 0xc0, /* of bytes and bytearray */
+    FORM_LINE = 0xc0,     /* of a str; with 8 bytes of size a str is boxed */
 } cell_form;
+
+/* Longer lines are boxed, since they are looked through each time. */
+enum { LINE_MOST_NBYTES = 255 };
 
 enum { CELL_PAYLOAD_BITS = 56, CELL_KIND_MASK = 0x1f, CELL_FORM_MASK = 0xc0 };
 
@@ -128,7 +136,10 @@ static inline const uint8_t *cell_span(cell c, size_t *nbytes)
         *nbytes = decode_uint4(at - 4);
         return at;
     case FORM_COUNTED8:
-        *nbytes = decode_uint8(at - 8);
+        if (cell_kind(c) == ACHAR_STR)
+            *nbytes = (size_t)((const uint8_t *)rawmemchr(at, '\n') - at);
+        else
+            *nbytes = decode_uint8(at - 8);
         return at;
     default: {
         const span_box *box = cell_pointer(c);

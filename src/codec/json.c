@@ -26,12 +26,15 @@ typedef enum job_kind {
     JOB_VISIT,    /* the first walk: count references to items */
 } job_kind;
 
+enum close { CLOSE_NOTHING, CLOSE_LIST, CLOSE_LIST_OBJECT, CLOSE_OBJECT };
+
 /* Small, since the stack is as deep as the graph: two jobs for each call that is the callable of
  * another, which takes two bytes of input. */
 typedef struct job {
     uint64_t kind : 8;    /* job_kind */
     uint64_t started : 1; /* a comma goes before the next one */
-    uint64_t count : 55;  /* items */
+    uint64_t close : 2;   /* enum close: what comes behind the last one */
+    uint64_t count : 53;  /* items */
     union {
         const char *text;
         cell value;
@@ -45,7 +48,7 @@ typedef struct printer {
     memory mem;
     const achar_sink *sink;
     buffer out;
-    table references; /* identity to number of references */
+    table references; /* identity to number of references; not of what surely has just one */
     table ids;        /* identity to id, of what has been printed and has one */
     job *jobs;
     size_t jobs_count;
@@ -117,13 +120,17 @@ static int visit(printer *p, cell value)
 {
     if (!has_identity(p, value))
         return ACHAR_OK;
-    bool added;
-    uint64_t *count = achar__table_put(&p->references, value.bits, 1, &added);
-    if (count == NULL)
-        return achar__memory_status(&p->mem);
-    if (!added) {
-        *count += 1;
-        return ACHAR_OK;
+    bool counts = graph_is_shared(p->graph, value) || kind_is_object(cell_kind(value)) ||
+                  first_change(p, value) != NO_ENTRY;
+    if (counts) {
+        bool added;
+        uint64_t *count = achar__table_put(&p->references, value.bits, 1, &added);
+        if (count == NULL)
+            return achar__memory_status(&p->mem);
+        if (!added) {
+            *count += 1;
+            return ACHAR_OK;
+        }
     }
     int status = ACHAR_OK;
     for (uint64_t change = first_change(p, value); change != NO_ENTRY && status == ACHAR_OK;
@@ -157,6 +164,13 @@ static int visit_all(printer *p, cell value)
         status = visit(p, *top->items++);
     }
     return status;
+}
+
+/* How many things refer to a value that has identity. */
+static uint64_t count_references(const printer *p, cell value)
+{
+    uint64_t count = achar__table_get(&p->references, value.bits);
+    return count == TABLE_ABSENT ? 1 : count;
 }
 
 /* What the log makes or changes and nothing leads to; from the end, so that a call comes before its
@@ -200,10 +214,8 @@ static bool needs_escape(uint32_t code)
            (code >= 0xd800 && code <= 0xdfff);
 }
 
-static void print_string(buffer *out, cell value)
+static void print_string(buffer *out, const uint8_t *at, size_t nbytes)
 {
-    size_t nbytes;
-    const uint8_t *at = cell_span(value, &nbytes);
     const uint8_t *end = at + nbytes;
     achar__buffer_byte(out, '"');
     while (at != end) {
@@ -222,6 +234,41 @@ static void print_string(buffer *out, cell value)
         at += width;
     }
     achar__buffer_byte(out, '"');
+}
+
+/*
+ * The size of the part up to and with the first high surrogate that a low one follows; all of the
+ * text where there is none. In UTF-8 they are ed a0…af xx and ed b0…bf xx.
+ */
+static size_t part_before_pair(const uint8_t *at, size_t nbytes)
+{
+    const uint8_t *end = at + nbytes;
+    const uint8_t *found = at;
+    while (end - found >= 6 && (found = memchr(found, 0xed, (size_t)(end - found) - 5)) != NULL) {
+        if ((found[1] & 0xf0) == 0xa0 && found[3] == 0xed && (found[4] & 0xf0) == 0xb0)
+            return (size_t)(found + 3 - at);
+        found++;
+    }
+    return nbytes;
+}
+
+static bool has_pair(cell text)
+{
+    size_t nbytes;
+    const uint8_t *at = cell_span(text, &nbytes);
+    return part_before_pair(at, nbytes) != nbytes;
+}
+
+/* The parts that no reader of JSON can join, with commas between. */
+static void print_parts(buffer *out, const uint8_t *at, size_t nbytes)
+{
+    while (nbytes != 0) {
+        size_t part_nbytes = part_before_pair(at, nbytes);
+        print_string(out, at, part_nbytes);
+        at += part_nbytes;
+        nbytes -= part_nbytes;
+        achar__buffer_text(out, nbytes != 0 ? ", " : "");
+    }
 }
 
 static void print_base64(buffer *out, const uint8_t *at, size_t nbytes)
@@ -262,7 +309,7 @@ static bool is_plain_dict(const printer *p, const cell *items, size_t count)
             return false;
         size_t nbytes;
         const uint8_t *key = cell_span(items[i], &nbytes);
-        if (nbytes != 0 && *key == '$')
+        if ((nbytes != 0 && *key == '$') || has_pair(items[i]))
             return false;
     }
     return true;
@@ -288,21 +335,27 @@ static int print_span(printer *p, cell value, bool braced, const char *lead)
                                        [ACHAR_BYTES] = "\"$bytes\": ",
                                        [ACHAR_BYTEARRAY] = "\"$bytearray\": "};
     int kind = cell_kind(value);
-    achar__buffer_text(&p->out, lead);
-    if (braced)
-        achar__buffer_text(&p->out, tags[kind]);
     size_t nbytes;
     const uint8_t *at = cell_span(value, &nbytes);
+    achar__buffer_text(&p->out, lead);
+    if (kind == ACHAR_STR && has_pair(value)) { /* which is always braced */
+        achar__buffer_text(&p->out, "\"$joined\": [");
+        print_parts(&p->out, at, nbytes);
+        achar__buffer_byte(&p->out, ']');
+        return ACHAR_OK;
+    }
+    if (braced)
+        achar__buffer_text(&p->out, tags[kind]);
     if (kind == ACHAR_BIGINT)
         return achar__decimal_append_long(&p->out, at, nbytes);
     if (kind == ACHAR_STR)
-        print_string(&p->out, value);
+        print_string(&p->out, at, nbytes);
     else
         print_base64(&p->out, at, nbytes);
     return ACHAR_OK;
 }
 
-static int print_items(printer *p, cell value, bool braced, const char *lead)
+static int print_items(printer *p, cell value, bool braced, bool closes, const char *lead)
 {
     static const char *const tags[] = {[ACHAR_TUPLE] = "\"$tuple\": ",
                                        [ACHAR_FROZENSET] = "\"$frozenset\": ",
@@ -316,11 +369,10 @@ static int print_items(printer *p, cell value, bool braced, const char *lead)
     if (braced)
         achar__buffer_text(&p->out, tags[kind]);
     achar__buffer_byte(&p->out, '[');
-    int status = push_text(p, "]");
-    return status != ACHAR_OK ? status
-                              : push(p, (job){.kind = kind == ACHAR_DICT ? JOB_PAIRS : JOB_SEQUENCE,
-                                              .items = items,
-                                              .count = count});
+    return push(p, (job){.kind = kind == ACHAR_DICT ? JOB_PAIRS : JOB_SEQUENCE,
+                         .close = closes ? CLOSE_LIST_OBJECT : CLOSE_LIST,
+                         .items = items,
+                         .count = count});
 }
 
 /* What follows the callable; the job on top, JOB_CALL, is done with. */
@@ -342,14 +394,12 @@ static int print_call(printer *p, cell value)
     size_t count;
     const cell *items = cell_items(arguments, &count);
     bool own = cell_kind(arguments) == ACHAR_TUPLE && first_change(p, arguments) == NO_ENTRY &&
-               (count == 0 || achar__table_get(&p->references, arguments.bits) == 1);
+               (count == 0 || count_references(p, arguments) == 1);
     if (!own)
         return print_value(p, arguments);
     achar__buffer_byte(&p->out, '[');
-    int status = push_text(p, "]");
-    return status != ACHAR_OK
-               ? status
-               : push(p, (job){.kind = JOB_SEQUENCE, .items = items, .count = count});
+    return push(p,
+                (job){.kind = JOB_SEQUENCE, .close = CLOSE_LIST, .items = items, .count = count});
 }
 
 static int print_keywords(printer *p, cell value)
@@ -367,10 +417,8 @@ static int print_object(printer *p, cell value)
     switch (cell_kind(value)) {
     case ACHAR_GLOBAL:
         achar__buffer_text(out, "\"$import\": [");
-        status = push_text(p, "]");
-        return status != ACHAR_OK
-                   ? status
-                   : push(p, (job){.kind = JOB_SEQUENCE, .items = o->operands, .count = 2});
+        return push(
+            p, (job){.kind = JOB_SEQUENCE, .close = CLOSE_LIST, .items = o->operands, .count = 2});
     case ACHAR_CALL:
         achar__buffer_text(out, "\"$call\": ");
         status = push(p, (job){.kind = JOB_CALL, .value = value});
@@ -419,7 +467,7 @@ static int print_value(printer *p, cell value)
         break;
     }
 
-    uint64_t references = has_identity(p, value) ? achar__table_get(&p->references, value.bits) : 1;
+    uint64_t references = has_identity(p, value) ? count_references(p, value) : 1;
     uint64_t id = 0;
     if (references > 1) {
         bool added;
@@ -435,14 +483,17 @@ static int print_value(printer *p, cell value)
 
     uint64_t change = first_change(p, value);
     bool changes = has_changes(p, change);
-    bool bare = kind == ACHAR_LIST || kind == ACHAR_STR || kind == ACHAR_BIGINT;
+    bool bare =
+        kind == ACHAR_LIST || kind == ACHAR_BIGINT || (kind == ACHAR_STR && !has_pair(value));
     bool braced = id != 0 || changes || !bare;
     const char *lead = id != 0 ? ", " : "";
     int status = ACHAR_OK;
-    if (braced) {
+    /* Items close the braces themselves, unless changes come between. */
+    bool closes = braced && !changes && !kind_is_object(kind);
+    if (braced)
         achar__buffer_byte(out, '{');
+    if (braced && !closes)
         status = push_text(p, "}");
-    }
     if (id != 0)
         achar__buffer_printf(out, "\"$id\": %llu", (unsigned long long)id);
     if (changes && status == ACHAR_OK) {
@@ -458,14 +509,20 @@ static int print_value(printer *p, cell value)
         achar__buffer_text(out, lead);
         return print_object(p, value);
     }
-    if (kind_is_span(kind))
-        return print_span(p, value, braced, lead);
+    if (kind_is_span(kind)) {
+        status = print_span(p, value, braced, lead);
+        achar__buffer_text(out, closes ? "}" : "");
+        return status;
+    }
     size_t count;
     const cell *items = cell_items(value, &count);
     if (kind == ACHAR_DICT && !changes && is_plain_dict(p, items, count))
-        return push(p,
-                    (job){.kind = JOB_MEMBERS, .started = id != 0, .items = items, .count = count});
-    return print_items(p, value, braced, lead);
+        return push(p, (job){.kind = JOB_MEMBERS,
+                             .started = id != 0,
+                             .close = CLOSE_OBJECT,
+                             .items = items,
+                             .count = count});
+    return print_items(p, value, braced, closes, lead);
 }
 
 /* ---- the second walk ---- */
@@ -503,6 +560,8 @@ static int print_change(printer *p, job *top)
 /* One piece of the job on top of the stack. */
 static int print_piece(printer *p)
 {
+    static const char *const closings[] = {
+        [CLOSE_NOTHING] = "", [CLOSE_LIST] = "]", [CLOSE_LIST_OBJECT] = "]}", [CLOSE_OBJECT] = "}"};
     job *top = &p->jobs[p->jobs_count - 1];
     cell key, value;
     int status;
@@ -525,6 +584,7 @@ static int print_piece(printer *p)
         break;
     }
     if (top->count == 0) {
+        achar__buffer_text(&p->out, closings[top->close]);
         p->jobs_count--;
         return ACHAR_OK;
     }
@@ -540,10 +600,13 @@ static int print_piece(printer *p)
     top->items += taken;
     top->count -= taken;
     switch (kind) {
-    case JOB_MEMBERS:
-        print_string(&p->out, key);
+    case JOB_MEMBERS: {
+        size_t nbytes;
+        const uint8_t *at = cell_span(key, &nbytes);
+        print_string(&p->out, at, nbytes);
         achar__buffer_text(&p->out, ": ");
         return print_value(p, value);
+    }
     case JOB_PAIRS:
         achar__buffer_byte(&p->out, '[');
         status = push_text(p, "]");

@@ -40,8 +40,16 @@ int achar__read_memory_problem(reading *r)
     return achar__memory_status(&r->graph->mem);
 }
 
-/* From so much input on one may guess from what there was how much memory the rest will need. */
-enum { FRAME_TELLING_NBYTES = 32 << 10 };
+/* After each so many bytes of input one may guess from what there was how much memory the rest will
+ * need. */
+enum { TELLING_NBYTES = 32 << 10 };
+
+static void expect(reading *r, const uint8_t *start, const uint8_t *cursor, const uint8_t *end)
+{
+    uint64_t done = (uint64_t)(cursor - start), left = (uint64_t)(end - cursor);
+    achar__arena_expect(&r->graph->arena, done, left);
+    achar__memo_expect(&r->memo, done, left);
+}
 
 /* ---- the stack ---- */
 
@@ -166,8 +174,9 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
     const uint8_t *end = input_end; /* or the frame's */
     bool in_frame = false;
     const uint8_t *at = start; /* the opcode */
-    cell *top = r->stack;      /* behind the last cell */
-    cell *fence = r->stack;    /* the last mark */
+    size_t told_nbytes = TELLING_NBYTES;
+    cell *top = r->stack;   /* behind the last cell */
+    cell *fence = r->stack; /* the last mark */
     cell *limit = r->stack + r->stack_capacity;
     int status;
 
@@ -199,6 +208,14 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
         cell made;                                                                                 \
         TRY(call);                                                                                 \
         PUSH(made);                                                                                \
+    } while (0)
+/* Between values: is it time to guess? */
+#define TELL()                                                                                     \
+    do {                                                                                           \
+        if (__builtin_expect((size_t)(cursor - start) > told_nbytes, 0)) {                         \
+            told_nbytes = (size_t)(cursor - start) + TELLING_NBYTES;                               \
+            expect(r, start, cursor, input_end);                                                   \
+        }                                                                                          \
     } while (0)
 #define TRY(call)                                                                                  \
     do {                                                                                           \
@@ -350,7 +367,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
         case OP_BINUNICODE8:
             NEED(8);
             size = decode_uint8(cursor);
-            form = FORM_COUNTED8;
+            form = FORM_BOXED;
             cursor += 8;
         unicode_bytes:
             if (!decode_room(cursor, end, size))
@@ -359,6 +376,13 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             if (!text_is_ascii(cursor, size) && !achar__utf8_valid(cursor, size)) {
                 status = achar__problem(r, ACHAR_E_TEXT, "the text is not UTF-8");
                 goto fail;
+            }
+            if (form == FORM_BOXED) {
+                c = achar__span_new(g, ACHAR_STR, cursor, size);
+                CHECK_MADE(c);
+                cursor += size;
+                PUSH_NAMED(c);
+                continue;
             }
         good_text:
             c = cell_make(ACHAR_STR, form, cursor);
@@ -470,17 +494,20 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             continue;
         case OP_APPEND:
             HAVE(2);
+            TELL();
             if (!fill_quickly(g, ACHAR_LIST, top[-2], top - 1, 1))
                 TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_APPEND, top[-2], top - 1, 1));
             top -= 1;
             continue;
         case OP_SETITEM:
             HAVE(3);
+            TELL();
             if (!fill_quickly(g, ACHAR_DICT, top[-3], top - 2, 2))
                 TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_SET, top[-3], top - 2, 2));
             top -= 2;
             continue;
         case OP_APPENDS:
+            TELL();
             TAKE_MARK();
             if (slice == fence)
                 goto underflow;
@@ -490,6 +517,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
                 TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_APPEND, slice[-1], slice, nbytes));
             continue;
         case OP_SETITEMS:
+            TELL();
             TAKE_MARK();
             if (slice == fence)
                 goto underflow;
@@ -748,11 +776,6 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             }
             end = cursor + size;
             in_frame = true;
-            if (cursor - start > FRAME_TELLING_NBYTES) {
-                uint64_t done = (uint64_t)(cursor - start), left = (uint64_t)(input_end - cursor);
-                achar__arena_expect(&g->arena, done, left);
-                achar__memo_expect(&r->memo, done, left);
-            }
             continue;
         case OP_STOP:
             HAVE(1);
@@ -795,6 +818,7 @@ fail:
 #undef PUSH
 #undef PUSH_NAMED
 #undef PUSH_MADE
+#undef TELL
 #undef TRY
 #undef PLACE
 #undef TAKE_MARK

@@ -15,6 +15,13 @@ static int take_span(reading *r, int kind, const uint8_t *at, size_t nbytes, int
     return cell_kind(*c) == ACHAR_NOTHING ? achar__read_memory_problem(r) : ACHAR_OK;
 }
 
+/* A str that is a line of the input, as it is. */
+static int take_line(reading *r, const uint8_t *at, size_t nbytes, cell *c)
+{
+    int form = nbytes <= LINE_MOST_NBYTES ? FORM_LINE : FORM_BOXED;
+    return take_span(r, ACHAR_STR, at, nbytes, form, c);
+}
+
 /* What the scratch buffer holds, in the arena. */
 static int take_scratch(reading *r, const uint8_t **at, size_t *nbytes)
 {
@@ -68,7 +75,7 @@ int achar__read_string_line(reading *r, const uint8_t *at, size_t nbytes, cell *
 int achar__read_unicode_line(reading *r, const uint8_t *at, size_t nbytes, cell *c)
 {
     if (text_is_ascii(at, nbytes) && (nbytes == 0 || memchr(at, '\\', nbytes) == NULL))
-        return take_span(r, ACHAR_STR, at, nbytes, FORM_BOXED, c);
+        return take_line(r, at, nbytes, c);
     const char *what = NULL;
     r->scratch.nbytes = 0;
     if (!achar__raw_unicode_decode(&r->scratch, at, nbytes, &what))
@@ -80,7 +87,7 @@ int achar__read_unicode_line(reading *r, const uint8_t *at, size_t nbytes, cell 
 int achar__read_name_line(reading *r, const uint8_t *at, size_t nbytes, cell *c)
 {
     if (achar__utf8_valid(at, nbytes))
-        return take_span(r, ACHAR_STR, at, nbytes, FORM_BOXED, c);
+        return take_line(r, at, nbytes, c);
     return achar__problem(r, ACHAR_E_TEXT, "the name is not UTF-8");
 }
 
