@@ -29,7 +29,8 @@ TARGETS = {"reads": 8, "writes": 4}
 BYTES_PER_VALUE = 24
 
 MORE_CASES = [
-    Case("small lists", "50,000 lists of two ints and a str", lambda n: [[i, i + 1, str(i)] for i in range(n)], 50_000, 9),
+    Case("small lists", "50,000 lists of two ints and a str",
+         lambda n: [[i, i + 1, str(i)] for i in range(n)], 50_000, 9),
     Case("small dicts", "50,000 dicts of two ints", lambda n: [{"a": i, "b": i} for i in range(n)], 50_000, 9),
     Case("empty lists", "100,000 empty lists", lambda n: [[] for _ in range(n)], 100_000, 9),
     Case("long text", "a str of 10 MB", lambda n: "x" * n, 10_000_000, 1000),
@@ -197,14 +198,9 @@ def number(value):
 
 
 def verdict(direction, cases):
-    low = [
-        case["name"]
-        for case in cases
-        if case["name"] in CONTAINERS and case[direction]["ratio"][0] < TARGETS[direction]
-    ]
-    return f"at least {TARGETS[direction]}× on containers: " + (
-        "met" if not low else f"**not met** by {', '.join(low)}"
-    )
+    target = TARGETS[direction]
+    low = [case["name"] for case in cases if case["name"] in CONTAINERS and case[direction]["ratio"][0] < target]
+    return f"at least {target}× on containers: " + ("met" if not low else f"**not met** by {', '.join(low)}")
 
 
 def page(results):

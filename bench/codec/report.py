@@ -163,7 +163,7 @@ def section(results, picture_name):
         "",
     ]
     if results["quick"]:
-        lines = lines[:-1 - len(targets(results))]
+        lines = lines[: -1 - len(targets(results))]
     for direction in ("dumps", "loads"):
         if any(direction in case for case in results["cases"]):
             lines += [f"### {direction}, times as fast as `{BASELINE}`", "", table(results, direction), ""]
@@ -241,9 +241,7 @@ def draw(results, path):
         panel.hlines(places, 0.01, 1000, color="#eeeeee", linewidth=1, zorder=0)
         for name in sorted(names, key=(SUBJECT, "achar").__contains__):  # achar on top
             points = [
-                (case[direction][name]["ratio"], place)
-                for place, case in enumerate(cases)
-                if name in case[direction]
+                (case[direction][name]["ratio"], place) for place, case in enumerate(cases) if name in case[direction]
             ]
             style = {"color": COLORS[name], "label": name}
             if name == SUBJECT:
