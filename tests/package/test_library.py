@@ -17,6 +17,7 @@ pytestmark = pytest.mark.timeout(900)  # builds on a busy machine
 C = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-pedantic-errors", "-Werror"]
 CXX = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 COMPILERS = {".c": [["gcc", *C], ["clang", *C]], ".cpp": [["g++", *CXX], ["clang++", *CXX]]}
+GNU = {"-std=c11": "-std=gnu11", "-std=c++17": "-std=gnu++17"}  # for programs, which use more than the headers do
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.suffix in COMPILERS)
 
 
@@ -140,6 +141,15 @@ def use(installed, name, program, folder):
             "  fee: 12.50",
             "  samples: >f4, shape (2, 2), mean 2.75",
         ]
+    elif name == "conditions":
+        lines = []
+        for switch in ([], ["--processes"]):
+            said = installed.execute(program, *switch).stdout.splitlines()
+            order = {what: [line.split()[0] for line in said if line.endswith(what)] for what in ("waits", "goes on")}
+            assert order["goes on"] == order["waits"]  # in the order of arrival
+            lines += sorted(said)  # otherwise the order is chance
+        assert lines.count("producer   notifies all") == 2 and len(lines) == 2 * (3 * 5 + 4)
+        printed = lines
     else:
         pytest.fail(f"examples/{name} is new: say here how it is run and what it does")
     return printed
@@ -157,7 +167,7 @@ def test_each_example_runs_with_the_shared_and_with_the_static_library(installed
     printed = []
     for static in (False, True):
         program = tmp_path / f"{source.stem}{'-static' if static else ''}"
-        installed.compile(compiler, source, program, static=static)
+        installed.compile([GNU.get(flag, flag) for flag in compiler], source, program, static=static)
         needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", program).stdout)
         assert ("libachar.so." + version()[1] in needed) is not static
         printed.append(use(installed, source.stem, program, tmp_path))
