@@ -536,7 +536,8 @@ static int trace_all(tracing *t, const uint8_t *data, size_t data_nbytes, size_t
         note(t, text);
     }
     achar__trace_flush(t);
-    if (status == ACHAR_OK && output_status(t) != ACHAR_OK)
+    /* more important than a fault: what says so may be missing */
+    if (output_status(t) != ACHAR_OK)
         status = achar__fail(error, output_status(t), t->base, -1, NULL);
     return status;
 }

@@ -1,0 +1,18 @@
+/* exercise_trace.h - every form of achar_trace() on any bytes, for C tests and fuzz targets. */
+#ifndef ACHAR_TESTS_CODEC_EXERCISE_TRACE_H
+#define ACHAR_TESTS_CODEC_EXERCISE_TRACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <achar/achar.h>
+
+/*
+ * Traces as lines, in full, in part, and as a page. Holds it to what trace.h promises: what the reader
+ * says of these bytes the trace says too; whatever is in them, the lines are printable UTF-8 and the
+ * page has no markup but its own. Where memory runs out ('allocator' may fail) that is all it says.
+ * Returns what tracing as lines returned.
+ */
+int trace_everything(const unsigned char *data, size_t nbytes, const achar_allocator *allocator);
+
+#endif
