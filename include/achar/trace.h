@@ -46,9 +46,10 @@ typedef struct achar_trace_options {
  * options that contradict each other; ACHAR_E_IO if the sink stops; ACHAR_E_NOMEM, ACHAR_E_LIMIT.
  *
  * Time is linear in the input, and a step costs what it shows, however much is on the stack and in
- * the memo. Of a container only as many items are kept as can be shown; memory is proportional to
- * the stack, plus 16 to 32 bytes for each entry of the memo, plus what later opcodes ask the memo
- * for. ('full' keeps all of the memo's values, and each step shows them.) 'data' is not copied.
+ * the memo. Of a container only as many items are kept as can be shown, and of a large memo only what
+ * later opcodes ask for; so memory is proportional to the stack and to that, plus 16 to 32 bytes for
+ * each entry of a memo whose indexes do not simply count up. ('full' keeps all of the memo, and each
+ * step shows it.) 'data' is not copied.
  */
 ACHAR_API int achar_trace(const void *data, size_t data_nbytes, const achar_trace_options *options,
                           const achar_sink *sink, size_t *used_nbytes, achar_error *error);

@@ -15,7 +15,7 @@
 #include "base/error.h"
 
 enum {
-    STACK_SHOWN_COUNT = 8, /* entries, and of the memo where the machine has failed */
+    STACK_SHOWN_COUNT = 8, /* entries */
     LABEL_COLUMN = 20,
     VALUE_COLUMN = 27,
     WORDS_COLUMN = 46,
@@ -277,23 +277,13 @@ static int compare_index(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* The last 'max' entries of the memo, by index. Far indexes come from the table. */
-static void memo_lines(tracing *t, size_t max)
+/* All of the memo, by index. Far indexes come from the table. */
+static void memo_lines(tracing *t)
 {
-    const trace_memo *entries = &t->machine.memo;
-    size_t skipped = entries->count > max ? entries->count - max : 0;
-    if (skipped != 0) {
-        size_t start = begin_detail(t, "memo");
-        achar__buffer_printf(&t->line, "%zu entries; the last of them:", entries->count);
-        end_line(t, start);
-    }
+    const trace_entries *entries = &t->machine.memo;
     for (size_t i = 0; i < entries->capacity; i++)
-        if (entries->dense[i].meta != 0) {
-            if (skipped != 0)
-                skipped--;
-            else
-                memo_line(t, i, entries->dense[i]);
-        }
+        if (entries->dense[i].meta != 0)
+            memo_line(t, i, entries->dense[i]);
     buffer far;
     achar__buffer_init(&far, &t->mem);
     for (size_t i = 0; i < entries->sparse.capacity; i++) {
@@ -308,12 +298,29 @@ static void memo_lines(tracing *t, size_t max)
     size_t count = far.nbytes / sizeof(table_entry);
     if (count > 1)
         qsort(far.data, count, sizeof(table_entry), compare_index);
-    for (size_t i = skipped; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         table_entry entry;
         memcpy(&entry, far.data + i * sizeof entry, sizeof entry);
         memo_line(t, entry.key, entries->sparse_values[entry.value]);
     }
     achar__buffer_free(&far);
+}
+
+/* What went into the memo last. */
+static void recent_lines(tracing *t)
+{
+    const trace_machine *m = &t->machine;
+    uint64_t shown = m->recent_count < TRACE_RECENT_COUNT ? m->recent_count : TRACE_RECENT_COUNT;
+    if (m->memo_count > shown) {
+        size_t start = begin_detail(t, "memo");
+        achar__buffer_printf(&t->line,
+                             "%llu entries; the last of them:", (unsigned long long)m->memo_count);
+        end_line(t, start);
+    }
+    for (uint64_t i = m->recent_count - shown; i < m->recent_count; i++) {
+        trace_put put = m->recent[i % TRACE_RECENT_COUNT];
+        memo_line(t, put.index, put.value);
+    }
 }
 
 /* Number, offset and name of an opcode, up to where its argument goes. */
@@ -377,7 +384,7 @@ void achar__trace_lines(tracing *t, const trace_step *step)
     }
     stack_line(t);
     if (t->options->full)
-        memo_lines(t, SIZE_MAX);
+        memo_lines(t);
     else if (step->put)
         memo_line(t, step->memo_index, t->machine.stack[t->machine.stack_count - 1]);
 }
@@ -404,7 +411,10 @@ void achar__trace_fault_lines(tracing *t, const trace_step *step, const achar_er
     achar__trace_paint(&t->line, t->options->color, PAINT_NONE);
     end_line(t, start);
     stack_line(t);
-    memo_lines(t, t->options->full ? SIZE_MAX : STACK_SHOWN_COUNT);
+    if (t->options->full)
+        memo_lines(t);
+    else
+        recent_lines(t);
 
     start = begin_detail(t, "bytes");
     size_t before = step->offset < BYTES_BEFORE_FAULT ? step->offset : BYTES_BEFORE_FAULT;

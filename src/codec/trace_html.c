@@ -366,7 +366,7 @@ void achar__trace_page_ready(tracing *t, uint64_t offset)
     if (m->cursor != m->data) {
         size_t shown = m->stack_count < STACK_FIRST_MAX ? m->stack_count : STACK_FIRST_MAX;
         json_number(&t->line, ",\"below\":", m->stack_count - shown);
-        json_number(&t->line, ",\"memo\":", m->memo.count);
+        json_number(&t->line, ",\"memo\":", m->memo_count);
         achar__buffer_text(&t->line, ",\n\"stack\":");
         json_values(&t->line, t, m->stack + m->stack_count - shown, shown);
         define_all(t);

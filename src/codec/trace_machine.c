@@ -14,13 +14,10 @@
 #include "codec/number.h"
 #include "codec/read_internal.h"
 #include "codec/text.h"
+#include "codec/trace_memo.h"
 #include "codec/trace_show.h"
 
-enum {
-    STACK_FIRST_COUNT = 64,
-    /* When the memo has so many entries, it is time to learn which of them are ever asked for. */
-    MEMO_PRUNE_COUNT = 1 << 17,
-};
+enum { STACK_FIRST_COUNT = 64 };
 
 __attribute__((format(printf, 3, 4))) static int problem(trace_machine *m, int code,
                                                          const char *format, ...)
@@ -67,7 +64,7 @@ static void node_free(trace_machine *m, trace_node *node)
     achar__memory_give(m->mem, node, sizeof *node);
 }
 
-static void retain(achar_value value)
+void achar__trace_retain(achar_value value)
 {
     if (value.as.pointer != NULL)
         trace_node_of(value)->refs_count++;
@@ -75,7 +72,7 @@ static void retain(achar_value value)
 
 /* Frees what nothing refers to any more. A list of what is to be freed instead of recursion: values
  * nest as deep as the pickle is long. */
-static void release(trace_machine *m, achar_value value)
+void achar__trace_release(trace_machine *m, achar_value value)
 {
     trace_node *dying = trace_node_of(value);
     if (dying == NULL || --dying->refs_count != 0)
@@ -133,7 +130,7 @@ static void give_children(trace_machine *m, trace_node *node, const achar_value 
         if (node->kept_count < limit)
             node->children[node->kept_count++] = values[i];
         else
-            release(m, values[i]);
+            achar__trace_release(m, values[i]);
     }
 }
 
@@ -217,7 +214,7 @@ static void take_and_release(trace_machine *m, trace_step *step, size_t count)
 {
     take(m, step, count);
     for (size_t i = 0; i < count; i++)
-        release(m, top(m)[i]);
+        achar__trace_release(m, top(m)[i]);
 }
 
 /* ---- what stands in the input as text ---- */
@@ -264,7 +261,7 @@ static int push_text(trace_machine *m, trace_step *step, achar_value graph_value
         achar__buffer_free(&shown);
     }
     if (!kept) {
-        release(m, trace_value(kind, step->offset, node));
+        achar__trace_release(m, trace_value(kind, step->offset, node));
         return achar__memory_status(m->mem);
     }
     return push_node(m, step, node);
@@ -341,60 +338,12 @@ static int memo_index(trace_machine *m, trace_step *step)
     } else if (t->opcode == OP_LONG_BINPUT || t->opcode == OP_LONG_BINGET) {
         step->memo_index = decode_uint4(t->data);
     } else if (t->opcode == OP_MEMOIZE) {
-        step->memo_index = m->memo.count;
+        step->memo_index = m->memo_count;
     } else {
         int64_t number;
         if (!decode_decimal(t->data, t->nbytes, &number) || number < 0)
             return ask_reader(m, step); /* which refuses it as well */
         step->memo_index = (uint64_t)number;
-    }
-    return ACHAR_OK;
-}
-
-/* An entry without its node is one that nobody will ask for; its kind and offset stay. */
-static void forget(trace_machine *m, achar_value *entry, uint64_t index)
-{
-    achar_value value = *entry;
-    trace_node *node = trace_node_of(value);
-    entry->as.pointer = NULL;
-    if (node != NULL && node->memo_index == index)
-        node->memo_index = NO_INDEX;
-    release(m, value);
-}
-
-static bool is_wanted(const trace_machine *m, uint64_t index)
-{
-    return !m->knows_wanted || achar__table_get(&m->wanted, index) != TABLE_ABSENT;
-}
-
-/*
- * A large memo: reads on to the end of the pickle, once, to see which indexes are asked for, and
- * forgets the values of all others. GET, BINGET and LONG_BINGET have their index in the argument,
- * so that nothing need be run for that; what cannot be read stops the machine later as well.
- */
-static int prune_memo(trace_machine *m, const uint8_t *cursor)
-{
-    token t = {0};
-    while (t.opcode != OP_STOP && achar__token_next(cursor, m->input_end, &t) == ACHAR_OK) {
-        cursor = t.next;
-        int64_t index = -1;
-        if (t.opcode == OP_BINGET)
-            index = t.data[0];
-        else if (t.opcode == OP_LONG_BINGET)
-            index = decode_uint4(t.data);
-        else if (t.opcode == OP_GET && !decode_decimal(t.data, t.nbytes, &index))
-            break;
-        if (index >= 0 && achar__table_put(&m->wanted, (uint64_t)index, 1, NULL) == NULL)
-            return achar__memory_status(m->mem);
-    }
-    m->knows_wanted = true;
-    for (size_t i = 0; i < m->memo.capacity; i++)
-        if (m->memo.dense[i].meta != 0 && !is_wanted(m, i))
-            forget(m, &m->memo.dense[i], i);
-    for (size_t i = 0; i < m->memo.sparse.capacity; i++) {
-        table_entry entry = m->memo.sparse.entries[i];
-        if (entry.value != TABLE_ABSENT && !is_wanted(m, entry.key))
-            forget(m, &m->memo.sparse_values[entry.value], entry.key);
     }
     return ACHAR_OK;
 }
@@ -406,22 +355,9 @@ static int put(trace_machine *m, trace_step *step)
         return status;
     if (visible_count(m) < 1)
         return underflow(m);
-    if (m->memo.count == MEMO_PRUNE_COUNT && !m->keeps_all && !m->knows_wanted &&
-        (status = prune_memo(m, step->token.next)) != ACHAR_OK)
-        return status;
-    achar_value value = top(m)[-1];
-    trace_node *node = trace_node_of(value);
-    if (!is_wanted(m, step->memo_index))
-        value.as.pointer = NULL;
-    achar_value *known = achar__trace_memo_get(&m->memo, step->memo_index);
-    if (known != NULL)
-        forget(m, known, step->memo_index);
-    status = achar__trace_memo_put(&m->memo, step->memo_index, value);
+    status = achar__trace_memo_put(m, step->memo_index, top(m)[-1], step->token.next);
     if (status != ACHAR_OK)
         return status;
-    retain(value);
-    if (node != NULL && node->memo_index == NO_INDEX)
-        node->memo_index = step->memo_index;
     step->put = true;
     return ACHAR_OK;
 }
@@ -431,11 +367,11 @@ static int get(trace_machine *m, trace_step *step)
     int status = memo_index(m, step);
     if (status != ACHAR_OK)
         return status;
-    const achar_value *known = achar__trace_memo_get(&m->memo, step->memo_index);
+    const achar_value *known = achar__trace_memo_get(m, step->memo_index);
     if (known == NULL)
         return problem(m, ACHAR_E_MEMO, "nothing in the memo at %llu",
                        (unsigned long long)step->memo_index);
-    retain(*known);
+    achar__trace_retain(*known);
     step->got = true;
     return push(m, step, *known);
 }
@@ -452,6 +388,27 @@ static int slice_count(trace_machine *m, size_t *count)
     return ACHAR_OK;
 }
 
+/* Whether Python would refuse it as a dict's key or a set's item, whatever imports may do. */
+static bool is_unhashable(achar_value value)
+{
+    int kind = achar_kind(value);
+    return kind_is_container(kind) || kind == ACHAR_BYTEARRAY ||
+           (kind == ACHAR_TUPLE && trace_node_of(value) != NULL &&
+            trace_node_of(value)->unhashable);
+}
+
+static int check_hashable(trace_machine *m, const achar_value *values, size_t count, size_t stride,
+                          const char *use)
+{
+    for (size_t i = 0; i < count; i += stride)
+        if (is_unhashable(values[i]))
+            return problem(
+                m, ACHAR_E_TYPE, "%s%s cannot be %s", achar_kind_name(achar_kind(values[i])),
+                achar_kind(values[i]) == ACHAR_TUPLE ? " with something unhashable in it" : "",
+                use);
+    return ACHAR_OK;
+}
+
 /* The last 'count' values, and perhaps the mark before them, become a new node's children. */
 static trace_node *collect(trace_machine *m, trace_step *step, int kind, size_t count, bool mark)
 {
@@ -463,6 +420,8 @@ static trace_node *collect(trace_machine *m, trace_step *step, int kind, size_t 
         return NULL;
     }
     take(m, step, count);
+    for (size_t i = 0; i < count; i++)
+        node->unhashable |= is_unhashable(top(m)[i]);
     give_children(m, node, top(m), count);
     step->change_count = count;
     if (mark) {
@@ -542,7 +501,7 @@ static int change(trace_machine *m, trace_step *step, int kind, size_t count, bo
         give_children(m, node, top(m), count);
     else
         for (size_t i = 0; i < count; i++)
-            release(m, top(m)[i]);
+            achar__trace_release(m, top(m)[i]);
     if (mark) {
         take(m, step, 1);
         m->marks_count--;
@@ -562,7 +521,31 @@ static int check_change(trace_machine *m, int kind, achar_value target, size_t c
                     (target_kind == ACHAR_LIST && kind == ACHAR_DICT);
     if (!possible)
         return problem(m, ACHAR_E_TYPE, "%s takes no such items", achar_kind_name(target_kind));
-    return ACHAR_OK;
+    const achar_value *values = top(m) - count;
+    if (target_kind == ACHAR_DICT)
+        return check_hashable(m, values, count, 2, "a dict's key");
+    return target_kind == ACHAR_SET ? check_hashable(m, values, count, 1, "in a set") : ACHAR_OK;
+}
+
+static bool may_be(achar_value value, int kind)
+{
+    return achar_kind(value) == kind || kind_is_object(achar_kind(value));
+}
+
+/* Python's own kinds take only a state that says nothing: None, or (None, {}). */
+static int check_state(trace_machine *m, achar_value target, achar_value state)
+{
+    const trace_node *node = trace_node_of(state);
+    if (kind_is_object(achar_kind(target)) || may_be(state, ACHAR_NONE))
+        return ACHAR_OK;
+    if (achar_kind(state) == ACHAR_TUPLE && node != NULL && node->count == 2 &&
+        may_be(node->children[0], ACHAR_NONE)) {
+        achar_value slots = node->children[1];
+        if (kind_is_object(achar_kind(slots)) ||
+            (achar_kind(slots) == ACHAR_DICT && trace_node_of(slots)->count == 0))
+            return ACHAR_OK;
+    }
+    return problem(m, ACHAR_E_TYPE, "%s takes no state", achar_kind_name(achar_kind(target)));
 }
 
 /* APPENDS, SETITEMS, ADDITEMS: below the mark lies what is changed, not beyond the mark before. */
@@ -586,17 +569,13 @@ static int change_by_few(trace_machine *m, trace_step *step, int kind, size_t co
 {
     if (visible_count(m) < count + 1)
         return underflow(m);
-    int status =
-        kind == KIND_STATE ? ACHAR_OK : check_change(m, kind, top(m)[-(ptrdiff_t)count - 1], count);
+    achar_value target = top(m)[-(ptrdiff_t)count - 1];
+    int status = kind == KIND_STATE ? check_state(m, target, top(m)[-1])
+                                    : check_change(m, kind, target, count);
     return status != ACHAR_OK ? status : change(m, step, kind, count, false);
 }
 
 /* ---- imports and calls ---- */
-
-static bool may_be(achar_value value, int kind)
-{
-    return achar_kind(value) == kind || kind_is_object(achar_kind(value));
-}
 
 /* The lines of GLOBAL and INST, the line of PERSID. */
 static int check_names(trace_machine *m, const token *t)
@@ -697,9 +676,9 @@ static int call_with_slice(trace_machine *m, trace_step *step)
     return push_node(m, step, node);
 fail:
     if (node != NULL)
-        release(m, trace_value(ACHAR_CALL, 0, node));
+        achar__trace_release(m, trace_value(ACHAR_CALL, 0, node));
     if (import != NULL)
-        release(m, trace_value(ACHAR_GLOBAL, 0, import));
+        achar__trace_release(m, trace_value(ACHAR_GLOBAL, 0, import));
     return achar__memory_status(m->mem);
 }
 
@@ -831,6 +810,13 @@ static int execute(trace_machine *m, trace_step *step)
             return status;
         if (t->opcode == OP_DICT && count % 2 != 0)
             return problem(m, ACHAR_E_STACK, "a key without a value");
+        if (t->opcode == OP_DICT || t->opcode == OP_FROZENSET) {
+            bool dict = t->opcode == OP_DICT;
+            status = check_hashable(m, top(m) - count, count, dict ? 2 : 1,
+                                    dict ? "a dict's key" : "in a frozenset");
+            if (status != ACHAR_OK)
+                return status;
+        }
         return push_collected(m, step,
                               t->opcode == OP_LIST    ? ACHAR_LIST
                               : t->opcode == OP_DICT  ? ACHAR_DICT
@@ -877,7 +863,7 @@ static int execute(trace_machine *m, trace_step *step)
     case OP_DUP:
         if (visible_count(m) < 1)
             return underflow(m);
-        retain(top(m)[-1]);
+        achar__trace_retain(top(m)[-1]);
         return push(m, step, top(m)[-1]);
 
     case OP_PUT:
@@ -972,9 +958,7 @@ static void empty(trace_machine *m)
 {
     while (m->nodes != NULL)
         node_free(m, m->nodes);
-    achar__trace_memo_free(&m->memo);
-    achar__table_free(&m->wanted);
-    m->knows_wanted = false;
+    achar__trace_memo_free(m);
     m->stack_count = m->marks_count = 0;
 }
 
@@ -983,15 +967,14 @@ void achar__trace_machine_init(trace_machine *m, memory *mem, const trace_limits
 {
     *m = (trace_machine){
         .mem = mem, .limits = *limits, .encoding = encoding, .keeps_all = keeps_all};
-    achar__trace_memo_init(&m->memo, mem, 0);
-    achar__table_init(&m->wanted, mem);
+    achar__trace_memo_init(m);
     achar__buffer_init(&m->scratch, mem);
 }
 
 void achar__trace_machine_begin(trace_machine *m, const uint8_t *data, size_t data_nbytes)
 {
     empty(m);
-    achar__trace_memo_init(&m->memo, m->mem, 0);
+    achar__trace_memo_init(m);
     m->data = m->cursor = data;
     m->input_end = m->end = data + data_nbytes;
     m->in_frame = false;

@@ -28,7 +28,7 @@
 #include "codec/cell.h"
 #include "codec/python2_names.h"
 #include "codec/token.h"
-#include "codec/trace_memo.h"
+#include "codec/trace_entries.h"
 
 /* Kinds that only occur here, beside enum achar_kind: a mark on the stack; of an object's changes,
  * the one made by BUILD (the others are ACHAR_LIST, ACHAR_DICT, ACHAR_SET). */
@@ -36,6 +36,7 @@ enum { KIND_MARK = 0x3f, KIND_STATE = 0x3e };
 
 enum {
     TRACE_DEPTH_MAX = 20,
+    TRACE_RECENT_COUNT = 8,
     TRACE_TEXT_NBYTES = 512, /* of a text that is decoded once, what is kept for names */
 };
 
@@ -54,6 +55,7 @@ typedef struct trace_node {
     uint8_t kind;
     uint8_t opcode;
     bool python2;        /* an import's: its names are Python 2's */
+    bool unhashable;     /* a tuple's: something in it cannot be a dict's key */
     uint8_t last_change; /* kind of the change that came last, 0: none yet */
     uint64_t memo_index; /* where the memo has it, or NO_INDEX */
     uint64_t count;      /* of children in truth; two for each pair of a dict */
@@ -70,6 +72,12 @@ typedef struct trace_node {
     uint64_t number;                      /* extension code, buffer index */
     struct trace_node *following, **link; /* in the list of all nodes */
 } trace_node;
+
+/* A value that went into the memo. */
+typedef struct trace_put {
+    uint64_t index;
+    achar_value value;
+} trace_put;
 
 typedef struct trace_machine {
     memory *mem;
@@ -92,11 +100,17 @@ typedef struct trace_machine {
     size_t *marks; /* where they are on the stack */
     size_t marks_count;
     size_t marks_capacity;
-    trace_memo memo;
     trace_node *nodes; /* all there are: cycles are freed only here */
-    bool knows_wanted; /* which entries of the memo are still asked for: */
-    table wanted;
     buffer scratch;
+    /* the memo: trace_memo.c says how */
+    trace_entries memo;
+    trace_entries kept;
+    table wanted;
+    bool knows_wanted;
+    uint64_t memo_count; /* entries */
+    uint64_t held_up_to;
+    trace_put recent[TRACE_RECENT_COUNT]; /* in a ring: the last are at recent_count - 1, … */
+    uint64_t recent_count;
     char problem[160]; /* of the failure: more than the code's own message */
 } trace_machine;
 

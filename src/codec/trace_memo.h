@@ -1,59 +1,23 @@
-/*
- * trace_memo.h - the memo of `achar trace`: like the reader's (memo.h), for values of the trace's own
- * kind.
- *
- * Picklers number their entries 0, 1, 2, …, so entries live in an array. An index far beyond what
- * the number of entries warrants goes into a hash table instead: its cost does not depend on how
- * high it is. An index may move from the table to the array when it has come within reach; the
- * array is looked at first.
- */
+/* trace_memo.h - the part of the trace's machine that is its memo. */
 #ifndef ACHAR_CODEC_TRACE_MEMO_H
 #define ACHAR_CODEC_TRACE_MEMO_H
 
-#include <achar/value.h>
+#include "codec/trace_machine.h"
 
-#include "base/table.h"
+void achar__trace_memo_init(trace_machine *m);
 
-typedef struct trace_memo {
-    achar_value *dense; /* ACHAR_NOTHING: no entry here */
-    size_t capacity;
-    size_t count; /* distinct indexes; also the next index of MEMOIZE */
-    size_t max_count;
-    table sparse; /* index to its place in sparse_values */
-    achar_value *sparse_values;
-    size_t sparse_capacity;
-} trace_memo;
+/* Gives back the memo's own storage; nodes have their own list. */
+void achar__trace_memo_free(trace_machine *m);
 
-/* 'max_count' 0: no limit. */
-void achar__trace_memo_init(trace_memo *m, memory *mem, size_t max_count);
-void achar__trace_memo_free(trace_memo *m);
+/* The value at an index, until the next put; NULL: none. */
+const achar_value *achar__trace_memo_get(trace_machine *m, uint64_t index);
 
-int achar__trace_memo_put_slow(trace_memo *m, uint64_t index, achar_value value);
-achar_value *achar__trace_memo_get_slow(trace_memo *m, uint64_t index);
+/* Puts a value in; 'cursor' is where the pickle goes on. ACHAR_OK, ACHAR_E_NOMEM, ACHAR_E_LIMIT. */
+int achar__trace_memo_put(trace_machine *m, uint64_t index, achar_value value,
+                          const uint8_t *cursor);
 
-/* ACHAR_OK, ACHAR_E_NOMEM, ACHAR_E_LIMIT. */
-static inline int achar__trace_memo_put(trace_memo *m, uint64_t index, achar_value value)
-{
-    if (__builtin_expect(index < m->capacity && m->dense[index].meta != 0, 0)) {
-        m->dense[index] = value;
-        return ACHAR_OK;
-    }
-    if (__builtin_expect(index < m->capacity && m->sparse.count == 0 &&
-                             (m->max_count == 0 || m->count < m->max_count),
-                         1)) {
-        m->dense[index] = value;
-        m->count++;
-        return ACHAR_OK;
-    }
-    return achar__trace_memo_put_slow(m, index, value);
-}
-
-/* NULL: no such entry. Valid until the next put. */
-static inline achar_value *achar__trace_memo_get(trace_memo *m, uint64_t index)
-{
-    if (__builtin_expect(index < m->capacity && m->dense[index].meta != 0, 1))
-        return &m->dense[index];
-    return achar__trace_memo_get_slow(m, index);
-}
+/* One more reference to a value's node, and one less. */
+void achar__trace_retain(achar_value value);
+void achar__trace_release(trace_machine *m, achar_value value);
 
 #endif

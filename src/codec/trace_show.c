@@ -231,30 +231,6 @@ static name_text value_text(const trace_machine *m, achar_value value, uint64_t 
     return (name_text){(const char *)t.data, t.nbytes};
 }
 
-/* Whether a value without node can be shown from the input: not if it had a node, and the memo has
- * forgotten it. */
-static bool is_known(const trace_machine *m, achar_value value)
-{
-    token t = token_at(m, trace_offset(value));
-    int64_t number;
-    switch (t.opcode) {
-    case OP_INT:
-    case OP_LONG:
-    case OP_UNICODE:
-        return achar__trace_is_plain(&t, &number);
-    case OP_FLOAT:
-    case OP_STRING:
-        return false;
-    case OP_BINSTRING:
-    case OP_SHORT_BINSTRING:
-        return m->encoding != ACHAR_ENCODING_LATIN1 || text_is_ascii(t.data, t.nbytes);
-    case OP_EMPTY_TUPLE:
-        return true;
-    default:
-        return achar_kind(value) < ACHAR_BYTEARRAY;
-    }
-}
-
 bool achar__trace_import_names(trace_machine *m, achar_value import, name_text *module,
                                name_text *name)
 {
@@ -516,7 +492,7 @@ static void show(showing *s, achar_value value)
         s->path[s->path_count++] = node;
         show_node(s, value);
         s->path_count--;
-    } else if (is_known(s->m, value)) {
+    } else {
         token t = token_at(s->m, trace_offset(value));
         int kind = achar_kind(value);
         if (kind == ACHAR_STR)
@@ -526,10 +502,6 @@ static void show(showing *s, achar_value value)
         count_from(s, start);
         if (kind == ACHAR_STR)
             paint(s, PAINT_NONE);
-    } else {
-        text(s, "<");
-        text(s, achar_kind_name(achar_kind(value)));
-        number(s, " of byte ", trace_offset(value), ">");
     }
 }
 

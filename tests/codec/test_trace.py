@@ -54,7 +54,7 @@ def test_random_pickles(command, protocol):
 
 
 def test_random_programs(command):
-    for seed in range(120):
+    for seed in range(80):
         compare(command, programs.program(seed, seed % 6, seed % 60), full=seed % 6 == 0)
 
 
@@ -247,19 +247,57 @@ def test_a_large_memo_keeps_what_is_asked_for(command):
     assert "[['shared'], ['0', '1', '2', '3', '4', '5', '6', '7', …+199992], ['shared']]" in done.stdout.decode()
 
 
-def test_memory_does_not_grow_with_the_input(tmp_path):
-    """Of ten million values in one list a few are kept; the file is mapped."""
-    file = tmp_path / "long.pickle"
-    file.write_bytes(b"]" + b"(" + b"K\x01" * 1000 + b"e" + (b"(" + b"I5\n" * 1000 + b"e") * 4000 + b".")
-    limit = 24 << 20
-    done = subprocess.run(
-        [built("achar"), "trace", "--from", "4000000", file],
+def limited_to(nbytes, *arguments):
+    return subprocess.run(
+        [built("achar"), "trace", *arguments],
         capture_output=True,
         timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (nbytes, nbytes)),
     )
+
+
+def test_memory_does_not_grow_with_the_input(tmp_path):
+    """Of four million values in one list a few are kept; the file is mapped."""
+    file = tmp_path / "long.pickle"
+    file.write_bytes(b"](" + b"I5\n" * 1000 + b"e" + (b"(" + b"I5\n" * 1000 + b"e") * 4000 + b".")
+    done = limited_to(24 << 20, "--from", "4000000", file)
     assert done.returncode == 0, done.stderr
-    assert "result [1, 1, 1, 1, 1, 1, 1, 1, …+4000992]" in done.stdout.decode()
+    assert "result [5, 5, 5, 5, 5, 5, 5, 5, …+4000992]" in done.stdout.decode()
+
+
+def test_memory_does_not_grow_with_the_memo(tmp_path):
+    """Of two million entries one is asked for again."""
+    file = tmp_path / "long.pickle"
+    file.write_bytes(b"X\4\0\0\0kept\x94" + b"]\x940" * 2_000_000 + b"h\0\x86.")
+    done = limited_to(40 << 20, "--from", "6000000", file)
+    assert done.returncode == 0, done.stderr
+    assert "result ('kept', 'kept')" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("order", ["gaps", "far", "again"])
+def test_a_large_memo_with_any_indexes(command, order):
+    """MEMOIZE counts the entries, wherever PUT has put them and whether they are asked for or not."""
+    out = bytearray(b"(")
+    indexes = []
+    for i in range(270_000 if order == "again" else 132_000):
+        index = {"gaps": 2 * i, "far": i if i % 1000 else 10**9 + i, "again": i - i % 2}[order]
+        indexes.append(index)
+        out += b"Nr" + min(index, 2**32 - 1).to_bytes(4, "little") + b"0"
+    count = len(set(indexes))
+    for _ in range(3):
+        out += b"\x8c\x03new\x94"
+        indexes.append(count)
+        count = len(set(indexes))
+    for index in sorted(set(indexes[:5] + indexes[-6:] + indexes[131_000:131_010])):
+        out += b"j" + index.to_bytes(4, "little")
+    data = bytes(out) + b"t."
+    done = command("trace", "--from", f"@{len(data) - 1}", "-", stdin=data)
+    assert done.returncode == 0, done.stderr
+    # what they are is for pickle.py to say
+    shown = [repr(value) for value in pickle._loads(data)]
+    assert f"({', '.join(shown[:8])}, …+{len(shown) - 8})" in done.stdout.decode()
+    missing = data[:-2] + b"j" + (max(indexes) + 5).to_bytes(4, "little") + b"t."
+    assert b"nothing in the memo at" in command("trace", "-f", f"@{len(missing) - 2}", "-", stdin=missing).stderr
 
 
 def test_the_examples_in_the_documentation(tmp_path):
