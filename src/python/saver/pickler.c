@@ -324,8 +324,9 @@ static int find_persistent_id(module_state *st, pickler_object *self)
         Py_DECREF(found);
     }
 #if PERSISTENT_ID_IS_METHOD
-    if (found && PyCFunction_Check(found) && PyCFunction_GET_SELF(found) == (PyObject *)self &&
-        PyCFunction_GET_FUNCTION(found) == pickler_persistent_id)
+    if (function && PyCFunction_Check(function) &&
+        PyCFunction_GET_SELF(function) == (PyObject *)self &&
+        PyCFunction_GET_FUNCTION(function) == pickler_persistent_id)
         Py_CLEAR(function); /* the base class's, which has none for anything */
 #endif
     Py_XSETREF(self->hooks.persistent_id, function);
@@ -410,7 +411,7 @@ static PyObject *pickler_dump(pickler_object *self, PyObject *obj)
     self->busy = 1;
     Py_INCREF(self);
     int status = run_dump(st, self, obj);
-    saver_memo_forget_unsettled(&self->memo); /* after an error: what it only borrows */
+    saver_memo_forget_borrowed(&self->memo); /* after an error: what it only borrows */
     self->busy = 0;
     Py_CLEAR(self->hooks.reducer_override); /* it may hold the Pickler */
     if (PERSISTENT_ID_IS_METHOD) {
