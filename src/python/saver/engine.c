@@ -126,10 +126,9 @@ void saver_drop(saver *s, PyObject *obj)
     if (Py_REFCNT(obj) == 1) { /* it goes now, and with it perhaps what the memo only borrows */
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
-        int status = saver_before_python(s);
+        /* Without memory the memo's entries are late, which is before the next call of Python. */
+        (void)saver_before_python(s);
         PyErr_Restore(type, value, traceback);
-        if (status < 0)
-            return;
     }
     Py_DECREF(obj);
 }
@@ -147,8 +146,6 @@ void saver_hold(saver *s, int slot, PyObject *obj)
 
 int saver_settle(saver *s)
 {
-    if (saver_memo_settle(s->memo) < 0)
-        return -1;
     for (Py_ssize_t i = s->owned_depth; i < s->depth; i++) {
         saver_frame *frame = &s->frames[i];
         Py_XINCREF(frame->obj);
@@ -160,7 +157,7 @@ int saver_settle(saver *s)
             frame->closed = 0;
     }
     s->owned_depth = s->depth;
-    return 0;
+    return saver_memo_settle(s->memo);
 }
 
 /* ---- memo opcodes ---- */

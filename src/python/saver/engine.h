@@ -138,7 +138,7 @@ static inline saver_frame *saver_top(saver *s)
     return &s->frames[s->depth - 1];
 }
 
-/* The slow half of saver_before_python(). */
+/* The slow half of saver_before_python(). Where it fails, for want of memory, all is owned too. */
 int saver_settle(saver *s);
 
 /* Before any call that may run Python code, free an object or release the GIL. 0 or -1. */
@@ -155,7 +155,7 @@ static inline int saver_before_python(saver *s)
  */
 #define saver_before_raising(s) ((void)saver_before_python(s))
 
-/* Py_DECREF for something that a frame owned. Settling first can fail; then the object leaks. */
+/* Py_DECREF for something that a frame owned. */
 void saver_drop(saver *s, PyObject *obj);
 
 /* Sets held[slot] of the top frame, taking a reference if the frame is an owned one. */

@@ -155,12 +155,16 @@ static int find_properly(saver *s, PyObject *obj, PyObject *name, global_place *
         goto done;
     module = PyImport_Import(place->module_name);
     if (!module) {
+        if (PyErr_ExceptionMatches(PyExc_MemoryError))
+            goto done;
         PyErr_Format(s->st->PicklingError, "Can't pickle %R: import of module %R failed", obj,
                      place->module_name);
         goto done;
     }
     found = follow(module, parts, &place->parent);
     if (!found) {
+        if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError))
+            goto done;
         PyErr_Format(s->st->PicklingError, "Can't pickle %R: attribute lookup %S on %S failed", obj,
                      name, place->module_name);
         goto done;

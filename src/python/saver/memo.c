@@ -9,6 +9,11 @@
 
 #define PHANTOM ((PyObject *)(uintptr_t)1)
 
+static inline PyObject *untagged(PyObject *item)
+{
+    return (PyObject *)((uintptr_t)item & ~(uintptr_t)1);
+}
+
 void saver_memo_init(saver_memo *memo)
 {
     memo->items = memo->inline_items;
@@ -38,8 +43,7 @@ void saver_memo_clear(saver_memo *memo)
     PyMem_Free(slots);
     PyMem_Free(ids);
     for (Py_ssize_t i = 0; i < owned; i++)
-        if (items[i] != PHANTOM) /* owned items are settled, so no other is tagged */
-            Py_DECREF(items[i]);
+        Py_XDECREF(untagged(items[i]));
     if (items != inline_items)
         PyMem_Free(items);
 }
@@ -128,6 +132,10 @@ int saver_memo_insert(saver_memo *memo, Py_ssize_t position)
 
 int saver_memo_settle(saver_memo *memo)
 {
+    /* First what cannot fail. */
+    for (Py_ssize_t i = memo->owned; i < memo->count; i++)
+        Py_XINCREF(untagged(memo->items[i]));
+    memo->owned = memo->count;
     size_t waiting = 0;
     for (Py_ssize_t i = memo->settled; i < memo->count; i++)
         waiting += (uintptr_t)memo->items[i] & 1;
@@ -139,11 +147,7 @@ int saver_memo_settle(saver_memo *memo)
             fill_slot(memo, i);
         }
     }
-    for (Py_ssize_t i = memo->owned; i < memo->count; i++)
-        if (memo->items[i] != PHANTOM)
-            Py_INCREF(memo->items[i]);
     memo->settled = memo->count;
-    memo->owned = memo->count;
     return 0;
 }
 
@@ -199,15 +203,18 @@ void saver_memo_swap(saver_memo *a, saver_memo *b)
         b->slots = b->inline_slots;
 }
 
-void saver_memo_forget_unsettled(saver_memo *memo)
+void saver_memo_forget_borrowed(saver_memo *memo)
 {
-    if (saver_memo_settled(memo))
+    if (memo->owned == memo->count)
         return;
-    memo->count = memo->settled = memo->owned;
+    memo->count = memo->owned;
+    if (memo->settled > memo->count)
+        memo->settled = memo->count;
     memo->slots_used = 0;
     memset(memo->slots, 0, ((size_t)memo->slots_mask + 1) * sizeof(*memo->slots));
     for (Py_ssize_t i = 0; i < memo->count; i++)
-        fill_slot(memo, i);
+        if (!((uintptr_t)memo->items[i] & 1))
+            fill_slot(memo, i);
 }
 
 size_t saver_memo_nbytes(const saver_memo *memo)

@@ -51,8 +51,10 @@ void saver_memo_init(saver_memo *memo);
  * finds an empty memo. */
 void saver_memo_clear(saver_memo *memo);
 
-/* Catches up on references and table entries (see above). 0, or -1 with MemoryError set; then it
- * can be called again. Runs no Python code. */
+/*
+ * Catches up on references and table entries (see above). 0, or -1 with MemoryError set; then all
+ * references are taken, entries are missing, and it can be called again. Runs no Python code.
+ */
 int saver_memo_settle(saver_memo *memo);
 
 /* The rare halves of the functions below. */
@@ -69,7 +71,7 @@ int saver_memo_copy(saver_memo *target, const saver_memo *source);
 void saver_memo_swap(saver_memo *a, saver_memo *b);
 
 /* After a failed dump: takes out what the memo only borrows. */
-void saver_memo_forget_unsettled(saver_memo *memo);
+void saver_memo_forget_borrowed(saver_memo *memo);
 
 /* Bytes held outside the struct. */
 size_t saver_memo_nbytes(const saver_memo *memo);

@@ -605,9 +605,6 @@ enum saver_answer saver_ask_persistent_id(saver *s, PyObject *obj)
     answer = SAVER_WRITTEN;
 done:
     Py_XDECREF(text);
-    /* If push succeeded but settling did not, the frame borrows an id that goes now. */
-    if (answer == SAVER_FAILED && s->depth > s->owned_depth)
-        s->depth = s->owned_depth;
     Py_DECREF(id);
     return answer;
 }

@@ -14,7 +14,8 @@
 /*
  * A sink is contiguous memory that grows. The saver writes between 'end_used' and 'capacity' and
  * calls grow() when it needs more. grow() makes 'data' at least 'capacity_nbytes' large, keeping
- * the first 'used' bytes; the memory may move. 0, or -1 with an exception set.
+ * the first 'used' bytes; the memory may move. It may neither run Python code nor release the GIL:
+ * the saver borrows what it is writing. 0, or -1 with an exception set.
  */
 typedef struct saver_sink {
     char *data;
