@@ -2,7 +2,7 @@
 #
 #   make build      the library, build/achar, and achar for .venv/bin/python
 #   make demo       achar at work, in C and in Python
-#   make test       every test: lint, test-c, sanitize, conformance, test-python
+#   make test       every test: lint, test-c, sanitize, conformance, test-python, test-versions
 #   make bench      docs/benchmarks, measured anew on this machine
 #   make fuzz       the fuzz targets, FUZZ_SECONDS=60 each
 #   make lint       formatting, Python lint, include directions
@@ -26,7 +26,7 @@ c_files = $(shell find src include tests examples bench fuzz -name '*.[ch]' -o -
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: build demo test bench fuzz lint clean distclean system system-fuzz system-test
-.PHONY: test-c sanitize conformance test-python
+.PHONY: test-c sanitize conformance test-python test-versions
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
@@ -43,7 +43,7 @@ demo: build $(VENV)/.has-demo
 	@echo "== in Python: examples/index_sources.py"
 	@python examples/index_sources.py --files $(DEMO_FILES)
 
-test: lint test-c sanitize conformance test-python
+test: lint test-c sanitize conformance test-python test-versions
 
 test-c: build
 	@echo "== C tests"
@@ -67,9 +67,14 @@ conformance: build
 	@echo "== CPython's own tests"
 	@python tests/conformance/run.py
 
-test-python: build $(VENV)/.has-demo $(VENV)/.has-test | system-test
+test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-lint | system-test
 	@echo "== Python tests"
 	@python -m pytest -n auto --maxprocesses 8
+
+# What lies closest to the interpreter, on every other CPython 3.X of the machine.
+test-versions: build
+	@echo "== Python tests on other interpreters"
+	@python tests/conformance/matrix.py --others --pytest tests/saver tests/loader tests/byvalue
 
 bench: build
 	@python bench/run
@@ -79,7 +84,7 @@ fuzz: system-fuzz $(BUILD)-fuzz/build.ninja
 	@ninja -C $(BUILD)-fuzz --quiet
 	@python fuzz/run --build $(BUILD)-fuzz --seconds $(FUZZ_SECONDS)
 
-lint: $(VENV)/.has-test
+lint: $(VENV)/.has-lint
 	@echo "== clang-format"
 	@clang-format --dry-run --Werror $(c_files) && echo "$(words $(c_files)) files, none to reformat"
 	@echo "== ruff"

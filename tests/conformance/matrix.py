@@ -5,15 +5,22 @@ It counts if it is CPython 3.10 or newer, has headers, and has its `test` packag
 out is left out with its reason. Builds lie in build/matrix/<version>/ and are made again only as
 far as sources have changed.
 
-    python tests/conformance/matrix.py                    list, and build
-    python tests/conformance/matrix.py --pytest tests/x   run our own tests on each of them
+    python tests/conformance/matrix.py                      list, and build
+    python tests/conformance/matrix.py --pytest tests/x …   run our own tests on each of them
+    python tests/conformance/matrix.py --others --pytest …  on one of each other version 3.X
+
+Each interpreter has a venv beside its build, with what tools/requirements-test.txt names. Each
+folder of tests is a run of pytest; as many run at once as there are processors.
 """
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -21,6 +28,7 @@ MATRIX = ROOT / "build" / "matrix"
 OLDEST = (3, 10)
 # What is the same for all interpreters, ccache (where it is) compiles once, whichever folder it is built in.
 SHARE_OBJECTS = {"CCACHE_NOHASHDIR": "1"}
+TIME_LIMIT_S = 900
 
 PROBE = """
 import importlib.util, json, os, platform, sys, sysconfig
@@ -99,30 +107,29 @@ class Interpreter:
         self.run([meson, "install", "-C", folder, "--no-rebuild", "--quiet", "--only-changed",
                   "--tags", "python-runtime"])  # fmt: skip
 
-    def run(self, command):
+    def run(self, command, trouble="achar does not build"):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         done = subprocess.run(
             command, cwd=ROOT, env={**plain_environment(), "PATH": path, **SHARE_OBJECTS}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         if done.returncode:
-            raise RuntimeError(f"achar does not build for CPython {self.version}:\n{done.stdout}")
+            raise RuntimeError(f"CPython {self.version}: {trouble}\n{done.stdout}")
 
-    def venv(self):
-        """The python of a venv with what our own tests need, achar's site on its path."""
-        folder = self.folder / "venv"
-        python = folder / "bin" / "python"
+    @property
+    def venv_python(self):
+        return self.folder / "venv" / "bin" / "python"
+
+    def make_venv(self):
+        """A venv with what our own tests need; achar comes from 'site'."""
         requirements = ROOT / "tools" / "requirements-test.txt"
-        stamp = folder / ".requirements"
-        if not stamp.exists() or stamp.read_text() != requirements.read_text():
-            run = {"check": True, "env": plain_environment()}
-            subprocess.run([self.executable, "-m", "venv", "--clear", str(folder)], **run)
-            subprocess.run(
-                [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                 "-r", str(requirements)], **run
-            )  # fmt: skip
-            stamp.write_text(requirements.read_text())
-        return python
+        stamp = self.folder / "venv" / ".requirements"
+        if stamp.exists() and stamp.read_text() == requirements.read_text():
+            return
+        self.run([self.executable, "-m", "venv", "--clear", str(self.folder / "venv")], "no venv")
+        pip = [str(self.venv_python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        self.run([*pip, "-r", str(requirements)], "the test requirements do not install")
+        stamp.write_text(requirements.read_text())
 
 
 def discover(say=print):
@@ -159,18 +166,58 @@ def discover(say=print):
     return sorted(found.values(), key=lambda one: one.numbers)
 
 
+def run_pytest(interpreter, path):
+    """(whether all went well, what to print)."""
+    # mypy looks at the stubs once, with the interpreter that `make` uses.
+    command = [
+        str(interpreter.venv_python), "-X", "faulthandler", "-m", "pytest", "-p", "no:cacheprovider",
+        "--ignore=tests/loader/test_types.py", path,
+    ]  # fmt: skip
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=interpreter.environment(), text=True, timeout=TIME_LIMIT_S,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        # Here, output is bytes whatever was asked for.
+        output = (error.stdout or b"").decode(errors="replace")
+        return False, f"CPython {interpreter.version} {path}: not finished within {TIME_LIMIT_S} s\n{output}"
+    if done.returncode:
+        return False, f"CPython {interpreter.version} {path}: exit status {done.returncode}\n{done.stdout}"
+    *_, result = done.stdout.strip().splitlines()
+    result = result.partition(" in ")[0]
+    return True, f"CPython {interpreter.version:8} {path:16} {result} in {time.monotonic() - began:.0f} s"
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--others", action="store_true", help="the newest of each 3.X but the one that runs this")
+    parser.add_argument("--pytest", nargs="+", metavar="PATH", default=[], help="folders or files of tests")
+    options = parser.parse_args()
+
+    began = time.monotonic()
     interpreters = discover()
-    status = 0
+    if options.others:
+        newest = {one.numbers[:2]: one for one in interpreters}
+        newest.pop(sys.version_info[:2], None)
+        interpreters = list(newest.values())
     for one in interpreters:
         one.build()
-        print(f"built: CPython {one.version} ({one.executable})", flush=True)
-    if "--pytest" in sys.argv:
-        arguments = sys.argv[sys.argv.index("--pytest") + 1 :]
+        if not options.pytest:
+            print(f"built: CPython {one.version} ({one.executable})", flush=True)
+    if not options.pytest:
+        return 0
+    status = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for one in interpreters:
-            print(f"== CPython {one.version}", flush=True)
-            command = [str(one.venv()), "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-            status |= subprocess.run(command, cwd=ROOT, env=one.environment()).returncode != 0
+            one.make_venv()
+        jobs = [(one, path) for path in options.pytest for one in interpreters]
+        for good, text in pool.map(lambda job: run_pytest(*job), jobs):
+            print(text, flush=True)
+            status |= not good
+    versions = ", ".join(one.version for one in interpreters) or "no other interpreter is here"
+    print(f"our own tests on {versions}: {'FAILED' if status else 'passed'} in {time.monotonic() - began:.0f} s")
     return status
 
 

@@ -74,7 +74,7 @@ def test_strict_gives_up_where_the_interpreter_does(name):
 
 
 def test_budget_is_given_back():
-    for _ in range(50):
+    for _ in range(20):
         for wrap in (WRAPS["list"], WRAPS["tuple"], WRAPS["instance"]):
             assert not survives(achar.pickle.dumps, build(wrap, 20_000), 5)
             assert survives(achar.pickle.dumps, build(wrap, 100), 5)
@@ -100,7 +100,7 @@ class Calls:
 
 wraps = [lambda x: [x], lambda x: (x, 1), lambda x: {"k": x}, lambda x: [x, {"k": (x,)}], Holder, Calls]
 for wrap in wraps:
-    for protocol in range(6):
+    for protocol in (0, 2, 5):
         obj = None
         for _ in range(100_000):
             obj = wrap(obj)
