@@ -470,23 +470,128 @@ one_by_one:
 }
 
 /*
- * 1 if 'object' keeps its attributes in itself, as 3.11 and later do until someone asks for its
- * __dict__: setting them one by one is then cheaper than through a dict. 0 is always right.
+ * Where an object keeps its attributes before it has a __dict__ as an object, from 3.11 on: values in
+ * an order that all objects of the class share, NULL where there is none yet, and beside them the
+ * sequence in which they were set, as indexes of values.
  *
  * The words before the object: 3.11 has the values at -4 and the dict at -3; 3.12 has either at -3,
- * values with the lowest bit set; 3.13 has the dict at -3, and the values behind the object.
+ * values with the lowest bit set; both write the sequence downwards from behind the values' start,
+ * after a byte for its size. 3.13 has the dict at -3, and the values behind the object.
  */
-static inline int compat_attributes_in_object(PyObject *object)
+typedef struct compat_values {
+    PyObject **values;
+    uint8_t *count;   /* of those that are set */
+    uint8_t *room;    /* see compat_values_have_room() */
+    uint8_t *indexes; /* the first of the sequence; the others are at [i * COMPAT_INDEX_STEP] */
+} compat_values;
+
+#if PY_VERSION_HEX >= 0x030D0000
+enum { COMPAT_INDEX_STEP = 1 };
+#else
+enum { COMPAT_INDEX_STEP = -1 };
+#endif
+
+/* 1 if 'object' keeps its attributes that way. 0 is always right. */
+static inline int compat_values_of(PyObject *object, compat_values *at)
 {
 #if COMPAT_INSIDES && PY_VERSION_HEX >= 0x030D0000
-    return (Py_TYPE(object)->tp_flags & Py_TPFLAGS_INLINE_VALUES) && !((PyObject **)object)[-3];
-#elif COMPAT_INSIDES && PY_VERSION_HEX >= 0x030C0000
-    return (Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT) && ((uintptr_t *)object)[-3] & 1;
+    typedef struct {
+        uint8_t capacity, size, embedded, valid;
+        PyObject *values[];
+    } values_behind;
+    PyTypeObject *type = Py_TYPE(object);
+    if (!(type->tp_flags & Py_TPFLAGS_INLINE_VALUES) || ((PyObject **)object)[-3])
+        return 0;
+    values_behind *behind = (values_behind *)((char *)object + type->tp_basicsize);
+    at->values = behind->values;
+    at->count = &behind->size;
+    at->room = &behind->capacity;
+    at->indexes = (uint8_t *)(behind->values + behind->capacity);
+    return behind->valid;
 #elif COMPAT_INSIDES && PY_VERSION_HEX >= 0x030B0000
-    return (Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT) && ((void **)object)[-4] &&
-           !((PyObject **)object)[-3];
+    if (!(Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT))
+        return 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    char *values = ((char **)object)[-3] + 1;
+    if ((uintptr_t)values & 1)
+        return 0;
 #else
+    char *values = ((char **)object)[-4];
+    if (!values || ((PyObject **)object)[-3])
+        return 0;
+#endif
+    at->values = (PyObject **)values;
+    at->room = (uint8_t *)values - 1;
+    at->count = (uint8_t *)values - 2;
+    at->indexes = (uint8_t *)values - 3;
+    return 1;
+#else
+    (void)object;
+    (void)at;
     return 0;
+#endif
+}
+
+/* 1 if there is room for 'count' of them, which is not always said exactly. */
+static inline int compat_values_have_room(const compat_values *at, size_t count)
+{
+    return COMPAT_INDEX_STEP > 0 ? count <= *at->room : count + 1 < *at->room;
+}
+
+/* 1 if 'object' has attributes of its own but none yet, so that nothing can be hidden by one. */
+static inline int compat_has_no_attributes_yet(PyObject *object)
+{
+#if COMPAT_INSIDES && PY_VERSION_HEX >= 0x030B0000
+    compat_values at;
+    return compat_values_of(object, &at) && *at.count == 0;
+#elif COMPAT_INSIDES
+    PyObject **dict = _PyObject_GetDictPtr(object);
+    return dict && !*dict;
+#else
+    (void)object;
+    return 0;
+#endif
+}
+
+/*
+ * The table of an exact dict that has only str keys, as it is left by insertions alone: key 'i' is
+ * at [i * COMPAT_DICT_STEP], its value behind it. NULL where that is not known to be so; whoever
+ * uses it looks whether the keys are there.
+ */
+#if PY_VERSION_HEX >= 0x030B0000
+enum { COMPAT_DICT_STEP = 2 };
+#else
+enum { COMPAT_DICT_STEP = 3 };
+#endif
+
+static inline PyObject **compat_dict_table(PyObject *dict)
+{
+#if COMPAT_INSIDES && PY_VERSION_HEX >= 0x030B0000
+    typedef struct {
+        Py_ssize_t refcnt;
+        uint8_t log2_size, log2_index_nbytes, kind;
+        uint32_t version;
+        Py_ssize_t usable, nentries;
+        char indices[];
+    } dict_keys;
+    dict_keys *keys = (dict_keys *)((PyDictObject *)dict)->ma_keys;
+    if (((PyDictObject *)dict)->ma_values || keys->kind != 1) /* split, or not only str */
+        return NULL;
+    return (PyObject **)(keys->indices + ((size_t)1 << keys->log2_index_nbytes));
+#elif COMPAT_INSIDES
+    typedef struct {
+        Py_ssize_t refcnt, size;
+        void *lookup;
+        Py_ssize_t usable, nentries;
+        char indices[];
+    } dict_keys;
+    dict_keys *keys = (dict_keys *)((PyDictObject *)dict)->ma_keys;
+    if (((PyDictObject *)dict)->ma_values || keys->size > 0xff) /* split, or of wider indices */
+        return NULL;
+    return (PyObject **)(keys->indices + keys->size) + 1; /* behind the hash */
+#else
+    (void)dict;
+    return NULL;
 #endif
 }
 

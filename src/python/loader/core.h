@@ -12,13 +12,16 @@
  *  - A loader that runs is used by nobody else (the Unpickler refuses re-entry), so Python code that
  *    runs in the middle of an opcode cannot change input, stack or marks; only the memo (through
  *    Unpickler.memo), persistent_load and the containers on the stack.
- *  - Everything between 'stack' and 'top' is a strong reference; popping takes it over.
+ *  - Everything between 'stack' and 'top' is a strong reference; popping takes it over. The one
+ *    exception is the place of a dict that is not made yet (dicts.c): NULL, under a mark.
  *  - The collector is paused while a load runs and no Python code does: whatever may run Python
  *    stands between loader_call_begin() and loader_call_end().
  */
 #ifndef ACHAR_PYTHON_LOADER_CORE_H
 #define ACHAR_PYTHON_LOADER_CORE_H
 
+#include "codec/decode.h"
+#include "codec/opcodes.h"
 #include "python/loader/loader.h"
 #include "python/loader/memo.h"
 #include "python/compat.h"
@@ -110,7 +113,9 @@ typedef struct loader {
     bool planned; /* a plan has been asked for, whether there is one or not */
 
     enum loader_fault fault;
-    unsigned keys_cached; /* bit i: key_cache[i] is in use; only while a load runs */
+    struct loader_shapes *shapes;       /* state.c; NULL until needed */
+    struct loader_templates *templates; /* dicts.c; NULL until needed */
+    unsigned keys_cached;               /* bit i: key_cache[i] is in use; only while a load runs */
     loader_key key_cache[LOADER_KEY_CACHE];
 
     /* Where the current opcode began: a pointer while it is in the chunk, else its offset. */
@@ -226,13 +231,29 @@ int loader_op_frozenset(loader *ld, size_t count);
 /* Drops the 'count' topmost entries. Finalizers may run. 0. */
 int loader_drop(loader *ld, size_t count);
 
+/* dicts.c */
+/* SETITEMS where the place of a dict is under the mark. */
+int loader_op_setitems_of_new(loader *ld, size_t count);
+/* Puts an empty dict into its place. 0, or -1 with MemoryError set. */
+int loader_make_dict(loader *ld, PyObject **place);
+void loader_templates_clear(loader *ld);
+
 /* objects.c */
 int loader_op_reduce(loader *ld);
 int loader_op_newobj(loader *ld);
 int loader_op_newobj_ex(loader *ld);
-int loader_op_build(loader *ld);
 int loader_op_obj(loader *ld, size_t count);
 int loader_op_inst(loader *ld, size_t count);
+
+/* state.c */
+int loader_op_build(loader *ld);
+/*
+ * At SETITEMS with a place for its dict: where a BUILD with this dict as the state follows, sets the
+ * 'count' entries on top of the stack as attributes, and goes behind the BUILD. 1: done; 0: not so,
+ * nothing is done; -1 with an exception set.
+ */
+int loader_build_from_stack(loader *ld, size_t count);
+void loader_shapes_clear(loader *ld);
 
 /* globals.c */
 int loader_op_global(loader *ld);
@@ -255,6 +276,19 @@ static inline PyObject *loader_pop(loader *ld)
 static inline size_t loader_above_fence(const loader *ld)
 {
     return (size_t)(ld->top - ld->fence);
+}
+
+/* The size of the PUT at 'at' that stores under the memo's next index; 0 if there is none. */
+static inline size_t loader_put_nbytes(const loader *ld, const uint8_t *at)
+{
+    size_t left = (size_t)(ld->in.end - at), index = ld->memo.used;
+    if (left < 1)
+        return 0;
+    if (at[0] == OP_MEMOIZE)
+        return 1;
+    if (at[0] == OP_BINPUT && left >= 2 && at[1] == index)
+        return 2;
+    return at[0] == OP_LONG_BINPUT && left >= 5 && decode_uint4(at + 1) == index ? 5 : 0;
 }
 
 /* Pushes what an opcode made of entries it removed (so there is room), or of nothing (the loop has

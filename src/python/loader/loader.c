@@ -37,6 +37,8 @@ void loader_init(loader *ld, module_state *st)
     ld->pausing = false;
     ld->planned = false;
     ld->fault = LOADER_FAULT_NONE;
+    ld->shapes = NULL;
+    ld->templates = NULL;
     ld->keys_cached = 0;
     ld->opcode_at = NULL;
     ld->opcode_offset = 0;
@@ -62,8 +64,12 @@ static void clear_working(loader *ld)
             Py_DECREF(ld->key_cache[i].interned);
         }
     }
-    while (ld->top > ld->stack)
-        Py_DECREF(*--ld->top);
+    loader_shapes_clear(ld);
+    loader_templates_clear(ld);
+    while (ld->top > ld->stack) {
+        ld->top--;
+        Py_XDECREF(*ld->top);
+    }
     if (ld->stack != ld->inline_stack)
         PyMem_Free(ld->stack);
     if (ld->marks != ld->inline_marks)
@@ -148,6 +154,16 @@ static int put(loader *ld, size_t index)
     return loader_memo_put(&ld->memo, index, ld->top[-1]);
 }
 
+/* At EMPTY_DICT: is what it will be the state of an object, by the looks of the stack? */
+static bool is_state_to_come(const loader *ld, PyObject **top)
+{
+    ptrdiff_t above = top - ld->fence;
+    PyObject *object = above >= 1 ? top[-1] : NULL;
+    if (object == Py_None && above >= 2)
+        object = top[-2]; /* None in place of a dict, then the slots */
+    return object && Py_TYPE(object)->tp_flags & Py_TPFLAGS_HEAPTYPE;
+}
+
 /* ---- the loop ---- */
 
 /* Writes the registers back, for whoever works on the loader itself, and reads them again. */
@@ -203,12 +219,17 @@ static int put(loader *ld, size_t index)
             goto underflow;                                                                        \
     } while (0)
 
+/* Under the mark that is taken: is it the place of a dict that is not made yet? */
+#define IS_PLACE_BELOW() (top - count > ld->stack && !top[-(ptrdiff_t)count - 1])
+
 /* Takes the innermost mark; 'count' is how many entries lie above it. */
 #define TAKE_MARK()                                                                                \
     do {                                                                                           \
         if (LOADER_UNLIKELY(ld->marks_count == 0))                                                 \
             goto no_mark;                                                                          \
         count = take_mark(ld, top);                                                                \
+        if (LOADER_UNLIKELY(IS_PLACE_BELOW()))                                                     \
+            CALL(loader_make_dict(ld, top - count - 1));                                           \
     } while (0)
 
 /* A tuple of the 'count' topmost entries in their place. */
@@ -468,6 +489,20 @@ static int run(loader *ld)
 
         /* dicts and sets */
         case OP_EMPTY_DICT:
+            count = loader_put_nbytes(ld, next);
+            if ((size_t)(end - next) > count && next[count] == OP_MARK) {
+                if (LOADER_UNLIKELY(!ld->planned) && is_state_to_come(ld, top)) {
+                    SAVE();
+                    loader_plan(ld);
+                }
+                if (count == 0 || loader_memo_is_unwanted(memo)) {
+                    if (count)
+                        loader_memo_skip(memo);
+                    next += count + 1;
+                    *top++ = NULL; /* its place, until its items are there */
+                    goto mark;
+                }
+            }
             PUSH(PyDict_New());
             MEMOIZE_IF_NEXT();
             continue;
@@ -475,8 +510,13 @@ static int run(loader *ld)
             CALL(loader_op_setitems(ld, 2));
             continue;
         case OP_SETITEMS:
-            TAKE_MARK();
-            CALL(loader_op_setitems(ld, count));
+            if (LOADER_UNLIKELY(ld->marks_count == 0))
+                goto no_mark;
+            count = take_mark(ld, top);
+            if (IS_PLACE_BELOW())
+                CALL(loader_op_setitems_of_new(ld, count));
+            else
+                CALL(loader_op_setitems(ld, count));
             continue;
         case OP_DICT:
             TAKE_MARK();
@@ -496,6 +536,7 @@ static int run(loader *ld)
 
         /* the stack */
         case OP_MARK:
+        mark:
             if (LOADER_UNLIKELY(ld->marks_count == ld->marks_capacity))
                 CALL(grow_marks(ld));
             ld->marks[ld->marks_count++] = (size_t)(top - ld->stack);
@@ -504,7 +545,7 @@ static int run(loader *ld)
         case OP_POP:
             /* Above a mark it pops an object, at the mark the mark. */
             if (ld->marks_count && top == ld->fence) {
-                take_mark(ld, top);
+                TAKE_MARK();
                 continue;
             }
             REQUIRE(1);
