@@ -99,6 +99,9 @@ static void counted(output *o, uint8_t opcode, unsigned size_nbytes, const void 
         return;
     }
     end_frame(o);
+    if (o->sink == NULL) /* and for what follows, so that the data is not moved right away */
+        achar__buffer_reserve(&o->out,
+                              nbytes < PTRDIFF_MAX / 2 ? nbytes + OUTPUT_FIRST_NBYTES : nbytes);
     emit_number(&o->out, opcode, nbytes, size_nbytes);
     if (o->sink == NULL) {
         achar__buffer_append(&o->out, data, nbytes);
