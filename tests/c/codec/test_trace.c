@@ -87,11 +87,8 @@ static void the_sink_stops(void **state)
 /* Values inside themselves, which only a GET or DUP can make, and which count themselves alive. */
 static void cycles(void **state)
 {
-    static const char *const pickles[] = {"]2a.",
-                                          "}(K\x01"
-                                          "2u.",
-                                          "]q\0(h\0h\0eq\0h\0a.", "(cm\nf\n)Rq\0h\0b.",
-                                          "]2a0]2a0N."};
+    static const char *const pickles[] = {"]2a.", "}(K\0012u.", "]q\0(h\0h\0eq\0h\0a.",
+                                          "(cm\nf\n)Rq\0h\0b.", "]2a0]2a0N."};
     for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++) {
         counting c;
         counting_init(&c, 0);
