@@ -17,7 +17,7 @@ void achar__arena_init(arena *a, memory *mem, void *storage, size_t storage_nbyt
 {
     *a = (arena){.mem = mem,
                  .cursor = storage,
-                 .limit = (char *)storage + storage_nbytes,
+                 .limit = storage == NULL ? NULL : (char *)storage + storage_nbytes,
                  .next_chunk_nbytes = CHUNK_FIRST_NBYTES};
 }
 
