@@ -47,6 +47,7 @@ _LATER = {
     "OwnerDied": "errors",
     "RemoteError": "errors",
     "TaskAbandoned": "errors",
+    "TaskCancelled": "errors",
     "Unreadable": "errors",
     "WorkerDied": "errors",
     "WorkersCannotStart": "errors",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from achar.errors import OwnerDied as OwnerDied
     from achar.errors import RemoteError as RemoteError
     from achar.errors import TaskAbandoned as TaskAbandoned
+    from achar.errors import TaskCancelled as TaskCancelled
     from achar.errors import Unreadable as Unreadable
     from achar.errors import WorkerDied as WorkerDied
     from achar.errors import WorkersCannotStart as WorkersCannotStart

@@ -25,6 +25,10 @@ def end_overdue_task(number: int, frame: object) -> None:
     overdue = _achar.worker_overdue()
     if overdue == 2:
         raise TimeoutError("the task's time limit has passed")
+    if overdue == 3:
+        from .errors import TaskCancelled
+
+        raise TaskCancelled("the task has been cancelled by force")
     if overdue == 0:
         import signal
 

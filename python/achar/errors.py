@@ -20,6 +20,7 @@ __all__ = [
     "OwnerDied",
     "RemoteError",
     "TaskAbandoned",
+    "TaskCancelled",
     "Unreadable",
     "WorkerDied",
     "WorkersCannotStart",
@@ -66,6 +67,10 @@ class OwnerDied(RuntimeError):
 
 class TaskAbandoned(RuntimeError):
     """The executor was ended by force before this task had finished."""
+
+
+class TaskCancelled(BaseException):
+    """Raised inside a task that the client cancels by force: clean up and end, a second is left."""
 
 
 class Unreadable(UnpicklingError):

@@ -17,11 +17,11 @@ import sys
 import threading
 import time
 
-from . import _achar
+from . import _achar, _calls
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Executor", "Future"]
 
 MAX_WORKERS = 1024  # the runtime's limit
+SIBLINGS_MAX = 8  # environments that have workers of their own
 
 # Libraries that start a thread per processor in every worker would be in each other's way.
 THREAD_LIMITS = (
@@ -62,6 +63,9 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
     mp_context: accepted for the sake of ProcessPoolExecutor's callers; workers always start clean.
     initializer, initargs: called once in every worker before its first task.
     max_tasks_per_child: replace a worker after so many tasks; None: never.
+    env: environment variables for the workers, over this process's; None unsets one.
+    serializer: a module or an object with dumps() and loads() (pickle, cloudpickle, dill, …) that writes
+    functions, arguments and results instead of achar; exceptions always go achar's way.
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
+        env: Mapping[str, str | None] | None = None,
+        serializer: Any = None,
     ) -> None:
         if max_workers is None:
             max_workers = min(default_workers(), MAX_WORKERS)
@@ -97,13 +103,17 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         self._max_workers = max_workers
         self._pool = _achar.Pool(
             _worker_command(),
-            _worker_environment(max_workers),
+            _worker_environment(max_workers, env),
             max_workers,
             hello,
             None if initializer is None else (initializer, tuple(initargs)),
             max_tasks_per_child or 0,
         )
         _pools.add(self._pool)
+        self._setup = (max_workers, mp_context, initializer, initargs)
+        self._setup_options = {"max_tasks_per_child": max_tasks_per_child, "serializer": serializer}
+        self._env = dict(env or {})
+        self._siblings: dict[frozenset, Executor] = {}
 
     def map(
         self,
@@ -137,6 +147,8 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         backoff: float = 0.1,
         priority: int = 0,
         name: str | None = None,
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
     ) -> TaskOptions:
         """``options(...).submit(...)`` and ``.map(...)`` submit tasks that have these options.
 
@@ -149,8 +161,43 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         backoff: seconds before the first retry; each time twice as long, at most a minute.
         priority: -100 to 100; among tasks that wait for a worker, higher ones go first.
         name: what messages call the task.
+        env: environment variables while the task runs, over the worker's; None unsets one. Variables
+        that are read once when a process or a library starts (LD_*, PYTHON*, OMP_*, LANG, …; see
+        achar._calls.READ_ONCE) get workers of their own, started with them.
+        cwd: the folder that the task runs in.
         """
-        return TaskOptions(self, timeout, retries, backoff, priority, name)
+        if env is not None:
+            env = {str(name): None if value is None else str(value) for name, value in env.items()}
+        options = TaskOptions(self, timeout, retries, backoff, priority, name)
+        if env and _calls.is_read_once(env):
+            options._executor = self._sibling(env)
+            env = None
+        if env or cwd is not None:
+            options._place = (env, None if cwd is None else os.path.abspath(os.fsdecode(cwd)))
+        return options
+
+    def _sibling(self, env: dict[str, str | None]) -> Executor:
+        """An executor whose workers start with this environment; the same for the same."""
+        if self._pool.closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        key = frozenset(env.items())
+        sibling = self._siblings.pop(key, None)
+        if sibling is None:
+            sibling = Executor(*self._setup, env={**self._env, **env}, **self._setup_options)
+            if len(self._siblings) >= SIBLINGS_MAX:  # what it was given is still done
+                self._siblings.pop(next(iter(self._siblings))).shutdown(wait=False)
+        self._siblings[key] = sibling  # the last to have been used
+        return sibling
+
+    def cancel(self, future: Future, *, force: bool = False) -> bool:
+        """Cancel the task of 'future'; True if it is, or will be, cancelled, False if it had ended.
+
+        With 'force' also a task that runs: achar.TaskCancelled, a BaseException, is raised in it where
+        it stands, so ``finally`` runs; when it has not ended a second later it is killed, with its
+        worker and the processes that it started. Other tasks are not touched. The future is done when
+        the task has ended. Whatever the task still returns or raises is thrown away; it is not tried again.
+        """
+        return future._cancel_by_force() if force and isinstance(future, Future) else future.cancel()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with 'wait', return when all are done and the workers have left.
@@ -163,12 +210,17 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         pool.close()
         if cancel_futures:
             pool.cancel_queued()
+        for sibling in self._siblings.values():
+            sibling.shutdown(wait=False, cancel_futures=cancel_futures)
         if wait:
             _wait_for_end(pool)
+            for sibling in self._siblings.values():
+                sibling.shutdown(wait=True)
 
     def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
         if isinstance(exc_value, KeyboardInterrupt):
-            self._pool.interrupt()
+            for executor in (self, *self._siblings.values()):
+                executor._pool.interrupt()
         self.shutdown(wait=True)
 
     def __del__(self) -> None:
@@ -178,11 +230,39 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
     def __reduce__(self) -> Any:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: it owns processes")
 
+    def __new__(cls, *args: Any, serializer: Any = None, **keywords: Any) -> Executor:
+        if serializer is not None and cls is Executor and getattr(serializer, "__name__", "") != "achar":
+            cls = _SerializedExecutor
+        return super().__new__(cls)
+
+
+class _SerializedExecutor(Executor):
+    """Executor(serializer=…): functions, arguments and results go through its dumps() and loads()."""
+
+    def __init__(self, *args: Any, serializer: Any, **keywords: Any) -> None:
+        if not callable(getattr(serializer, "dumps", None)) or not callable(getattr(serializer, "loads", None)):
+            raise TypeError("serializer must have dumps() and loads()")
+        super().__init__(*args, serializer=serializer, **keywords)
+        self._serializer = serializer
+
+    def _submit_with(self, options: tuple, name: str | None, fn: Any, args: tuple, kwargs: dict) -> Future:
+        s = self._serializer
+        call = (s, _calls.Foreign(s, (fn, args, kwargs)))
+        return super()._submit_with(options, name or _calls.name_of(fn), _calls.call_foreign, call, {})
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
+        return self._submit_with((None, 0, 0, 0), None, fn, args, kwargs)
+
+    def _map(self, fn: Any, iterables: tuple, timeout: float | None, buffersize: int | None) -> Iterator[Any]:
+        s = self._serializer
+        calls = (_calls.Foreign(s, args) for args in zip(*iterables, strict=False))
+        return super()._map(_calls.ForeignFunction(s, fn), (calls,), timeout, buffersize)
+
 
 class TaskOptions:
     """An executor together with options for tasks; see Executor.options()."""
 
-    __slots__ = ("_executor", "_name", "_options")
+    __slots__ = ("_executor", "_name", "_options", "_place")
 
     def __init__(
         self,
@@ -207,10 +287,15 @@ class TaskOptions:
             raise TypeError("name must be a str or None")
         self._executor, self._name = executor, name
         self._options = (timeout, retries, min(backoff, 60), priority)
+        self._place: tuple[dict[str, str | None] | None, str | None] | None = None
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
         """Have a worker call fn(*args, **kwargs); returns the Future of its result."""
-        return self._executor._submit_with(self._options, self._name, fn, args, kwargs)
+        name = self._name
+        if self._place is not None:
+            name = name or _calls.name_of(fn)
+            fn, args, kwargs = _calls.call_in_place, (*self._place, fn, args, kwargs), {}
+        return self._executor._submit_with(self._options, name, fn, args, kwargs)
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None) -> Iterator[T]:
         """Like ``map(fn, *iterables)``, each call a task with these options; 'timeout' is for all of it."""
@@ -292,11 +377,16 @@ def _worker_command() -> list[str]:
     return [sys.executable, *flags, "-c", program]
 
 
-def _worker_environment(workers: int) -> list[str | bytes] | None:
+def _worker_environment(workers: int, env: Mapping[str, str | None] | None) -> list[str | bytes] | None:
     share = str(max(1, default_workers() // workers))
     environment = dict(os.environ)
     for name in THREAD_LIMITS:
         environment.setdefault(name, share)
+    for name, value in (env or {}).items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
     return [f"{name}={value}" for name, value in environment.items()]
 
 

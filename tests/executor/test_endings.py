@@ -348,8 +348,7 @@ print("client", f.result(), ex.submit(len, "a").result(), flush=True)
     assert lines.count("callback") == 1
     lines.remove("callback")
     assert lines == [
-        "child submit refused: this executor belongs to the process that forked this one; "
-        "make one of your own here",
+        "child submit refused: this executor belongs to the process that forked this one; make one of your own here",
         "child result refused",
         "child has 3",
         "child's own 2",

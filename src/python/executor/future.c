@@ -285,6 +285,18 @@ static PyObject *future_cancel(METHOD_ARGS)
     return PyBool_FromLong(f->state != FUTURE_FINISHED);
 }
 
+PyDoc_STRVAR(cancel_by_force_doc,
+             "_cancel_by_force()\n--\n\n"
+             "Cancel the task, also one that runs; whether it is, or will be, cancelled.");
+static PyObject *future_cancel_by_force(METHOD_ARGS)
+{
+    future_object *f = (future_object *)self;
+    if (f->task && achar__task_cancel_by_force(f->task) &&
+        achar__task_state_of(f->task) != ACHAR__TASK_CANCELLED)
+        Py_RETURN_TRUE; /* who waits for it is told when it has ended */
+    return future_cancel(self, class, args, nargs, kwnames);
+}
+
 /* ---- being told ---- */
 
 /*
@@ -478,6 +490,8 @@ static PyMethodDef future_methods[] = {
     {"running", future_running, METH_NOARGS, running_doc},
     {"cancelled", future_cancelled, METH_NOARGS, cancelled_doc},
     METHOD(cancel),
+    {"_cancel_by_force", (PyCFunction)(void (*)(void))future_cancel_by_force,
+     METH_METHOD | METH_FASTCALL | METH_KEYWORDS, cancel_by_force_doc},
     METHOD(add_done_callback),
     METHOD(set_result),
     METHOD(set_exception),

@@ -408,8 +408,9 @@ static int run(worker_loop *loop)
 PyDoc_STRVAR(
     worker_overdue_doc,
     "worker_overdue()\n--\n\n"
-    "For the handler of SIGALRM: 2, the current task's time limit has passed; 1, so it was for a "
-    "task that has ended since; 0, the signal is not the executor's.");
+    "For the handler of SIGALRM: 2, the current task's time limit has passed; 3, it was cancelled "
+    "by "
+    "force; 1, so it was for a task that has ended since; 0, the signal is not the executor's.");
 static PyObject *worker_overdue(PyObject *module, PyObject *unused)
 {
     module_state *st = state_of_module(module);

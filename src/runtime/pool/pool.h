@@ -171,6 +171,12 @@ int achar__task_wait(achar__task *task, int64_t timeout_ns);
 
 /* 1: it had not been started and is cancelled now (or already was); 0: too late. */
 int achar__task_cancel(achar__task *task);
+/*
+ * The same for a task that runs, too: it is told to end (SIGALRM), and killed with its worker when it
+ * has not ACHAR__OVERDUE_GRACE_NS later. 1: it is, or will be when it has ended, CANCELLED, and is not
+ * tried again; 0: it had ended. Does not wait.
+ */
+int achar__task_cancel_by_force(achar__task *task);
 
 /* How a task failed that was tried again. */
 typedef struct achar__attempt {

@@ -50,8 +50,9 @@ struct achar__task {
     _Atomic uint32_t state;         /* enum achar__task_state, and the futex of those who wait */
     _Atomic uint32_t sleeper_count; /* on 'state' */
     uint8_t place;
-    uint8_t bell; /* number of the waiter whom the worker rings; 0: none */
-    bool watched; /* to be handed out by next_watched */
+    uint8_t bell;         /* number of the waiter whom the worker rings; 0: none */
+    bool watched;         /* to be handed out by next_watched */
+    bool force_cancelled; /* however it ends: CANCELLED */
     achar__pool *pool;
     achar__function *function; /* until finished */
     achar__task *prev, *next;  /* in the queue, the watched list or a slot's releases */
@@ -293,10 +294,13 @@ void achar__recall_locked(achar__pool *pool, achar__slot *slot, uint64_t positio
 void achar__recall_all_locked(achar__pool *pool);
 /* Recalls what waits behind a task that takes too long. Returns when to look again. */
 int64_t achar__unstick_locked(achar__pool *pool, int64_t now_ns);
-/* Ends what is over its time limit. Returns when to look at this worker again. */
-int64_t achar__limit_time_locked(achar__slot *slot, int64_t now_ns);
 /* How many of the tasks in the ring the worker has started (as a position). */
 uint64_t achar__slot_claimed(const achar__slot *slot);
+
+/* ---- ending.c ---- */
+
+/* Ends what is over its time limit or cancelled by force. Returns when to look at this worker again. */
+int64_t achar__limit_time_locked(achar__slot *slot, int64_t now_ns);
 
 /* ---- stretch.c ---- */
 

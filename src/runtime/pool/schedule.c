@@ -15,9 +15,6 @@
  */
 #include "runtime/pool/pool_internal.h"
 
-#include <signal.h>
-#include <sys/pidfd.h>
-
 #define BUDGET_NS       UINT64_C(1000000)
 #define PREFETCH_MAX    64
 #define TICK_NS         INT64_C(2000000)
@@ -240,8 +237,11 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
         forget_estimate(slot, slot->completed);
         slot->inflight[index] = NULL;
         slot->completed++;
-        if (completion.state != ACHAR__TASK_RAISED ||
-            !achar__task_try_again_locked(task, completion.state, (achar__death){0})) {
+        if (task->force_cancelled) { /* whatever it was still in time to say */
+            achar__task_give_back_result_locked(task);
+            achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);
+        } else if (completion.state != ACHAR__TASK_RAISED ||
+                   !achar__task_try_again_locked(task, completion.state, (achar__death){0})) {
             achar__task_finish_locked(task, completion.state);
         }
     }
@@ -253,38 +253,6 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
         slot->completed == slot->tail) {
         achar__slot_leave_locked(slot);
     }
-}
-
-/* ---- time limits ---- */
-
-int64_t achar__limit_time_locked(achar__slot *slot, int64_t now_ns)
-{
-    uint64_t position = slot->completed;
-    if (slot->killed || !slot->up || position == slot->tail) {
-        return ACHAR__NO_DEADLINE;
-    }
-    const achar__task *task = slot->inflight[position % ACHAR__RING_SLOTS];
-    if (!task->time_limit_ns) {
-        return ACHAR__NO_DEADLINE;
-    }
-    if (achar__slot_claimed(slot) == position) { /* not started yet: it cannot be over before */
-        return now_ns + task->time_limit_ns;
-    }
-    if (slot->overdue != position + 1) {
-        int64_t due_ns = atomic_load(&slot->up->started_ns) + task->time_limit_ns;
-        if (now_ns < due_ns) {
-            return due_ns;
-        }
-        slot->overdue = position + 1;
-        slot->overdue_kill_ns = now_ns + ACHAR__OVERDUE_GRACE_NS;
-        atomic_store(&slot->down->overdue, slot->overdue);
-        pidfd_send_signal(slot->pidfd, SIGALRM, NULL, 0);
-    }
-    if (now_ns >= slot->overdue_kill_ns) {
-        achar__slot_kill_locked(slot);
-        return ACHAR__NO_DEADLINE;
-    }
-    return slot->overdue_kill_ns;
 }
 
 /* ---- recalling ---- */

@@ -314,7 +314,9 @@ static void settle_tasks_locked(achar__pool *pool, achar__slot *slot, achar__dea
             achar__stretch_died_locked(pool, slot, task, death);
         } else {
             bool overdue = slot->overdue == slot->completed; /* 'completed' is past it by now */
-            enum achar__task_state how = overdue ? ACHAR__TASK_OVERDUE : ACHAR__TASK_LOST;
+            enum achar__task_state how = task->force_cancelled ? ACHAR__TASK_CANCELLED
+                                         : overdue             ? ACHAR__TASK_OVERDUE
+                                                               : ACHAR__TASK_LOST;
             if (!achar__task_try_again_locked(task, how, death)) {
                 task->at.death = death;
                 achar__task_finish_locked(task, how);

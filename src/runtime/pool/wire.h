@@ -26,7 +26,7 @@
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
 #define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
-#define ACHAR__WIRE_VERSION  2
+#define ACHAR__WIRE_VERSION  3
 /* version, client's pid, descriptors of client's region, worker's region and bells, offsets of the
  * down block and the hello in the client's region, size of the hello, limit of warm memory */
 #define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu"
@@ -69,7 +69,8 @@ typedef struct achar__wire_down {
     _Atomic uint32_t recalls_begun;                    /* while they differ, 'limit' may be about */
     _Atomic uint32_t recalls_done; /* to be raised again: wait for the verdict */
     _Atomic uint32_t leave;        /* 1: no more tasks will come */
-    _Atomic uint64_t overdue;      /* 1 + the position of the last task whose time limit passed */
+    _Atomic uint64_t cancelled;    /* 1 + the position of the last task cancelled by force */
+    _Atomic uint64_t overdue;      /* 1 + the position of the last task that was told to end */
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t doorbell;
     alignas(ACHAR__CACHE_LINE) _Atomic uint64_t releases_sent;
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t waiters[ACHAR__RING_SLOTS];

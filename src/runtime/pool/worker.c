@@ -311,7 +311,10 @@ enum achar__overdue achar__worker_is_overdue(achar__worker *worker)
         return ACHAR__NOT_OVERDUE;
     }
     worker->overdue_seen = overdue;
-    return worker->busy && overdue == worker->position + 1 ? ACHAR__OVERDUE : ACHAR__WAS_OVERDUE;
+    if (!worker->busy || overdue != worker->position + 1) {
+        return ACHAR__WAS_OVERDUE;
+    }
+    return atomic_load(&worker->down->cancelled) == overdue ? ACHAR__CANCELLED : ACHAR__OVERDUE;
 }
 
 bool achar__worker_was_told_to_end(const achar__worker *worker)

@@ -41,12 +41,18 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
 
 /*
  * For a handler of SIGALRM: is it because of the current task's time limit? OVERDUE: the task should
- * end now, and is killed with its worker if it does not. WAS_OVERDUE: it has ended just before. Else
- * the signal is none of the pool's. Each passing of a limit is told once.
+ * end now, and is killed with its worker if it does not; CANCELLED: the same, because it was cancelled
+ * by force. WAS_OVERDUE: it has ended just before. Else the signal is none of the pool's. Each is told
+ * once.
  */
-enum achar__overdue { ACHAR__NOT_OVERDUE = 0, ACHAR__WAS_OVERDUE, ACHAR__OVERDUE };
+enum achar__overdue {
+    ACHAR__NOT_OVERDUE = 0,
+    ACHAR__WAS_OVERDUE,
+    ACHAR__OVERDUE,
+    ACHAR__CANCELLED
+};
 enum achar__overdue achar__worker_is_overdue(achar__worker *worker);
-/* Whether OVERDUE has been told of the current task. */
+/* Whether OVERDUE or CANCELLED has been told of the current task. */
 bool achar__worker_was_told_to_end(const achar__worker *worker);
 
 /* Blocks of this worker's own region, for the result; as in pool.h. */
