@@ -29,6 +29,12 @@ void *achar__memory_resize(memory *mem, void *block, size_t old_nbytes, size_t n
 /* 'block' may be NULL. */
 void achar__memory_give(memory *mem, void *block, size_t nbytes);
 
+/*
+ * Says that about 'nbytes' will be taken in pieces and given back together, perhaps again and again.
+ * A hint: nothing is taken, and limits do not matter.
+ */
+void achar__memory_foresee(const memory *mem, size_t nbytes);
+
 /* ACHAR_E_LIMIT or ACHAR_E_NOMEM, whichever the last failure was. */
 int achar__memory_status(const memory *mem);
 

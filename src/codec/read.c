@@ -40,15 +40,23 @@ int achar__read_memory_problem(reading *r)
     return achar__memory_status(&r->graph->mem);
 }
 
-/* After each so many bytes of input one may guess from what there was how much memory the rest will
- * need. */
-enum { TELLING_NBYTES = 32 << 10 };
+/* After so many bytes of input one may guess from what there was how much memory the rest will need;
+ * then after twice as many, and so on, and at last after each so many. */
+enum { TELLING_FIRST_NBYTES = 2 << 10, TELLING_NBYTES = 32 << 10 };
 
-static void expect(reading *r, const uint8_t *start, const uint8_t *cursor, const uint8_t *end)
+/* Returns after how many more bytes to guess again. */
+static size_t expect(reading *r, const uint8_t *start, const uint8_t *cursor, const uint8_t *end)
 {
+    memory *mem = &r->graph->mem;
     uint64_t done = (uint64_t)(cursor - start), left = (uint64_t)(end - cursor);
     achar__arena_expect(&r->graph->arena, done, left);
     achar__memo_expect(&r->memo, done, left);
+    double total_nbytes = (double)mem->used_nbytes * (1 + (double)left / (double)done);
+    if (total_nbytes > r->foreseen_nbytes) {
+        r->foreseen_nbytes = 2 * total_nbytes;
+        achar__memory_foresee(mem, (size_t)total_nbytes);
+    }
+    return done < TELLING_NBYTES ? done : TELLING_NBYTES;
 }
 
 /* ---- the stack ---- */
@@ -174,7 +182,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
     const uint8_t *end = input_end; /* or the frame's */
     bool in_frame = false;
     const uint8_t *at = start; /* the opcode */
-    size_t told_nbytes = TELLING_NBYTES;
+    size_t tell_nbytes = TELLING_FIRST_NBYTES;
     cell *top = r->stack;   /* behind the last cell */
     cell *fence = r->stack; /* the last mark */
     cell *limit = r->stack + r->stack_capacity;
@@ -212,9 +220,8 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
 /* Between values: is it time to guess? */
 #define TELL()                                                                                     \
     do {                                                                                           \
-        if (__builtin_expect((size_t)(cursor - start) > told_nbytes, 0)) {                         \
-            told_nbytes = (size_t)(cursor - start) + TELLING_NBYTES;                               \
-            expect(r, start, cursor, input_end);                                                   \
+        if (__builtin_expect((size_t)(cursor - start) > tell_nbytes, 0)) {                         \
+            tell_nbytes = (size_t)(cursor - start) + expect(r, start, cursor, input_end);          \
         }                                                                                          \
     } while (0)
 #define TRY(call)                                                                                  \
@@ -556,6 +563,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             top -= 3;
             goto tuple;
         case OP_TUPLE:
+            TELL();
             TAKE_MARK();
             c = achar__frozen_new(g, ACHAR_TUPLE, slice, (size_t)(top - slice));
             top = slice;
@@ -719,6 +727,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
         case OP_REDUCE:
         case OP_NEWOBJ:
             HAVE(2);
+            TELL();
             top -= 2;
             PUSH_MADE(achar__read_call(r, PLACE, top, 2, &made));
             continue;
@@ -851,6 +860,7 @@ int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
     r.options = options;
     r.marks_count = 0;
     r.protocol = 0;
+    r.foreseen_nbytes = 0;
     r.problem[0] = '\0';
     begin_stack(&r);
     achar__memo_init(&r.memo, &g->mem, options->max_memo_count);
