@@ -12,6 +12,7 @@ enum {
     CHUNK_MAX_NBYTES = 32 << 20,
     EXPECT_MOST = 32, /* times as much as there is */
 };
+#define EXPECT_SLACK 1.03
 
 void achar__arena_init(arena *a, memory *mem, void *storage, size_t storage_nbytes)
 {
@@ -23,17 +24,24 @@ void achar__arena_init(arena *a, memory *mem, void *storage, size_t storage_nbyt
 
 void achar__arena_expect(arena *a, uint64_t done, uint64_t left)
 {
-    if (a->chunks == NULL || done == 0)
+    if (done == 0)
+        return;
+    a->ahead = EXPECT_SLACK * (double)left / (double)done;
+    if (a->chunks == NULL)
         return;
     double free_nbytes = (double)(a->limit - a->cursor);
     double used_nbytes = (double)a->chunks_nbytes - free_nbytes;
-    double ahead = 1.0625 * (double)left / (double)done;
-    if (ahead > EXPECT_MOST)
-        ahead = EXPECT_MOST;
+    double ahead = a->ahead > EXPECT_MOST ? EXPECT_MOST : a->ahead;
     double more_nbytes = used_nbytes * ahead - free_nbytes;
     a->expected_nbytes = more_nbytes < CHUNK_LEAST_NBYTES ? CHUNK_LEAST_NBYTES
                          : more_nbytes > CHUNK_MAX_NBYTES ? CHUNK_MAX_NBYTES
                                                           : (size_t)more_nbytes;
+}
+
+size_t achar__arena_growth(const arena *a, size_t count)
+{
+    double more = a->ahead > 3 ? 3 : a->ahead < 0.125 ? 0.125 : a->ahead;
+    return count + (size_t)((double)count * more) + 1;
 }
 
 void achar__arena_free(arena *a)

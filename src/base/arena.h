@@ -39,15 +39,20 @@ typedef struct arena {
     size_t chunks_nbytes;     /* of all chunks */
     size_t next_chunk_nbytes; /* if nobody knows better */
     size_t expected_nbytes;   /* what all later chunks together should hold; 0: not known */
+    double ahead;             /* how much is still to come, as a multiple of what there is */
 } arena;
 
 /* 'mem' must outlive the arena. 'storage', aligned to 8 and the caller's, is used up first; NULL
  * with 0 bytes for none. Cannot fail: nothing is allocated yet. */
 void achar__arena_init(arena *a, memory *mem, void *storage, size_t storage_nbytes);
 
-/* What was handed out so far, blocks apart, is 'done' parts of all that will be; 'left' parts are
- * still to come. Only a guess: it sizes the next chunk. */
+/* What was handed out so far is 'done' parts of all that will be; 'left' parts are still to come.
+ * Only a guess: it sizes the next chunk, and what grows. */
 void achar__arena_expect(arena *a, uint64_t done, uint64_t left);
+
+/* The size for an array of 'count' elements that has to grow: at least an eighth more, at most four
+ * times as many, and what is expected if that lies between. */
+size_t achar__arena_growth(const arena *a, size_t count);
 
 /* Gives everything back. */
 void achar__arena_free(arena *a);

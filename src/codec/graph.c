@@ -98,7 +98,8 @@ cell achar__graph_cell(achar_graph *g, achar_value value)
 static log_entry *log_append(achar_graph *g, int effect, int opcode, uint64_t offset)
 {
     if (g->log_count == g->log_capacity) {
-        size_t capacity = g->log_capacity == 0 ? 16 : g->log_capacity + g->log_capacity / 2;
+        size_t capacity =
+            g->log_capacity < 16 ? 16 : achar__arena_growth(&g->arena, g->log_capacity);
         log_entry *log = achar__memory_resize(&g->mem, g->log, g->log_capacity * sizeof *log,
                                               capacity * sizeof *log);
         if (log == NULL)
@@ -197,7 +198,7 @@ static int reserve(achar_graph *g, container *c, size_t count, bool timed)
     size_t needed = front + used + count;
     if (!empty && needed <= capacity)
         return ACHAR_OK;
-    size_t wanted = large ? capacity + capacity / 4 : capacity * 2;
+    size_t wanted = large ? achar__arena_growth(&g->arena, capacity) : capacity * 2;
     if (wanted < needed)
         wanted = needed;
     bool moves = true;

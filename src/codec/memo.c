@@ -7,6 +7,7 @@
 _Static_assert(sizeof(cell) == sizeof(uint64_t), "a cell is a word");
 
 enum { EXPECT_MOST = 32 };
+#define EXPECT_SLACK 1.03
 
 static size_t quick_limit(const memo *m)
 {
@@ -42,7 +43,7 @@ size_t achar__memo_count(const memo *m)
 
 void achar__memo_expect(memo *m, uint64_t done, uint64_t left)
 {
-    double ahead = 1.0625 * (double)left / (double)done;
+    double ahead = EXPECT_SLACK * (double)left / (double)done;
     if (ahead > EXPECT_MOST)
         ahead = EXPECT_MOST;
     m->expected_count = m->front + (size_t)((double)m->front * ahead);

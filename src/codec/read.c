@@ -41,7 +41,7 @@ int achar__read_memory_problem(reading *r)
 }
 
 /* After so many bytes of input one may guess from what there was how much memory the rest will need;
- * then after twice as many, and so on, and at last after each so many. */
+ * then again after a quarter more, and at last after each so many. */
 enum { TELLING_FIRST_NBYTES = 2 << 10, TELLING_NBYTES = 32 << 10 };
 
 /* Returns after how many more bytes to guess again. */
@@ -56,7 +56,7 @@ static size_t expect(reading *r, const uint8_t *start, const uint8_t *cursor, co
         r->foreseen_nbytes = 2 * total_nbytes;
         achar__memory_foresee(mem, (size_t)total_nbytes);
     }
-    return done < TELLING_NBYTES ? done : TELLING_NBYTES;
+    return done / 4 < TELLING_NBYTES ? done / 4 : TELLING_NBYTES;
 }
 
 /* ---- the stack ---- */
