@@ -1,5 +1,5 @@
 /*
- * sync.h - locks, conditions, events, semaphores and barriers, between threads and processes.
+ * sync.h - locks, conditions, events, semaphores, barriers and queues, between threads and processes.
  *
  *     achar_space *space;
  *     achar_lock lock;
@@ -27,6 +27,7 @@
 #ifndef ACHAR_SYNC_H
 #define ACHAR_SYNC_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <achar/status.h>
@@ -45,8 +46,8 @@ typedef struct achar_cell achar_cell;
 
 /*
  * achar_space_create() makes a space: with 'shared' 0 for the threads of this process, else for all
- * processes that inherit it over fork() or are given its descriptor. It takes 20 MB of address space
- * and memory by the page, as objects are made; nothing of it has a name or outlives its last user.
+ * processes that inherit it over fork() or are given its descriptor. It takes 28 MB of address space,
+ * with queues up to 64 GiB more, and memory by the page, as objects are made; nothing of it has a name or outlives its last user.
  *
  * ACHAR_E_NOMEM; ACHAR_E_IO, with errno; ACHAR_E_UNSUPPORTED on a Linux before 5.3.
  */
@@ -81,7 +82,8 @@ enum achar_sync_kind {
     ACHAR_SYNC_CONDITION,
     ACHAR_SYNC_EVENT,
     ACHAR_SYNC_SEMAPHORE,
-    ACHAR_SYNC_BARRIER
+    ACHAR_SYNC_BARRIER,
+    ACHAR_SYNC_QUEUE
 };
 
 /* achar_sync_id() is a number for the object that is good in every process, and for no other object ever. */
@@ -247,6 +249,89 @@ ACHAR_API uint32_t achar_barrier_parties(achar_barrier barrier);
 ACHAR_API uint32_t achar_barrier_waiting(achar_barrier barrier);
 /* achar_barrier_is_broken() is 1 until it is reset. */
 ACHAR_API int achar_barrier_is_broken(achar_barrier barrier);
+
+/* ---- queues ---- */
+
+/* achar_queue is a handle to a queue of messages, which are bytes. */
+typedef struct achar_queue {
+    achar_space *space;
+    achar_cell *cell;
+} achar_queue;
+
+/*
+ * achar_message is a message in this process's hands: 'nbytes' bytes at 'data', aligned for any type,
+ * which are its own to change, until it is put into a queue or freed. A long one stands in shared
+ * memory and is the process's: a forked child may read its parent's, but neither put nor free it.
+ */
+typedef struct achar_message {
+    achar_space *space;
+    void *data;
+    size_t nbytes;
+    uint32_t extent; /* the library's */
+} achar_message;
+
+/*
+ * achar_queue_create() makes a queue for up to 'max_count' messages, 1 to 2^31-1; with 0 there is no
+ * limit but memory: 64 GiB for all messages of a space.
+ */
+ACHAR_API int achar_queue_create(achar_space *space, uint32_t max_count, achar_queue *out);
+
+/*
+ * achar_queue_put() puts a copy of 'nbytes' bytes (0 is a message, too) at the end, when there is
+ * room. ACHAR_E_TIMEOUT; ACHAR_E_INTERRUPTED: a signal handler without SA_RESTART ran;
+ * ACHAR_E_NOMEM, and ACHAR_E_LIMIT for more than the space can hold. Then nothing was put. Killed at
+ * any instruction, the process has put the message or has not.
+ */
+ACHAR_API int achar_queue_put(achar_queue queue, const void *data, size_t nbytes,
+                              int64_t timeout_ns);
+
+/*
+ * achar_queue_get() takes the first message out; '*out' is the caller's then, to be freed by
+ * achar_message_free(). ACHAR_E_TIMEOUT and ACHAR_E_INTERRUPTED: nothing was taken. A process that is
+ * killed takes along what it has, and no more; see achar_queue_join().
+ */
+ACHAR_API int achar_queue_get(achar_queue queue, int64_t timeout_ns, achar_message *out);
+
+/*
+ * achar_message_create() makes a message to write into; one of more than 4 KiB stands in shared
+ * memory from the start, and whoever gets it reads it there, so that it is never copied.
+ */
+ACHAR_API int achar_message_create(achar_space *space, size_t nbytes, achar_message *out);
+
+/*
+ * achar_queue_put_message() puts a message, which may have come out of a queue of the same space. On
+ * success it is not the caller's any more ('data' is NULL); on failure, as achar_queue_put(), it is.
+ * ACHAR_E_INVALID: it is of another space, or another process's.
+ */
+ACHAR_API int achar_queue_put_message(achar_queue queue, achar_message *message,
+                                      int64_t timeout_ns);
+
+/* achar_message_free() gives its memory back; 'data' is NULL afterwards. It may be NULL before. */
+ACHAR_API void achar_message_free(achar_message *message);
+
+/*
+ * achar_queue_task_done() says that a message that was taken, by this process if it has any, has been
+ * dealt with. ACHAR_E_NOT_HELD: as many were reported as were put.
+ */
+ACHAR_API int achar_queue_task_done(achar_queue queue);
+
+/*
+ * achar_queue_join() waits until as many were reported done as were put. ACHAR_E_TIMEOUT.
+ * ACHAR_E_INTERRUPTED. ACHAR_E_OWNER_DIED: a process died with messages that it had taken and not
+ * reported, so that will not be; until achar_queue_recover().
+ */
+ACHAR_API int achar_queue_join(achar_queue queue, int64_t timeout_ns);
+
+/* achar_queue_recover() counts the messages of the dead as done. '*count': how many.
+ * ACHAR_E_NOT_HELD: none. */
+ACHAR_API int achar_queue_recover(achar_queue queue, uint32_t *count);
+
+/* achar_queue_count() is how many messages are in it now that nobody has been promised. */
+ACHAR_API uint32_t achar_queue_count(achar_queue queue);
+/* achar_queue_max_count() is the number that it was made with. */
+ACHAR_API uint32_t achar_queue_max_count(achar_queue queue);
+/* achar_queue_unfinished() is how many were put and not reported done. */
+ACHAR_API uint32_t achar_queue_unfinished(achar_queue queue);
 
 #ifdef __cplusplus
 }

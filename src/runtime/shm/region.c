@@ -115,14 +115,20 @@ int achar__region_map(int fd, bool writable, achar__region *out)
         errno = EINVAL;
         return ACHAR_E_IO;
     }
-    size_t nbytes = (size_t)about.st_size;
+    return achar__region_map_part(fd, 0, (size_t)about.st_size, writable, out);
+}
+
+int achar__region_map_part(int fd, size_t offset, size_t nbytes, bool writable, achar__region *out)
+{
+    *out = ACHAR__REGION_CLOSED;
     void *base = mmap(NULL, nbytes, writable ? PROT_READ | PROT_WRITE : PROT_READ,
-                      MAP_SHARED | MAP_NORESERVE, fd, 0);
+                      MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
     if (base == MAP_FAILED) {
         return errno == ENOMEM ? ACHAR_E_NOMEM : ACHAR_E_IO;
     }
     out->base = base;
     out->nbytes = nbytes;
+    out->file_offset = offset;
     if (writable && !can_populate(base)) {
         out->fd = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
         if (out->fd < 0) {
@@ -160,7 +166,8 @@ int achar__region_commit(achar__region *region, size_t offset, size_t nbytes)
         return ACHAR_E_NOMEM;
     }
     do {
-        result = region->fd >= 0 ? fallocate(region->fd, 0, (off_t)offset, (off_t)nbytes)
+        result = region->fd >= 0 ? fallocate(region->fd, 0, (off_t)(region->file_offset + offset),
+                                             (off_t)nbytes)
                                  : madvise(region->base + offset, nbytes, MADV_POPULATE_WRITE);
     } while (result != 0 && (errno == EINTR || errno == EAGAIN));
     return result == 0 ? ACHAR_OK : ACHAR_E_NOMEM;

@@ -15,7 +15,8 @@
 typedef struct achar__region {
     unsigned char *base; /* NULL: not mapped */
     size_t nbytes;
-    int fd; /* only where pages cannot be committed without it; else -1 */
+    size_t file_offset; /* where in the file it begins */
+    int fd;             /* only where pages cannot be committed without it; else -1 */
 } achar__region;
 
 #define ACHAR__REGION_CLOSED ((achar__region){.base = NULL, .nbytes = 0, .fd = -1})
@@ -40,6 +41,8 @@ int achar__region_reopen_readonly(int fd, int *readonly_fd);
  * Maps the region behind 'fd'. The caller keeps and closes 'fd'. ACHAR_E_NOMEM, ACHAR_E_IO.
  */
 int achar__region_map(int fd, bool writable, achar__region *out);
+/* The same for [offset, offset + nbytes) of the file, whole pages. */
+int achar__region_map_part(int fd, size_t offset, size_t nbytes, bool writable, achar__region *out);
 void achar__region_unmap(achar__region *region);
 /* Unmaps what lies beyond the first 'nbytes' (rounded up to pages; at least one page stays). */
 void achar__region_shorten(achar__region *region, size_t nbytes);

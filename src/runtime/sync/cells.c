@@ -2,7 +2,7 @@
  * cells.c - making and unmaking the objects of a space. A cell is claimed by one exchange of its
  * kind; memory is had before that, a page at a time, so that no write can fail.
  */
-#include "runtime/sync/space.h"
+#include "runtime/sync/arena.h"
 
 #include <achar/status.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static achar_cell *cell_of(const achar_space *space, uint32_t index)
     return achar__cell_at(space, ACHAR__CELLS_PLACE + index * ACHAR__CELL_NBYTES);
 }
 
-static uint32_t index_of(const achar_space *space, const achar_cell *cell)
+uint32_t achar__cell_index(const achar_space *space, const achar_cell *cell)
 {
     return (achar__place_of(space, cell) - ACHAR__CELLS_PLACE) / ACHAR__CELL_NBYTES;
 }
@@ -87,13 +87,13 @@ void achar__cell_publish(achar_cell *cell, enum achar__cell_kind kind)
 
 achar_cell *achar__cell_next(const achar_space *space, const achar_cell *before)
 {
-    uint32_t index = before ? index_of(space, before) + 1 : 0;
+    uint32_t index = before ? achar__cell_index(space, before) + 1 : 0;
     return index < atomic_load(&space->header->cell_count) ? cell_of(space, index) : NULL;
 }
 
 uint64_t achar_sync_id(const achar_space *space, const achar_cell *cell)
 {
-    return (uint64_t)cell->generation << 32 | index_of(space, cell);
+    return (uint64_t)cell->generation << 32 | achar__cell_index(space, cell);
 }
 
 int achar_sync_find(const achar_space *space, uint64_t id, int kind, achar_cell **out)
@@ -110,21 +110,33 @@ int achar_sync_find(const achar_space *space, uint64_t id, int kind, achar_cell 
     return ACHAR_OK;
 }
 
+/* The cells of accounts that hang on it. */
+static void free_accounts(achar_space *space, achar__place more)
+{
+    while (more != 0) {
+        achar_cell *next = achar__cell_at(space, more);
+        more = next->semaphore.more;
+        atomic_fetch_sub(&space->header->cells_taken, 1);
+        atomic_store(&next->kind, ACHAR__CELL_FREE);
+    }
+}
+
 void achar_sync_destroy(achar_space *space, achar_cell *cell)
 {
     if (!cell) {
         return;
     }
+    uint32_t index = achar__cell_index(space, cell);
     if (atomic_load(&cell->kind) == ACHAR__CELL_SEMAPHORE) {
-        achar__place more = cell->semaphore.more;
-        while (more != 0) {
-            achar_cell *next = achar__cell_at(space, more);
-            more = next->semaphore.more;
-            atomic_fetch_sub(&space->header->cells_taken, 1);
-            atomic_store(&next->kind, ACHAR__CELL_FREE);
+        free_accounts(space, cell->semaphore.more);
+    } else if (atomic_load(&cell->kind) == ACHAR__CELL_QUEUE) {
+        free_accounts(space, cell->messages.more);
+        uint32_t ticket = achar__ticket(space);
+        if (ticket != 0) { /* else its memory stays taken, as long as the space lives */
+            achar__extents_give_back(space, ticket, ACHAR__OWNER_QUEUE(index));
         }
     }
-    atomic_store(&space->header->cell_hint, index_of(space, cell));
+    atomic_store(&space->header->cell_hint, index);
     atomic_fetch_sub(&space->header->cells_taken, 1);
     atomic_store(&cell->kind, ACHAR__CELL_FREE);
 }

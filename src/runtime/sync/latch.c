@@ -21,7 +21,7 @@ static void relax(void)
 static void repair(achar_space *space, achar_cell *cell)
 {
     if (!cell) {
-        return; /* the registry's: whoever reaps begins anew */
+        return; /* the registry's: whoever reaps begins anew; the arena's: whole at every step */
     }
     achar__change_apply(space, cell, atomic_load(&cell->log_count));
     atomic_store(&cell->log_count, 0);

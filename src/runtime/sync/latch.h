@@ -41,6 +41,22 @@ static inline void achar__unlatch(achar_space *space, achar_cell *home)
     }
 }
 
+/* The same for a word that is not a cell's: there is nothing to repair behind it. */
+static inline void achar__latch_word(achar_space *space, _Atomic uint32_t *latch, uint32_t ticket)
+{
+    uint32_t free = 0;
+    if (!atomic_compare_exchange_strong(latch, &free, ticket)) {
+        achar__latch_slowly(space, latch, NULL, ticket);
+    }
+}
+
+static inline void achar__unlatch_word(achar_space *space, _Atomic uint32_t *latch)
+{
+    if (atomic_exchange(latch, 0) & ACHAR__LATCH_CONTENDED) {
+        achar__latch_wake(space, latch);
+    }
+}
+
 /* ---- a change, in steps ---- */
 
 typedef struct achar__change {

@@ -3,7 +3,9 @@
  *
  *    header      who may use it, and who does: the registry of processes
  *    chunks      64 waiters to a page; a page belongs to the process that claimed it
- *    cells       256 bytes each: a lock, a condition, an event, a semaphore, a barrier
+ *    cells       256 bytes each: a lock, a condition, an event, a semaphore, a barrier, a queue
+ *    extents     who owns which pieces of the arena
+ *    arena       messages; not part of the mapping that holds the rest (arena.h)
  *
  * Nothing in here is a pointer: a 'place' is an offset from the start of the space, 0 is nowhere.
  * Who writes which word, and what is left of it when its writer is killed: docs/sync-protocol.md.
@@ -15,7 +17,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define ACHAR__SPACE_MAGIC   UINT64_C(0x31306e7973686361) /* "achsyn01" */
+#define ACHAR__SPACE_MAGIC   UINT64_C(0x32306e7973686361) /* "achsyn02" */
 #define ACHAR__PAGE_NBYTES   4096u
 #define ACHAR__PROCESS_COUNT 512u
 #define ACHAR__CHUNK_COUNT   1024u
@@ -24,6 +26,8 @@
 #define ACHAR__CELL_NBYTES   256u
 #define ACHAR__LOG_COUNT     12u
 #define ACHAR__ACCOUNT_COUNT 8u
+#define ACHAR__UNIT_COUNT    (1u << 20)
+#define ACHAR__UNIT_NBYTES   65536u
 
 typedef uint32_t achar__place;
 
@@ -66,9 +70,11 @@ enum achar__waiter_state {
 
 enum achar__waiter_flag {
     ACHAR__WAITER_CARRIES =
-        1,                  /* a notify() that was meant for one; whoever loses it passes it on */
-    ACHAR__WAITER_FIRM = 4, /* it was nudged in vain for long enough: grant it the lock */
-    ACHAR__WAITER_ASYNC = 2 /* no thread sleeps on the bell; ring the process's */
+        1,                    /* a notify() that was meant for one; whoever loses it passes it on */
+    ACHAR__WAITER_FIRM = 4,   /* it was nudged in vain for long enough: grant it the lock */
+    ACHAR__WAITER_PUTS = 8,   /* to a queue; else it takes, */
+    ACHAR__WAITER_JOINS = 16, /* or waits for all to be done */
+    ACHAR__WAITER_ASYNC = 2   /* no thread sleeps on the bell; ring the process's */
 };
 
 /* Someone who waits. All but the bell is guarded by the latch of the object's home. */
@@ -92,7 +98,8 @@ enum achar__cell_kind {
     ACHAR__CELL_EVENT,
     ACHAR__CELL_SEMAPHORE,
     ACHAR__CELL_BARRIER,
-    ACHAR__CELL_ACCOUNTS, /* more accounts of a semaphore */
+    ACHAR__CELL_QUEUE,
+    ACHAR__CELL_ACCOUNTS, /* more accounts of a semaphore or a queue */
     ACHAR__CELL_KIND_COUNT
 };
 
@@ -101,6 +108,19 @@ typedef struct achar__account {
     uint32_t ticket; /* 0: nobody's */
     uint32_t count;
 } achar__account;
+
+/* A queue of messages; see queue.c. Places in segments are an extent and an offset in it. */
+typedef struct achar__messages {
+    uint32_t max_count;
+    uint32_t count;
+    uint32_t promised;   /* of them, to waiters that were granted one */
+    uint32_t reserved;   /* room, for waiters that were granted it */
+    uint32_t unfinished; /* modulo 2^32, if nobody ever says task_done() */
+    uint32_t lost;       /* messages that were with processes that died */
+    uint32_t head_extent, head_offset, tail_extent, tail_offset;
+    achar__place more; /* a cell of accounts */
+    achar__link joiners;
+} achar__messages;
 
 /* One step of a change: 'value' goes to 'place'. */
 typedef struct achar__step {
@@ -116,7 +136,7 @@ struct achar_cell {
     uint32_t generation; /* how often the cell was made something; part of its id */
     achar__place home;   /* the cell whose latch guards this one: a condition's lock, else itself */
     achar__link queue;
-    achar__link gate; /* barrier: those who came while the action ran */
+    achar__link gate; /* barrier: those who came while the action ran; queue: those who put */
     union {
         struct {
             uint32_t depth; /* acquisitions beyond the first; the owner writes it */
@@ -130,7 +150,10 @@ struct achar_cell {
             uint32_t parties, arrived, state, leader;
         } barrier;
     };
-    alignas(32) achar__account accounts[ACHAR__ACCOUNT_COUNT];
+    union {
+        alignas(32) achar__account accounts[ACHAR__ACCOUNT_COUNT];
+        achar__messages messages;
+    };
     /* The redo log: when log_count is not 0, its steps are decided and may be half done. */
     _Atomic uint32_t log_count;
     uint32_t unused;
@@ -138,6 +161,14 @@ struct achar_cell {
 };
 
 _Static_assert(sizeof(struct achar_cell) == ACHAR__CELL_NBYTES, "as docs/sync-protocol.md has it");
+
+/* In the table, for each unit of the arena; those of an extent's first unit count. See arena.h. */
+typedef struct achar__extent {
+    _Atomic uint32_t owner; /* a ticket, or ACHAR__OWNER_QUEUE; 0: free */
+    _Atomic uint32_t unit_count;
+} achar__extent;
+
+#define ACHAR__OWNER_QUEUE(cell_index) (0x80000000u | (cell_index))
 
 typedef struct achar__header {
     uint64_t magic;
@@ -147,16 +178,21 @@ typedef struct achar__header {
     alignas(64) _Atomic uint32_t cell_count; /* cells below it have memory */
     _Atomic uint32_t cell_hint;              /* where to look for a free one */
     _Atomic uint32_t cells_taken;            /* about how many are not free */
+    alignas(64) _Atomic uint32_t arena_latch;
+    _Atomic uint32_t unit_count; /* units below it are in the table */
+    _Atomic uint32_t unit_hint;  /* an extent begins there, and none before it is free */
     alignas(64) achar__process processes[ACHAR__PROCESS_COUNT];
     _Atomic uint32_t chunk_owners[ACHAR__CHUNK_COUNT]; /* tickets; 0: nobody's */
 } achar__header;
 
 #define ACHAR__HEADER_NBYTES                                                                       \
     ((sizeof(achar__header) + ACHAR__PAGE_NBYTES - 1) / ACHAR__PAGE_NBYTES * ACHAR__PAGE_NBYTES)
-#define ACHAR__CHUNK_NBYTES (ACHAR__CHUNK_WAITERS * (uint32_t)sizeof(achar__waiter))
-#define ACHAR__CHUNKS_PLACE ((achar__place)ACHAR__HEADER_NBYTES)
-#define ACHAR__CELLS_PLACE  (ACHAR__CHUNKS_PLACE + ACHAR__CHUNK_COUNT * ACHAR__CHUNK_NBYTES)
-#define ACHAR__SPACE_NBYTES (ACHAR__CELLS_PLACE + ACHAR__CELL_COUNT * ACHAR__CELL_NBYTES)
+#define ACHAR__CHUNK_NBYTES  (ACHAR__CHUNK_WAITERS * (uint32_t)sizeof(achar__waiter))
+#define ACHAR__CHUNKS_PLACE  ((achar__place)ACHAR__HEADER_NBYTES)
+#define ACHAR__CELLS_PLACE   (ACHAR__CHUNKS_PLACE + ACHAR__CHUNK_COUNT * ACHAR__CHUNK_NBYTES)
+#define ACHAR__EXTENTS_PLACE (ACHAR__CELLS_PLACE + ACHAR__CELL_COUNT * ACHAR__CELL_NBYTES)
+#define ACHAR__SPACE_NBYTES                                                                        \
+    (ACHAR__EXTENTS_PLACE + ACHAR__UNIT_COUNT * (uint32_t)sizeof(achar__extent))
 _Static_assert(ACHAR__CHUNK_NBYTES == ACHAR__PAGE_NBYTES, "a chunk is a page");
 
 #endif

@@ -4,9 +4,10 @@
  *
  *    1. its waiters come off the lists; what they had been given goes to the next
  *    2. what it owned is orphaned, and who waits for that is told
- *    3. its pages of waiters are free, and its place, under the next generation
+ *    3. its extents are free, its pages of waiters, and its place, under the next generation
  *    4. everybody is rung: the dead may have owed a ring
  */
+#include "runtime/sync/arena.h"
 #include "runtime/sync/latch.h"
 #include "runtime/sync/lock.h"
 #include "runtime/sync/settle.h"
@@ -29,6 +30,9 @@ void achar__settle(achar_space *space, achar_cell *cell)
     case ACHAR__CELL_BARRIER:
         achar__barrier_settle(space, cell);
         break;
+    case ACHAR__CELL_QUEUE:
+        achar__queue_settle(space, cell);
+        break;
     default:
         break;
     }
@@ -49,6 +53,9 @@ void achar__bury(achar_space *space, achar_cell *cell, uint32_t dead)
         break;
     case ACHAR__CELL_BARRIER:
         achar__barrier_bury(space, cell, dead);
+        break;
+    case ACHAR__CELL_QUEUE:
+        achar__queue_bury(space, cell, dead);
         break;
     default:
         break;
@@ -71,6 +78,9 @@ void achar__bury_waiter(achar_space *space, achar__waiter *waiter)
         break;
     case ACHAR__CELL_BARRIER:
         achar__barrier_bury_waiter(space, cell, waiter);
+        break;
+    case ACHAR__CELL_QUEUE:
+        achar__queue_bury_waiter(space, cell, waiter);
         break;
     default:
         if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
@@ -117,6 +127,7 @@ static bool is_concerned(achar_cell *cell, uint32_t dead)
         return ACHAR__LOCK_TICKET(atomic_load(&cell->word)) == dead;
     case ACHAR__CELL_SEMAPHORE:
     case ACHAR__CELL_BARRIER:
+    case ACHAR__CELL_QUEUE:
         return true;
     default:
         return false;
@@ -164,21 +175,6 @@ static void free_waiters(achar_space *space, uint32_t dead)
     }
 }
 
-static void latch_registry(achar_space *space, uint32_t me)
-{
-    uint32_t free = 0;
-    if (!atomic_compare_exchange_strong(&space->header->latch, &free, me)) {
-        achar__latch_slowly(space, &space->header->latch, NULL, me);
-    }
-}
-
-static void unlatch_registry(achar_space *space)
-{
-    if (atomic_exchange(&space->header->latch, 0) & ACHAR__LATCH_CONTENDED) {
-        achar__latch_wake(space, &space->header->latch);
-    }
-}
-
 void achar__reap(achar_space *space, uint32_t dead)
 {
     achar__process *process = &space->header->processes[ACHAR__TICKET_INDEX(dead)];
@@ -186,7 +182,7 @@ void achar__reap(achar_space *space, uint32_t dead)
     if (me == 0) {
         return;
     }
-    latch_registry(space, me);
+    achar__latch_word(space, &space->header->latch, me);
     uint64_t claim = atomic_load(&process->claim);
     uint32_t generation = (uint32_t)(claim >> 16) & ACHAR__GENERATION_MASK;
     bool is_there =
@@ -194,12 +190,13 @@ void achar__reap(achar_space *space, uint32_t dead)
     if (is_there) {
         bury_waiters(space, me, dead);
         bury_cells(space, me, dead);
+        achar__extents_give_back(space, me, dead);
         free_waiters(space, dead);
         ACHAR__CRASH_POINT("reaping");
         generation = (generation + 1) & ACHAR__GENERATION_MASK;
         atomic_store(&process->claim, (uint64_t)generation << 16 | ACHAR__PROCESS_NONE);
     }
-    unlatch_registry(space);
+    achar__unlatch_word(space, &space->header->latch);
     if (is_there) {
         achar__ring_all(space);
     }

@@ -13,9 +13,11 @@
  * lost permits stay away until someone asks for them (recover), because what they stood for may be
  * in any state; those who would have to wait for them are told instead.
  *
- * The accounts of the first eight processes stand in the cell; for more there are further cells.
+ * The accounts of the first eight processes stand in the cell; for more there are further cells
+ * (accounts.h).
  */
 #include "runtime/sync/semaphore.h"
+#include "runtime/sync/accounts.h"
 #include "runtime/sync/futex.h"
 #include "runtime/sync/latch.h"
 #include "runtime/sync/settle.h"
@@ -23,67 +25,6 @@
 #include <achar/status.h>
 
 #define PERMITS_MAX ((uint32_t)INT32_MAX)
-
-/* ---- accounts; under the latch ---- */
-
-/* The account of 'ticket' (0: any that is nobody's) with at least 'count' in it; NULL: none. */
-static achar__account *find_account(achar_space *space, achar_cell *semaphore, uint32_t ticket)
-{
-    achar_cell *cell = semaphore;
-    for (;;) {
-        for (unsigned i = 0; i < ACHAR__ACCOUNT_COUNT; i++) {
-            if (cell->accounts[i].ticket == ticket) {
-                return &cell->accounts[i];
-            }
-        }
-        if (cell->semaphore.more == 0) {
-            return NULL;
-        }
-        cell = achar__cell_at(space, cell->semaphore.more);
-    }
-}
-
-/* Somebody's account with a permit in it. NULL: none is out. */
-static achar__account *find_filled(achar_space *space, achar_cell *semaphore)
-{
-    achar_cell *cell = semaphore;
-    for (;;) {
-        for (unsigned i = 0; i < ACHAR__ACCOUNT_COUNT; i++) {
-            if (cell->accounts[i].count > 0) {
-                return &cell->accounts[i];
-            }
-        }
-        if (cell->semaphore.more == 0) {
-            return NULL;
-        }
-        cell = achar__cell_at(space, cell->semaphore.more);
-    }
-}
-
-/* Makes sure that this process has an account. ACHAR_E_NOMEM, ACHAR_E_LIMIT. */
-static int open_account(achar_space *space, achar_cell *semaphore, uint32_t ticket)
-{
-    if (find_account(space, semaphore, ticket)) {
-        return ACHAR_OK;
-    }
-    achar__account *account = find_account(space, semaphore, 0);
-    achar__change change = achar__change_begin(space, semaphore);
-    if (account) {
-        achar__change_add(&change, &account->ticket, ticket);
-    } else {
-        achar_cell *more = NULL;
-        int status = achar__cell_make(space, &more);
-        if (status != ACHAR_OK) {
-            return status;
-        }
-        more->accounts[0].ticket = ticket;
-        more->semaphore.more = semaphore->semaphore.more;
-        achar__cell_publish(more, ACHAR__CELL_ACCOUNTS);
-        achar__change_add(&change, &semaphore->semaphore.more, achar__place_of(space, more));
-    }
-    achar__change_commit(&change);
-    return ACHAR_OK;
-}
 
 /* ---- permits; under the latch ---- */
 
@@ -93,7 +34,7 @@ static void add_taking(achar__change *change, achar_cell *semaphore, uint32_t ti
     uint32_t free = semaphore->semaphore.free;
     achar__change_add(change, &semaphore->semaphore.free, free - 1);
     if (free <= semaphore->semaphore.initial) {
-        achar__account *account = find_account(change->space, semaphore, ticket);
+        achar__account *account = achar__account_find(change->space, semaphore, ticket);
         achar__change_add(change, &account->count, account->count + 1);
     }
 }
@@ -122,9 +63,9 @@ static void give_back(achar_space *space, achar_cell *semaphore, uint32_t ticket
     uint32_t free = semaphore->semaphore.free;
     achar__change_add(&change, &semaphore->semaphore.free, free + 1);
     if (free < semaphore->semaphore.initial) {
-        achar__account *account = find_account(space, semaphore, ticket);
+        achar__account *account = achar__account_find(space, semaphore, ticket);
         if (!account || account->count == 0) {
-            account = find_filled(space, semaphore);
+            account = achar__account_filled(space, semaphore);
         }
         if (account) {
             achar__change_add(&change, &account->count, account->count - 1);
@@ -153,7 +94,7 @@ void achar__semaphore_settle(achar_space *space, achar_cell *semaphore)
 
 void achar__semaphore_bury(achar_space *space, achar_cell *semaphore, uint32_t dead)
 {
-    achar__account *account = find_account(space, semaphore, dead);
+    achar__account *account = achar__account_find(space, semaphore, dead);
     if (account) {
         achar__change change = achar__change_begin(space, semaphore);
         achar__change_add(&change, &semaphore->semaphore.lost,
@@ -172,7 +113,8 @@ void achar__semaphore_bury_waiter(achar_space *space, achar_cell *semaphore, ach
     } else if (atomic_load(&waiter->state) == ACHAR__WAITER_GRANTED) {
         /* It never learnt of its permit, so the permit guards nothing yet: the next one's. */
         achar__change change = achar__change_begin(space, semaphore);
-        achar__account *account = find_account(space, semaphore, atomic_load(&waiter->ticket));
+        achar__account *account =
+            achar__account_find(space, semaphore, atomic_load(&waiter->ticket));
         achar__change_add(&change, &semaphore->semaphore.free, semaphore->semaphore.free + 1);
         if (semaphore->semaphore.free < semaphore->semaphore.initial && account &&
             account->count > 0) {
@@ -242,7 +184,7 @@ int achar__semaphore_acquire_until(achar_semaphore semaphore, int64_t deadline_n
         return ACHAR_E_LIMIT;
     }
     achar__latch(space, cell, ticket);
-    int status = open_account(space, cell, ticket);
+    int status = achar__account_open(space, cell, &cell->semaphore.more, cell, ticket);
     if (status == ACHAR_OK) {
         status = try_latched(space, cell);
     }

@@ -28,5 +28,8 @@ void achar__semaphore_bury_waiter(achar_space *space, achar_cell *cell, achar__w
 void achar__barrier_settle(achar_space *space, achar_cell *cell);
 void achar__barrier_bury(achar_space *space, achar_cell *cell, uint32_t dead);
 void achar__barrier_bury_waiter(achar_space *space, achar_cell *cell, achar__waiter *waiter);
+void achar__queue_settle(achar_space *space, achar_cell *cell);
+void achar__queue_bury(achar_space *space, achar_cell *cell, uint32_t dead);
+void achar__queue_bury_waiter(achar_space *space, achar_cell *cell, achar__waiter *waiter);
 
 #endif

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A space without memory, for this process. */
@@ -17,7 +19,7 @@ static int space_new(achar_space **out)
     if (!space) {
         return ACHAR_E_NOMEM;
     }
-    space->region = ACHAR__REGION_CLOSED;
+    space->region = space->arena = ACHAR__REGION_CLOSED;
     space->fd = space->watcher_fd = -1;
     void *page =
         mmap(NULL, ACHAR__PAGE_NBYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -34,6 +36,19 @@ static int space_new(achar_space **out)
     return ACHAR_OK;
 }
 
+/* As much address space for messages as the limits on files allow. */
+static size_t arena_nbytes(void)
+{
+    size_t nbytes = (size_t)ACHAR__UNIT_COUNT * ACHAR__UNIT_NBYTES;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        while (nbytes >= ACHAR__UNIT_NBYTES && nbytes + ACHAR__SPACE_NBYTES > limit.rlim_cur) {
+            nbytes /= 2;
+        }
+    }
+    return nbytes >= ACHAR__UNIT_NBYTES ? nbytes : 0;
+}
+
 static int map_private(achar_space *space)
 {
     void *base = mmap(NULL, ACHAR__SPACE_NBYTES, PROT_READ | PROT_WRITE,
@@ -43,15 +58,19 @@ static int map_private(achar_space *space)
     }
     space->region.base = base;
     space->region.nbytes = ACHAR__SPACE_NBYTES;
+    space->arena_nbytes = (size_t)ACHAR__UNIT_COUNT * ACHAR__UNIT_NBYTES;
     return ACHAR_OK;
 }
 
 static int map_shared(achar_space *space)
 {
     space->shared = true;
-    int status =
-        achar__region_create("achar-sync", ACHAR__SPACE_NBYTES, ACHAR__HEADER_NBYTES, &space->fd);
-    return status == ACHAR_OK ? achar__region_map(space->fd, true, &space->region) : status;
+    space->arena_nbytes = arena_nbytes();
+    int status = achar__region_create("achar-sync", ACHAR__SPACE_NBYTES + space->arena_nbytes,
+                                      ACHAR__HEADER_NBYTES, &space->fd);
+    return status == ACHAR_OK
+               ? achar__region_map_part(space->fd, 0, ACHAR__SPACE_NBYTES, true, &space->region)
+               : status;
 }
 
 static int fill_header(achar_space *space)
@@ -104,16 +123,22 @@ int achar_space_open(int fd, achar_space **out)
     }
     space->shared = true;
     space->fd = fcntl(fd, F_DUPFD_CLOEXEC, 16);
-    if (space->fd < 0) {
+    struct stat about;
+    if (space->fd < 0 || fstat(space->fd, &about) != 0) {
         status = ACHAR_E_IO;
         goto fail;
     }
-    status = achar__region_map(space->fd, true, &space->region);
+    if (about.st_size < (off_t)ACHAR__SPACE_NBYTES) {
+        status = ACHAR_E_INVALID;
+        goto fail;
+    }
+    space->arena_nbytes = (size_t)about.st_size - ACHAR__SPACE_NBYTES;
+    status = achar__region_map_part(space->fd, 0, ACHAR__SPACE_NBYTES, true, &space->region);
     if (status != ACHAR_OK) {
         goto fail;
     }
     space->header = (achar__header *)space->region.base;
-    if (space->region.nbytes != ACHAR__SPACE_NBYTES || space->header->magic != ACHAR__SPACE_MAGIC) {
+    if (space->header->magic != ACHAR__SPACE_MAGIC) {
         status = ACHAR_E_INVALID;
         goto fail;
     }
@@ -138,6 +163,7 @@ void achar_space_close(achar_space *space)
         achar__space_leave(space);
     }
     achar__watcher_close(space);
+    achar__region_unmap(&space->arena);
     achar__region_unmap(&space->region);
     if (space->fd >= 0) {
         close(space->fd);

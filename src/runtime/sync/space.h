@@ -33,6 +33,9 @@ struct achar_space {
     achar__member *member; /* on a page of its own */
     int fd;                /* -1: private */
     bool shared;
+    achar__region arena;                 /* guarded by the member's lock */
+    _Atomic(unsigned char *) arena_base; /* = arena.base; NULL: not mapped */
+    size_t arena_nbytes;
     /* The watcher's descriptors. A forked child inherits them and closes them when it joins. */
     int watcher_fd; /* eventfd: look at the registry again, or stop */
     int *pidfds;    /* of ACHAR__PROCESS_COUNT; -1 where there is none. NULL: never watched */
@@ -128,6 +131,8 @@ static inline int achar__space_commit(achar_space *space, size_t offset, size_t 
 
 /* A zeroed cell of kind MAKING, its lists empty, its home itself. ACHAR_E_NOMEM, ACHAR_E_LIMIT. */
 int achar__cell_make(achar_space *space, achar_cell **out);
+/* Its number. */
+uint32_t achar__cell_index(const achar_space *space, const achar_cell *cell);
 /* The cell becomes what it is from now on. */
 void achar__cell_publish(achar_cell *cell, enum achar__cell_kind kind);
 /* Every cell in turn, from NULL on; NULL: no more. Kinds may change meanwhile. */

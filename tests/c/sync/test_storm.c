@@ -4,7 +4,7 @@
  */
 #include "kit.h"
 
-#include "runtime/sync/space.h"
+#include "runtime/sync/arena.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +21,7 @@ typedef struct record {
     unsigned long left, right; /* equal, for whoever gets the lock from a living owner */
     _Atomic int inside;        /* who holds permits */
     _Atomic int torn;          /* exclusion did not hold */
+    _Atomic unsigned long put, got;
 } record;
 
 typedef struct stage {
@@ -30,6 +31,7 @@ typedef struct stage {
     achar_semaphore semaphore;
     achar_event event;
     achar_barrier barrier;
+    achar_queue queue;
     record *record;
 } stage;
 
@@ -128,10 +130,35 @@ static void use_others(stage *s, unsigned *seed)
     }
 }
 
+/* Messages that say how long they are and are filled with that. */
+static void use_queue(stage *s, unsigned *seed)
+{
+    achar_message message;
+    unsigned char data[9000];
+    if (rand_r(seed) % 2) {
+        uint32_t nbytes = 4 + (uint32_t)rand_r(seed) % (rand_r(seed) % 4 ? 300 : sizeof data - 4);
+        memset(data, (int)nbytes, nbytes);
+        memcpy(data, &nbytes, 4);
+        if (achar_queue_put(s->queue, data, nbytes, MS_NS) == ACHAR_OK) {
+            atomic_fetch_add(&s->record->put, 1);
+        }
+    } else if (achar_queue_get(s->queue, rand_r(seed) % 2 ? MS_NS : 0, &message) == ACHAR_OK) {
+        const unsigned char *got = message.data;
+        uint32_t nbytes;
+        memcpy(&nbytes, got, 4);
+        if (nbytes != message.nbytes || got[nbytes - 1] != (nbytes > 4 ? nbytes & 0xff : 0)) {
+            atomic_store(&s->record->torn, 1);
+        }
+        atomic_fetch_add(&s->record->got, 1);
+        achar_message_free(&message);
+        achar_queue_task_done(s->queue);
+    }
+}
+
 static void act(stage *s, unsigned seed)
 {
     while (!atomic_load(&s->record->stop)) {
-        switch (rand_r(&seed) % 4) {
+        switch (rand_r(&seed) % 5) {
         case 0:
             use_lock(s, &seed);
             break;
@@ -140,6 +167,9 @@ static void act(stage *s, unsigned seed)
             break;
         case 2:
             use_permit(s, &seed);
+            break;
+        case 3:
+            use_queue(s, &seed);
             break;
         default:
             use_others(s, &seed);
@@ -197,6 +227,26 @@ static void end(stage *s, pid_t *children)
     }
 }
 
+/* What is left comes out whole; then everything is done, or was with the dead; no memory is lost. */
+static void empty(stage *s)
+{
+    achar_message message;
+    uint32_t lost;
+    unsigned long left = 0;
+    for (; achar_queue_get(s->queue, 0, &message) == ACHAR_OK; left++) {
+        achar_message_free(&message);
+        assert_status(achar_queue_task_done(s->queue), ACHAR_OK);
+    }
+    achar_queue_recover(s->queue, &lost);
+    assert_status(achar_queue_join(s->queue, 0), ACHAR_OK);
+    assert_int_equal(s->queue.cell->messages.count, 0);
+    assert_int_equal(s->queue.cell->messages.promised, 0);
+    assert_int_equal(s->queue.cell->messages.reserved, 0);
+    assert_in_range(achar__extents_taken(s->space, achar__ticket(s->space)), 0, 1);
+    print_message("           %lu messages put, %lu taken, %lu left\n",
+                  atomic_load(&s->record->put), atomic_load(&s->record->got), left);
+}
+
 static void kills_at_random(void **state)
 {
     const char *seconds = getenv("ACHAR_STORM_S");
@@ -217,6 +267,7 @@ static void kills_at_random(void **state)
     assert_status(achar_semaphore_create(s.space, PERMIT_COUNT, 1, &s.semaphore), ACHAR_OK);
     assert_status(achar_event_create(s.space, &s.event), ACHAR_OK);
     assert_status(achar_barrier_create(s.space, 2, &s.barrier), ACHAR_OK);
+    assert_status(achar_queue_create(s.space, 50, &s.queue), ACHAR_OK);
     for (int i = 0; i < PROCESS_COUNT; i++) {
         children[i] = start(&s, rand_r(&seed));
     }
@@ -244,6 +295,7 @@ static void kills_at_random(void **state)
     assert_int_equal(kit_count_waiting(s.space), 0);
     achar_semaphore_recover(s.semaphore, &lost);
     assert_int_equal(achar_semaphore_value(s.semaphore), PERMIT_COUNT);
+    empty(&s);
     print_message("           %u kills, %lu steps, %lu recoveries, %lu waits notified, %lu not\n",
                   kills, steps, atomic_load(&s.record->recoveries),
                   atomic_load(&s.record->notified), atomic_load(&s.record->timed_out));
