@@ -58,9 +58,9 @@ sanitize: build-asan/build.ninja build-tsan/build.ninja build-msan/build.ninja
 	@echo "== runtime tests under ThreadSanitizer"
 	@ninja -C build-tsan --quiet
 	@$(no_aslr) meson test -C build-tsan --no-rebuild --suite runtime --print-errorlogs
-	@echo "== C tests, but for the runtime's, under Clang's MemorySanitizer and UndefinedBehaviorSanitizer"
+	@echo "== C tests, but for those of several processes, under Clang's MemorySanitizer and UndefinedBehaviorSanitizer"
 	@ninja -C build-msan --quiet
-	@meson test -C build-msan --no-rebuild --no-suite runtime --print-errorlogs
+	@meson test -C build-msan --no-rebuild --no-suite runtime --no-suite sync --print-errorlogs
 
 # CPython's own pickle tests, on every CPython of the machine.
 conformance: build

@@ -273,7 +273,8 @@ static void kills_at_random(void **state)
     }
     unsigned long steps = 0;
     int64_t moved_ns = kit_now_ns();
-    while (kit_now_ns() < end_ns) {
+    /* On a busy machine it may take longer until one dies while it holds a lock: alarm() ends the test. */
+    while (kit_now_ns() < end_ns || !atomic_load(&s.record->recoveries)) {
         struct timespec nap = {0, rand_r(&seed) % 4000000};
         int victim = rand_r(&seed) % PROCESS_COUNT;
         nanosleep(&nap, NULL);
@@ -299,7 +300,6 @@ static void kills_at_random(void **state)
     print_message("           %u kills, %lu steps, %lu recoveries, %lu waits notified, %lu not\n",
                   kills, steps, atomic_load(&s.record->recoveries),
                   atomic_load(&s.record->notified), atomic_load(&s.record->timed_out));
-    assert_int_not_equal(atomic_load(&s.record->recoveries), 0);
     munmap(s.record, sizeof *s.record);
     achar_space_close(s.space);
 }
