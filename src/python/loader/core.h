@@ -115,6 +115,7 @@ typedef struct loader {
     enum loader_fault fault;
     struct loader_shapes *shapes;       /* state.c; NULL until needed */
     struct loader_templates *templates; /* dicts.c; NULL until needed */
+    struct loader_named *named;         /* known.c; NULL until needed */
     unsigned keys_cached;               /* bit i: key_cache[i] is in use; only while a load runs */
     loader_key key_cache[LOADER_KEY_CACHE];
 
@@ -203,11 +204,17 @@ void loader_explain_global(loader *ld, PyObject *module_name, PyObject *name);
 
 /*
  * plan.c: once in a load, where all of the input is in memory and Python cannot see the memo, finds
- * out what of the rest may be fetched. Called between two opcodes. Cannot fail.
+ * out what of the rest may be fetched. Called between two opcodes. 'of_objects': there are states
+ * in it, which gain most. Cannot fail.
  */
-void loader_plan(loader *ld);
+void loader_plan(loader *ld, bool of_objects);
 
 /* scalars.c */
+/*
+ * The object of a pickle that is one small scalar and nothing else, which needs no machine. NULL
+ * without an exception: the pickle is of another kind, or something is wrong.
+ */
+PyObject *loader_lone_scalar(const module_state *st, const uint8_t *at, size_t nbytes);
 int loader_op_int(loader *ld);
 int loader_op_long(loader *ld);
 int loader_op_counted_long(loader *ld, const uint8_t *bytes, size_t nbytes);
@@ -244,6 +251,12 @@ int loader_op_newobj(loader *ld);
 int loader_op_newobj_ex(loader *ld);
 int loader_op_obj(loader *ld, size_t count);
 int loader_op_inst(loader *ld, size_t count);
+
+/* known.c; both return what the call would: a new reference, or NULL without an exception where it
+ * has to be made (or memory ran out, as the call will find out) */
+PyObject *loader_known_call(loader *ld, PyObject *callable, PyObject *arguments);
+PyObject *loader_known_new(loader *ld, PyTypeObject *type, PyObject *arguments);
+void loader_named_clear(loader *ld);
 
 /* state.c */
 int loader_op_build(loader *ld);

@@ -24,9 +24,14 @@ static size_t left(const loader_input *in)
 
 void loader_input_memory(loader_input *in, const void *data, size_t nbytes)
 {
-    memset(in, 0, sizeof *in);
     in->start = in->next = nbytes == 0 ? (const uint8_t *)"" : data; /* NULL is no place */
     in->end = in->chunk_end = in->peeked = in->start + nbytes;
+    in->start_offset = 0;
+    in->in_frame = false;
+    in->view.obj = NULL;
+    in->scratch = NULL;
+    in->scratch_capacity = 0;
+    in->read = in->readinto = in->readline = in->peek = NULL;
 }
 
 int loader_input_file(loader_input *in, PyObject *file)
@@ -53,6 +58,8 @@ fail:
 
 void loader_input_clear(loader_input *in)
 {
+    if (!in->view.obj && !in->scratch && !in->peek && !in->readinto && !in->read && !in->readline)
+        return; /* it is memory that somebody else holds */
     Py_CLEAR(in->read);
     Py_CLEAR(in->readinto);
     Py_CLEAR(in->readline);

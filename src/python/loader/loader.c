@@ -39,6 +39,7 @@ void loader_init(loader *ld, module_state *st)
     ld->fault = LOADER_FAULT_NONE;
     ld->shapes = NULL;
     ld->templates = NULL;
+    ld->named = NULL;
     ld->keys_cached = 0;
     ld->opcode_at = NULL;
     ld->opcode_offset = 0;
@@ -64,21 +65,28 @@ static void clear_working(loader *ld)
             Py_DECREF(ld->key_cache[i].interned);
         }
     }
-    loader_shapes_clear(ld);
-    loader_templates_clear(ld);
+    if (ld->shapes)
+        loader_shapes_clear(ld);
+    if (ld->templates)
+        loader_templates_clear(ld);
+    if (ld->named)
+        loader_named_clear(ld);
     while (ld->top > ld->stack) {
         ld->top--;
         Py_XDECREF(*ld->top);
     }
-    if (ld->stack != ld->inline_stack)
+    if (ld->stack != ld->inline_stack) {
         PyMem_Free(ld->stack);
-    if (ld->marks != ld->inline_marks)
+        ld->stack = ld->top = ld->inline_stack;
+        ld->limit = ld->stack + LOADER_INLINE_STACK;
+    }
+    if (ld->marks != ld->inline_marks) {
         PyMem_Free(ld->marks);
-    ld->stack = ld->top = ld->fence = ld->inline_stack;
-    ld->limit = ld->stack + LOADER_INLINE_STACK;
-    ld->marks = ld->inline_marks;
+        ld->marks = ld->inline_marks;
+        ld->marks_capacity = LOADER_INLINE_MARKS;
+    }
+    ld->fence = ld->stack;
     ld->marks_count = 0;
-    ld->marks_capacity = LOADER_INLINE_MARKS;
 }
 
 void loader_clear(loader *ld)
@@ -139,18 +147,19 @@ static inline size_t take_mark(loader *ld, PyObject **top)
 /* ---- the memo ---- */
 
 /* An object that nobody can watch while it ends: neither finalizer nor weak reference. */
-static bool is_plain(PyObject *object)
+static bool is_plain(const loader *ld, PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
     return type == &PyUnicode_Type || type == &PyTuple_Type || type == &PyList_Type ||
-           type == &PyDict_Type || type == &PyBytes_Type;
+           type == &PyDict_Type || type == &PyBytes_Type ||
+           (PyObject *)type == ld->st->datetime_type || (PyObject *)type == ld->st->date_type;
 }
 
 /* PUT where the loop has no room; a good time for a plan. */
 static int put(loader *ld, size_t index)
 {
     if (index == ld->memo.used)
-        loader_plan(ld);
+        loader_plan(ld, false);
     return loader_memo_put(&ld->memo, index, ld->top[-1]);
 }
 
@@ -493,7 +502,7 @@ static int run(loader *ld)
             if ((size_t)(end - next) > count && next[count] == OP_MARK) {
                 if (LOADER_UNLIKELY(!ld->planned) && is_state_to_come(ld, top)) {
                     SAVE();
-                    loader_plan(ld);
+                    loader_plan(ld, true);
                 }
                 if (count == 0 || loader_memo_is_unwanted(memo)) {
                     if (count)
@@ -574,7 +583,7 @@ static int run(loader *ld)
             next += 4;
         put:
             REQUIRE(1);
-            if (count == memo->used && loader_memo_is_unwanted(memo) && is_plain(top[-1]))
+            if (count == memo->used && loader_memo_is_unwanted(memo) && is_plain(ld, top[-1]))
                 loader_memo_skip(memo);
             else if (count == memo->used && loader_memo_has_room(memo))
                 loader_memo_append(memo, top[-1]);
@@ -738,8 +747,10 @@ PyObject *loader_run(loader *ld)
 PyObject *loader_loads(module_state *st, const void *data, size_t nbytes,
                        const loader_options *options)
 {
+    PyObject *object = loader_lone_scalar(st, data, nbytes);
+    if (object)
+        return object;
     loader ld;
-    PyObject *object = NULL;
     loader_init(&ld, st);
     loader_input_memory(&ld.in, data, nbytes);
     if (options) {
@@ -837,6 +848,7 @@ int loader_exec(PyObject *module, module_state *st)
 #define INTERN(member, text)                                                                       \
     if (!(st->member = PyUnicode_InternFromString(text)))                                          \
         return -1;
+    INTERN(str__tuple_new, "_tuple_new")
     INTERN(str_add, "add")
     INTERN(str_append, "append")
     INTERN(str_dict, "__dict__")

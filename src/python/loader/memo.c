@@ -1,6 +1,8 @@
 /* memo.c - the unpickler's memo; the idea is in memo.h. */
 #include "python/loader/memo.h"
 
+#include <string.h>
+
 void loader_memo_init(loader_memo *memo)
 {
     memo->slots = memo->inline_slots;
@@ -17,6 +19,8 @@ void loader_memo_init(loader_memo *memo)
 
 void loader_memo_clear(loader_memo *memo)
 {
+    if (memo->used == 0 && !memo->far && memo->fetched == memo->inline_fetched)
+        return;
     /* Finalizers may look at the memo, or load again: empty it first, then let go. */
     PyObject *inline_slots[LOADER_MEMO_INLINE];
     PyObject **slots = memo->slots;

@@ -18,7 +18,6 @@
 #include "python/state.h"
 
 #include <stdint.h>
-#include <string.h>
 
 enum {
     LOADER_MEMO_INLINE = 64, /* entries */
@@ -90,8 +89,8 @@ static inline bool loader_memo_has_room(const loader_memo *memo)
 /* Stores a new reference to 'value' under the next index, for which there is room. */
 static inline void loader_memo_append(loader_memo *memo, PyObject *value)
 {
-    if (memo->filled < memo->used)
-        memset(memo->slots + memo->filled, 0, (memo->used - memo->filled) * sizeof value);
+    while (memo->filled < memo->used)
+        memo->slots[memo->filled++] = NULL;
     Py_INCREF(value);
     memo->slots[memo->used++] = value;
     memo->filled = memo->used;

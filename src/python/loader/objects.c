@@ -1,8 +1,9 @@
 /*
  * objects.c - opcodes that call functions and make objects of classes.
  *
- * What the interpreter does for any object is done for any object; for classes with object's own
- * __new__ the same comes about without running Python code, so that the collector stays paused.
+ * What the interpreter does for any object is done for any object. For classes with object's own
+ * __new__, and for the calls of known.c, the same comes about without running Python code, so that
+ * the collector stays paused.
  */
 #include "python/loader/core.h"
 
@@ -13,8 +14,15 @@ int loader_op_reduce(loader *ld)
     if (loader_above_fence(ld) < 2)
         return loader_fail_underflow(ld);
     PyObject *arguments = loader_pop(ld), *callable = loader_pop(ld);
+    PyObject *object = loader_known_call(ld, callable, arguments);
+    if (object) { /* its arguments are too simple for their end to run anything */
+        Py_DECREF(callable);
+        Py_DECREF(arguments);
+        return loader_push(ld, object);
+    }
+    PyErr_Clear();
     loader_call_begin(ld);
-    PyObject *object = PyObject_CallObject(callable, arguments);
+    object = PyObject_CallObject(callable, arguments);
     Py_DECREF(callable);
     Py_DECREF(arguments);
     loader_call_end(ld);
@@ -50,8 +58,12 @@ static PyObject *new_object(loader *ld, const char *opcode_name, PyObject *cls, 
     }
     if (!keywords && type->tp_new == PyBaseObject_Type.tp_new && PyTuple_GET_SIZE(arguments) == 0)
         return type->tp_new(type, arguments, NULL); /* allocates, no more */
+    PyObject *object = keywords ? NULL : loader_known_new(ld, type, arguments);
+    if (object)
+        return object;
+    PyErr_Clear();
     loader_call_begin(ld);
-    PyObject *object = type->tp_new(type, arguments, keywords);
+    object = type->tp_new(type, arguments, keywords);
     loader_call_end(ld);
     return object;
 }

@@ -26,8 +26,9 @@
 #endif
 
 enum {
-    /* Up to here BINGETs are looked for, so that a few objects too can do without state dicts. */
+    /* Up to here BINGETs are looked for: so that a few objects too can do without state dicts. */
     SHORT_PICKLE_NBYTES = 4096,
+    SHORT_PICKLE_OF_OBJECTS_NBYTES = 65536,
     /* Where entries so far have taken more bytes than this each, a plan costs more than it saves. */
     ENTRY_NBYTES = 512,
 };
@@ -103,7 +104,7 @@ static bool search_bytes(const search *s)
     return true;
 }
 
-void loader_plan(loader *ld)
+void loader_plan(loader *ld, bool of_objects)
 {
     loader_memo *memo = &ld->memo;
     search s = {.memo = memo, .start = ld->in.next, .end = ld->in.chunk_end};
@@ -114,7 +115,7 @@ void loader_plan(loader *ld)
     if (memo->far || memo->gaps || done > ENTRY_NBYTES * (memo->used + 1))
         return;
     s.limit = memo->used + left;
-    s.is_short = left <= SHORT_PICKLE_NBYTES;
+    s.is_short = left <= (of_objects ? SHORT_PICKLE_OF_OBJECTS_NBYTES : SHORT_PICKLE_NBYTES);
     loader_memo_plan_begin(memo, s.is_short ? 0 : 256);
     if (!search_bytes(&s))
         loader_memo_plan_end(memo);

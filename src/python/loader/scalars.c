@@ -7,10 +7,66 @@
  * picklers write take a fast path that means the same.
  */
 #include "python/loader/core.h"
+#include "python/loader/text.h"
 
 #include "codec/decode.h"
 
 #include <errno.h>
+
+enum { LONE_SCALAR_NBYTES = 64 };
+
+/* ---- one alone ---- */
+
+static PyObject *lone_scalar(const module_state *st, const uint8_t *at, size_t nbytes)
+{
+    const uint8_t *end = at + nbytes;
+    if (nbytes < 4 || nbytes > LONE_SCALAR_NBYTES || at[0] != OP_PROTO ||
+        at[1] > PICKLE_PROTOCOL_MAX || end[-1] != OP_STOP)
+        return NULL;
+    at += 2;
+    if (*at == OP_FRAME) {
+        if (end - at < 10 || decode_uint8(at + 1) != (uint64_t)(end - at) - 9)
+            return NULL;
+        at += 9;
+    }
+    uint8_t code = *at++;
+    size_t size = (size_t)(end - at) - 1; /* of all between the opcode and STOP */
+    switch (code) {
+    case OP_NONE:
+        return size == 0 ? Py_NewRef(Py_None) : NULL;
+    case OP_NEWTRUE:
+        return size == 0 ? Py_NewRef(Py_True) : NULL;
+    case OP_NEWFALSE:
+        return size == 0 ? Py_NewRef(Py_False) : NULL;
+    case OP_BININT1:
+        return size == 1 ? Py_NewRef(st->small_ints[*at]) : NULL;
+    case OP_BININT2:
+        return size == 2 ? PyLong_FromLong(decode_uint2(at)) : NULL;
+    case OP_BININT:
+        return size == 4 ? PyLong_FromLong(decode_int4(at)) : NULL;
+    case OP_LONG1:
+        return size > 0 && size <= 9 && at[0] == size - 1
+                   ? PyLong_FromLongLong(decode_int(at + 1, size - 1))
+                   : NULL;
+    case OP_BINFLOAT:
+        return size == 8 ? PyFloat_FromDouble(decode_float8(at)) : NULL;
+    case OP_SHORT_BINUNICODE:
+        return size > 1 && at[size - 1] == OP_MEMOIZE && at[0] == size - 2
+                   ? text_new(at + 1, size - 2)
+                   : NULL;
+    }
+    return NULL;
+}
+
+PyObject *loader_lone_scalar(const module_state *st, const uint8_t *at, size_t nbytes)
+{
+    PyObject *object = lone_scalar(st, at, nbytes);
+    if (!object)
+        PyErr_Clear(); /* the machine runs into the same error, and can say where */
+    return object;
+}
+
+/* ---- as text ---- */
 
 /* A line as a C string, its '\n' included, as the interpreter's parsers get it. */
 typedef struct line_text {

@@ -136,13 +136,20 @@ static PyObject *loads(PyObject *module, PyObject *const *positional, Py_ssize_t
                        PyObject *keywords, bool superset)
 {
     load_arguments arguments = LOAD_ARGUMENTS_DEFAULT;
+    module_state *st = state_of_module(module);
+    PyObject *object = NULL;
+    if (nargs == 1 && !keywords && PyBytes_CheckExact(positional[0])) {
+        object = loader_lone_scalar(st, (const uint8_t *)PyBytes_AS_STRING(positional[0]),
+                                    (size_t)PyBytes_GET_SIZE(positional[0]));
+        if (object)
+            return object;
+    }
     PyObject *data = parse_arguments("loads", NULL, positional, nargs, keywords, &arguments);
     if (!data)
         return NULL;
     loader ld;
     Py_buffer view = {0};
-    PyObject *object = NULL;
-    loader_init(&ld, state_of_module(module));
+    loader_init(&ld, st);
     ld.superset = superset;
     if (PyBytes_CheckExact(data)) {
         loader_input_memory(&ld.in, PyBytes_AS_STRING(data), (size_t)PyBytes_GET_SIZE(data));
