@@ -5,6 +5,7 @@
 #   make test       every test: lint, test-c, sanitize, conformance, test-python, test-versions
 #   make bench      docs/benchmarks, measured anew on this machine
 #   make fuzz       the fuzz targets, FUZZ_SECONDS=60 each
+#   make stress     the long tests: hours
 #   make lint       formatting, Python lint, include directions
 #   make clean      removes builds; `make distclean` also .venv
 #
@@ -25,7 +26,7 @@ c_files = $(shell find src include tests examples bench fuzz -name '*.[ch]' -o -
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: build demo test bench fuzz lint clean distclean system system-fuzz system-test
+.PHONY: build demo test bench fuzz stress lint clean distclean system system-fuzz system-test
 .PHONY: test-c sanitize conformance test-python test-versions
 
 build: $(BUILD)/build.ninja
@@ -49,12 +50,16 @@ test-c: build
 	@echo "== C tests"
 	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
 
-# Address and undefined behaviour on all C tests, data races on the runtime's, memory that was never
-# set on the others', where Clang's undefined behaviour is looked for, too. Clang warns as an error.
-sanitize: build-asan/build.ninja build-tsan/build.ninja build-msan/build.ninja
+# Address and undefined behaviour on all C tests, on the codec's once more with everything tiny; data
+# races on the runtime's; memory that was never set on the others', where Clang's undefined behaviour
+# is looked for, too. Clang warns as an error.
+sanitize: build-asan/build.ninja build-hostile/build.ninja build-tsan/build.ninja build-msan/build.ninja
 	@echo "== C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@ninja -C build-asan --quiet
 	@meson test -C build-asan --no-rebuild --print-errorlogs
+	@echo "== codec tests with tiny chunks, buffers and stacks"
+	@ninja -C build-hostile --quiet
+	@meson test -C build-hostile --no-rebuild --no-suite runtime --no-suite sync --no-suite long --print-errorlogs
 	@echo "== runtime tests under ThreadSanitizer"
 	@ninja -C build-tsan --quiet
 	@$(no_aslr) meson test -C build-tsan --no-rebuild --suite runtime --print-errorlogs
@@ -83,6 +88,21 @@ fuzz: system-fuzz $(BUILD)-fuzz/build.ninja
 	@echo "== building the fuzz targets"
 	@ninja -C $(BUILD)-fuzz --quiet
 	@python fuzz/run --build $(BUILD)-fuzz --seconds $(FUZZ_SECONDS)
+
+# What `make test` has no time for: all bytes of all golden pickles, every allocation of large ones,
+# storms again and again, twenty times the examples, ten minutes for each fuzz target.
+stress: build-asan/build.ninja build-hostile/build.ninja build $(VENV)/.has-test | system-test
+	@ninja -C build-asan --quiet
+	@ninja -C build-hostile --quiet
+	@echo "== codec tests, all they can"
+	@ACHAR_STRESS=1 meson test -C build-asan --no-rebuild --suite codec --timeout-multiplier 40 --print-errorlogs
+	@ACHAR_STRESS=1 meson test -C build-hostile --no-rebuild --suite codec --timeout-multiplier 40 --print-errorlogs
+	@echo "== runtime tests, ten times"
+	@meson test -C build-asan --no-rebuild --suite runtime --suite sync --repeat 10 --print-errorlogs
+	@echo "== Python tests with examples"
+	@ACHAR_STRESS=1 PYTHONPATH=tests python -m pytest -p stress_plugin -n auto --maxprocesses 8 --timeout 7200 \
+	  tests/codec tests/fuzz tests/loader tests/saver
+	@$(MAKE) fuzz FUZZ_SECONDS=600
 
 lint: $(VENV)/.has-lint
 	@echo "== clang-format"
@@ -137,6 +157,13 @@ build-asan/build.ninja: $(VENV)/.has-build
 	@echo "== configuring build-asan"
 	@$(call quietly,meson setup --reconfigure build-asan $(c_tests) \
 	  -Dbuildtype=debug -Db_sanitize=address$(comma)undefined -Dc_args=-fno-sanitize-recover=all)
+	@touch $@
+
+build-hostile/build.ninja: $(VENV)/.has-build
+	@echo "== configuring build-hostile"
+	@$(call quietly,meson setup --reconfigure build-hostile $(c_tests) -Dhostile=true \
+	  -Dbuildtype=debugoptimized -Db_sanitize=address$(comma)undefined \
+	  -Dc_args=-fno-sanitize-recover=all)
 	@touch $@
 
 $(BUILD)-fuzz/build.ninja: $(VENV)/.has-build

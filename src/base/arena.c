@@ -7,9 +7,9 @@ struct arena_chunk {
 };
 
 enum {
-    CHUNK_FIRST_NBYTES = 4 << 10,
-    CHUNK_LEAST_NBYTES = 16 << 10, /* of those that were expected */
-    CHUNK_MAX_NBYTES = 32 << 20,
+    CHUNK_FIRST_NBYTES = SIZE_OR_TINY(4 << 10, 64),
+    CHUNK_LEAST_NBYTES = SIZE_OR_TINY(16 << 10, 64), /* of those that were expected */
+    CHUNK_MAX_NBYTES = SIZE_OR_TINY(32 << 20, 64),
     EXPECT_MOST = 32, /* times as much as there is */
 };
 #define EXPECT_SLACK 1.03

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { BUFFER_FIRST_NBYTES = 256 };
+enum { BUFFER_FIRST_NBYTES = SIZE_OR_TINY(256, 1) };
 
 bool achar__buffer_grow(buffer *b, size_t nbytes)
 {
@@ -15,7 +15,7 @@ bool achar__buffer_grow(buffer *b, size_t nbytes)
         return false;
     }
     size_t needed = b->nbytes + nbytes;
-    size_t capacity = b->capacity_nbytes + b->capacity_nbytes / 2;
+    size_t capacity = b->capacity_nbytes + b->capacity_nbytes / SIZE_OR_TINY(2, 8);
     if (capacity < BUFFER_FIRST_NBYTES)
         capacity = BUFFER_FIRST_NBYTES;
     if (capacity < needed)

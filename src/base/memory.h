@@ -10,6 +10,14 @@
 
 #include <achar/memory.h>
 
+/* A first or greatest size. In a build with -Dhostile=true, for tests, it is tiny: all that happens
+ * where a block, a chunk or a buffer ends then happens all the time. */
+#ifdef ACHAR_HOSTILE
+#define SIZE_OR_TINY(usual, tiny) (tiny)
+#else
+#define SIZE_OR_TINY(usual, tiny) (usual)
+#endif
+
 typedef struct memory {
     achar_allocator allocator;
     uint64_t used_nbytes;

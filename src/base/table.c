@@ -1,7 +1,7 @@
 /* table.c - the hash table of table.h. */
 #include "base/table.h"
 
-enum { TABLE_FIRST_CAPACITY = 32 };
+enum { TABLE_FIRST_CAPACITY = SIZE_OR_TINY(32, 4) };
 
 void achar__table_init(table *t, memory *mem)
 {

@@ -6,7 +6,12 @@
 #include "codec/opcodes.h"
 
 /* Behind the struct comes the arena's first storage: small graphs are one block of memory. */
-enum { STORAGE_LEAST_NBYTES = 256, STORAGE_MOST_NBYTES = 8 << 10, STORAGE_PER_INPUT = 4 };
+enum {
+    STORAGE_LEAST_NBYTES = SIZE_OR_TINY(256, 8),
+    STORAGE_MOST_NBYTES = SIZE_OR_TINY(8 << 10, 64),
+    STORAGE_PER_INPUT = 4,
+    LOG_FIRST_COUNT = SIZE_OR_TINY(16, 2),
+};
 
 achar_graph *achar__graph_new(const achar_allocator *allocator, uint64_t limit_nbytes,
                               size_t input_nbytes)
@@ -98,8 +103,9 @@ cell achar__graph_cell(achar_graph *g, achar_value value)
 static log_entry *log_append(achar_graph *g, int effect, int opcode, uint64_t offset)
 {
     if (g->log_count == g->log_capacity) {
-        size_t capacity =
-            g->log_capacity < 16 ? 16 : achar__arena_growth(&g->arena, g->log_capacity);
+        size_t capacity = g->log_capacity < LOG_FIRST_COUNT
+                              ? LOG_FIRST_COUNT
+                              : achar__arena_growth(&g->arena, g->log_capacity);
         log_entry *log = achar__memory_resize(&g->mem, g->log, g->log_capacity * sizeof *log,
                                               capacity * sizeof *log);
         if (log == NULL)

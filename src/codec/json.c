@@ -59,14 +59,14 @@ typedef struct printer {
 } printer;
 
 enum {
-    FLUSH_NBYTES = 64 << 10,
+    FLUSH_NBYTES = SIZE_OR_TINY(64 << 10, 1),
     INLINE_TEXT_NBYTES = 64, /* text and bytes up to here are repeated, not referred to */
 };
 
 static int push(printer *p, job j)
 {
     if (p->jobs_count == p->jobs_capacity) {
-        size_t capacity = p->jobs_capacity == 0 ? 64 : p->jobs_capacity * 2;
+        size_t capacity = p->jobs_capacity == 0 ? SIZE_OR_TINY(64, 1) : p->jobs_capacity * 2;
         job *jobs = achar__memory_resize(&p->mem, p->jobs, p->jobs_capacity * sizeof *jobs,
                                          capacity * sizeof *jobs);
         if (jobs == NULL)
@@ -183,7 +183,8 @@ static int find_discarded(printer *p)
             achar__table_find(&p->references, target.bits) != NULL)
             continue;
         if (p->discarded_count == p->discarded_capacity) {
-            size_t capacity = p->discarded_capacity == 0 ? 16 : p->discarded_capacity * 2;
+            size_t capacity =
+                p->discarded_capacity == 0 ? SIZE_OR_TINY(16, 1) : p->discarded_capacity * 2;
             cell *discarded =
                 achar__memory_resize(&p->mem, p->discarded, p->discarded_capacity * sizeof target,
                                      capacity * sizeof target);

@@ -17,7 +17,7 @@
 
 #include "codec/graph.h"
 
-enum { MEMO_FIRST_COUNT = 128 };
+enum { MEMO_FIRST_COUNT = SIZE_OR_TINY(128, 1) };
 
 typedef struct memo {
     cell *dense;        /* CELL_NOTHING: no entry here. Below 'front' only */

@@ -6,7 +6,7 @@
 #include "codec/text.h"
 
 /* Small pickles need no more. */
-enum { OUTPUT_FIRST_NBYTES = 1 << 10 };
+enum { OUTPUT_FIRST_NBYTES = SIZE_OR_TINY(1 << 10, 1) };
 
 void achar__output_init(output *o, memory *mem, int protocol, const achar_sink *sink)
 {

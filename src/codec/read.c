@@ -42,7 +42,10 @@ int achar__read_memory_problem(reading *r)
 
 /* After so many bytes of input one may guess from what there was how much memory the rest will need;
  * then again after a quarter more, and at last after each so many. */
-enum { TELLING_FIRST_NBYTES = 2 << 10, TELLING_NBYTES = 32 << 10 };
+enum {
+    TELLING_FIRST_NBYTES = SIZE_OR_TINY(2 << 10, 8),
+    TELLING_NBYTES = SIZE_OR_TINY(32 << 10, 32)
+};
 
 /* Returns after how many more bytes to guess again. */
 static size_t expect(reading *r, const uint8_t *start, const uint8_t *cursor, const uint8_t *end)

@@ -10,7 +10,7 @@
 #include "codec/graph.h"
 #include "codec/memo.h"
 
-enum { STACK_FIRST_COUNT = 128, MARKS_FIRST_COUNT = 32 };
+enum { STACK_FIRST_COUNT = SIZE_OR_TINY(128, 1), MARKS_FIRST_COUNT = SIZE_OR_TINY(32, 1) };
 
 /* The first part of the stack, the marks and the memo lies here: small pickles need no more. */
 typedef struct reading {

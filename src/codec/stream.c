@@ -35,7 +35,7 @@ struct achar_reader {
     achar_error error;
 };
 
-enum { FETCH_NBYTES = 64 << 10 };
+enum { FETCH_NBYTES = SIZE_OR_TINY(64 << 10, 1) };
 
 static int reader_new(const achar_read_options *options, achar_reader **reader)
 {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MEMO_DENSE_MIN = 64 };
+enum { MEMO_DENSE_MIN = SIZE_OR_TINY(64, 1) };
 
 void achar__trace_entries_init(trace_entries *m, memory *mem, size_t max_count)
 {
@@ -24,7 +24,7 @@ static int put_sparse(trace_entries *m, uint64_t index, achar_value value)
 {
     memory *mem = m->sparse.mem;
     if (m->sparse.count == m->sparse_capacity) {
-        size_t capacity = m->sparse_capacity == 0 ? 16 : m->sparse_capacity * 2;
+        size_t capacity = m->sparse_capacity == 0 ? SIZE_OR_TINY(16, 1) : m->sparse_capacity * 2;
         achar_value *values = achar__memory_resize(
             mem, m->sparse_values, m->sparse_capacity * sizeof *values, capacity * sizeof *values);
         if (values == NULL)

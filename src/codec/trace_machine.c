@@ -17,7 +17,7 @@
 #include "codec/trace_memo.h"
 #include "codec/trace_show.h"
 
-enum { STACK_FIRST_COUNT = 64 };
+enum { STACK_FIRST_COUNT = SIZE_OR_TINY(64, 1) };
 
 __attribute__((format(printf, 3, 4))) static int problem(trace_machine *m, int code,
                                                          const char *format, ...)

@@ -16,7 +16,7 @@
 
 #include "codec/decode.h"
 
-enum { MEMO_LARGE_COUNT = 1 << 17 };
+enum { MEMO_LARGE_COUNT = SIZE_OR_TINY(1 << 17, 4) };
 
 static void release_entry(trace_machine *m, achar_value *entry, uint64_t index)
 {

@@ -35,7 +35,7 @@ int achar__writer_grow(writer *w, void **array, const void *first, size_t count,
 {
     if (count < *capacity)
         return ACHAR_OK;
-    size_t wanted = *capacity == 0 ? 16 : *capacity * 2;
+    size_t wanted = *capacity == 0 ? SIZE_OR_TINY(16, 1) : *capacity * 2;
     bool is_first = *array == first;
     void *larger = achar__memory_resize(w->o.mem, is_first ? NULL : *array,
                                         is_first ? 0 : *capacity * nbytes, wanted * nbytes);

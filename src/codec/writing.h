@@ -61,7 +61,7 @@ typedef struct level {
     uint8_t opcode; /* what ends a batch: APPENDS, SETITEMS, ADDITEMS; TUPLE1 and its like */
 } level;
 
-enum { STEPS_FIRST_COUNT = 8, LEVELS_FIRST_COUNT = 32 };
+enum { STEPS_FIRST_COUNT = SIZE_OR_TINY(8, 1), LEVELS_FIRST_COUNT = SIZE_OR_TINY(32, 1) };
 
 typedef struct writer {
     achar_graph *graph;

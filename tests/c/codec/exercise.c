@@ -61,8 +61,11 @@ static int keep(void *opaque, const void *data, size_t nbytes)
     kept *k = opaque;
     if (k->fail_after != 0 && k->nbytes + nbytes > k->fail_after)
         return 1;
-    k->text = realloc(k->text, k->nbytes + nbytes + 1);
-    REQUIRE(k->text != NULL, "%zu bytes are not to be had", k->nbytes + nbytes);
+    if (k->nbytes + nbytes >= k->capacity_nbytes) {
+        k->capacity_nbytes = 2 * (k->nbytes + nbytes) + 1;
+        k->text = realloc(k->text, k->capacity_nbytes);
+        REQUIRE(k->text != NULL, "%zu bytes are not to be had", k->capacity_nbytes);
+    }
     memcpy(k->text + k->nbytes, data, nbytes);
     k->nbytes += nbytes;
     k->text[k->nbytes] = '\0';

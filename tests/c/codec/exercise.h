@@ -38,6 +38,7 @@ typedef struct kept {
     achar_sink sink;
     char *text;
     size_t nbytes;
+    size_t capacity_nbytes;
     size_t fail_after; /* refuses the write that would pass so many bytes; 0: never */
 } kept;
 

@@ -61,3 +61,8 @@ void for_each_golden(void (*use)(const char *name, const unsigned char *data, si
     }
     assert_true(used >= 150);
 }
+
+bool stress(void)
+{
+    return getenv("ACHAR_STRESS") != NULL;
+}

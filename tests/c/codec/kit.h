@@ -19,6 +19,9 @@
 #define READ(literal) read_bytes(literal, sizeof(literal) - 1)
 achar_graph *read_bytes(const char *data, size_t nbytes);
 
+/* Whether this is a run of `make stress`, which has time for all there is. */
+bool stress(void);
+
 /* A file of the golden folder, which ACHAR_GOLDEN names, for each of which 'use' is called. */
 void for_each_golden(void (*use)(const char *name, const unsigned char *data, size_t nbytes));
 

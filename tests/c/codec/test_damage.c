@@ -19,7 +19,7 @@ static void use_copy(const unsigned char *data, size_t nbytes, size_t changed, u
 
 static void prefixes_of(const char *name, const unsigned char *data, size_t nbytes)
 {
-    size_t step = nbytes < 200 ? 1 : nbytes / 50;
+    size_t step = nbytes < 200 || stress() ? 1 : nbytes / 50;
     for (size_t size = 0; size < nbytes; size += step)
         use_copy(data, size, SIZE_MAX, 0);
 }
@@ -32,11 +32,13 @@ static void every_prefix(void **state)
 static void changes_of(const char *name, const unsigned char *data, size_t nbytes)
 {
     static const char bytes[] = "\0\xff.(0t2\n\x94";
-    if (nbytes > 250)
+    if (nbytes > (stress() ? 1500 : 250))
         return;
     for (size_t i = 0; i < nbytes; i++) {
         for (size_t j = 0; j < sizeof bytes - 1; j++)
             use_copy(data, nbytes, i, (unsigned char)bytes[j]);
+        for (int byte = 0; stress() && byte < 256; byte++)
+            use_copy(data, nbytes, i, (unsigned char)byte);
         use_copy(data, nbytes, i, data[i] ^ 1);
         use_copy(data, nbytes, i, data[i] ^ 0x80);
     }
