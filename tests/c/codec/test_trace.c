@@ -9,17 +9,20 @@
 static void without_memory(const char *name, const unsigned char *data, size_t nbytes)
 {
     counting c;
-    if (nbytes > 45)
+    if (nbytes > (stress() ? 300 : 40))
         return; /* time is squared here */
-    counting_init(&c, 0);
-    trace_everything(data, nbytes, &c.allocator);
-    assert_int_equal(c.now_nbytes, 0);
-    size_t calls = c.calls;
-    for (size_t fail_at = 1; fail_at <= calls; fail_at++) {
-        counting_init(&c, fail_at);
-        trace_everything(data, nbytes, &c.allocator);
-        if (c.now_nbytes != 0)
-            fail_msg("%s: %zu bytes left after allocation %zu failed", name, c.now_nbytes, fail_at);
+    for (int way = 0; way < TRACE_WAYS; way++) {
+        counting_init(&c, 0);
+        trace_one_way(data, nbytes, way, &c.allocator);
+        assert_int_equal(c.now_nbytes, 0);
+        size_t calls = c.calls;
+        for (size_t fail_at = 1; fail_at <= calls; fail_at++) {
+            counting_init(&c, fail_at);
+            trace_one_way(data, nbytes, way, &c.allocator);
+            if (c.now_nbytes != 0)
+                fail_msg("%s: %zu bytes left after allocation %zu failed", name, c.now_nbytes,
+                         fail_at);
+        }
     }
 }
 
@@ -28,20 +31,23 @@ static void the_nth_allocation_fails(void **state)
     for_each_golden(without_memory);
 }
 
-/* The first 'nbytes' in a block of exactly that size, one byte of them changed. */
+/* The first 'nbytes' in a block of exactly that size, one byte of them changed: as lines, and in one
+ * of the other ways. */
 static void trace_copy(const unsigned char *data, size_t nbytes, size_t changed, unsigned char byte)
 {
     unsigned char *copy = malloc(nbytes == 0 ? 1 : nbytes);
     memcpy(copy, data, nbytes);
     if (changed < nbytes)
         copy[changed] = byte;
-    trace_everything(copy, nbytes, NULL);
+    trace_as_read(copy, nbytes, NULL);
+    trace_one_way(copy, nbytes, 1 + (int)((nbytes + byte) % (TRACE_WAYS - 1)), NULL);
     free(copy);
 }
 
 static void prefixes_of(const char *name, const unsigned char *data, size_t nbytes)
 {
-    for (size_t size = 0; size <= nbytes && size < 500; size += 1 + nbytes / 20)
+    size_t step = stress() ? 1 : 1 + nbytes / 20;
+    for (size_t size = 0; size <= nbytes && (stress() || size < 500); size += step)
         trace_copy(data, size, SIZE_MAX, 0);
 }
 
@@ -53,7 +59,7 @@ static void prefixes(void **state)
 static void changes_of(const char *name, const unsigned char *data, size_t nbytes)
 {
     static const char bytes[] = "\xff.(0tb";
-    if (nbytes > 45)
+    if (nbytes > (stress() ? 500 : 45))
         return;
     for (size_t i = 0; i < nbytes; i++)
         for (size_t j = 0; j < sizeof bytes - 1; j++)
