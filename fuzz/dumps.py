@@ -353,6 +353,8 @@ def check(data):
     theirs = outcome(pickle, _pickle.Pickler, program, protocol, which)
     ours = outcome(achar.pickle, achar.pickle.Pickler, program, protocol, which)
     assert theirs == ours, f"protocol {protocol}, {which:b}\n    _pickle {theirs}\n    achar   {ours}"
+    if theirs == "RecursionError":
+        return  # the superset gives up at a million levels, which takes its time
     superset = outcome(achar, achar.Pickler, program, protocol, which)
     if isinstance(theirs, list):  # where _pickle fails, the superset may know how, or says it in other words
         assert superset == theirs, f"protocol {protocol}, {which:b}\n    _pickle  {theirs}\n    superset {superset}"
