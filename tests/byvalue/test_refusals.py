@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import hashlib
+import os
 import pickle
 import queue
 import re
@@ -11,6 +13,7 @@ import sys
 import tempfile
 import threading
 import types
+import weakref
 
 import pytest
 from byvalue_support import dumps, loads
@@ -33,16 +36,18 @@ def refused():
     generator = running_generator()
     awaitable = coroutine()
     awaitable.close()
-    try:
-        raise ValueError
-    except ValueError as e:
-        trace = e.__traceback__
+    closed = open(__file__)
+    closed.close()
+    iterated = open(__file__)
+    next(iterated)
     return [
         (generator, "generator", "frame of the running interpreter", "list(...)"),
         (async_generator(), "async_generator", "frame of the running interpreter", "list(...)"),
         (awaitable, "coroutine", "frame of the running interpreter", "await it there"),
         (sys._getframe(), "frame", "frame of the running interpreter", "f_lineno"),
-        (trace, "traceback", "frame of the running interpreter", "format_tb"),
+        (re.match("a", "a"), "re.Match", "scan of a text", "groups()"),
+        (hashlib.md5(), "_hashlib.HASH", "OpenSSL", "digest()"),
+        (weakref.finalize(queue.Queue(), print), "weakref.finalize", "object of this process", "inside the task"),
         (threading.Lock(), "_thread.lock", "a fresh lock would exclude nobody", "inside the task"),
         (threading.RLock(), "_thread.RLock", "a fresh lock would exclude nobody", "inside the task"),
         (threading.Condition(), "threading.Condition", "a fresh lock would exclude nobody", "inside the task"),
@@ -53,8 +58,11 @@ def refused():
         (queue.Queue(), "queue.Queue", "threads of one process", "send its items"),
         (queue.SimpleQueue(), "_queue.SimpleQueue", "threads of one process", "send its items"),
         (socket.socket(), "socket.socket", "a connection belongs to the process", "connect inside the task"),
-        (open(__file__), "_io.TextIOWrapper", "an open file belongs to the process", "send its path"),
-        (open(__file__, "rb"), "_io.BufferedReader", "an open file belongs to the process", "send its path"),
+        (open(os.devnull, "a"), "_io.TextIOWrapper", "an open file belongs to the process", "send its path"),
+        (open(os.devnull, "rb+"), "_io.BufferedRandom", "an open file belongs to the process", "send its path"),
+        (open(os.devnull), "_io.TextIOWrapper", "no path leads to", "send what it contains"),
+        (closed, "_io.TextIOWrapper", "it is closed", "send its path"),
+        (iterated, "_io.TextIOWrapper", "iterated over", "readline()"),
         (tempfile.NamedTemporaryFile(), "tempfile._TemporaryFileWrapper", "an open file", "send its path"),
         (contextvars.copy_context(), "_contextvars.Context", "variables of this process", "send the values"),
         (subprocess.Popen(["true"]), "subprocess.Popen", "one parent", "inside the task"),
@@ -249,6 +257,17 @@ def test_another_build():
         ("typevar", b"", 3, "m", (), {}),
         ("lru_cache", 3),
         ("attribute", 3, "x"),
+        ("weak", 3, None),
+        ("weak", int, None),
+        ("weak_container", dict),
+        ("weak_set_state", set(), ([], None)),
+        ("traceback", ()),
+        ("traceback", ("f", "n", 1)),
+        ("traceback", (3, "n", 1, None)),
+        ("file", 3, "p", 0, None),
+        ("file", 2, "p", 0, None),
+        ("context_variable", b"i"),
+        ("descriptor", 3, "x"),
     ],
     ids=repr,
 )

@@ -149,6 +149,37 @@ PyObject *byvalue_import(const char *module_name, const char *attribute)
     return found;
 }
 
+PyObject *byvalue_object_state(module_state *st, PyObject *obj)
+{
+    PyObject *dict = NULL, *slots = NULL, *state = NULL, *values = NULL;
+    PyObject *names = PyObject_CallOneArg(st->copyreg_slotnames, (PyObject *)Py_TYPE(obj));
+    if (!names || compat_find_attr(obj, st->byvalue_str___dict__, &dict) < 0)
+        goto done;
+    if (dict && (!PyDict_Check(dict) || PyDict_GET_SIZE(dict) == 0))
+        Py_CLEAR(dict);
+    for (Py_ssize_t i = 0; PyList_Check(names) && i < PyList_GET_SIZE(names); i++) {
+        PyObject *value = NULL;
+        if (compat_find_attr(obj, PyList_GET_ITEM(names, i), &value) < 0)
+            goto done;
+        if (value && !slots)
+            slots = PyDict_New();
+        int failed =
+            value && (!slots || PyDict_SetItem(slots, PyList_GET_ITEM(names, i), value) < 0);
+        Py_XDECREF(value);
+        if (failed)
+            goto done;
+    }
+    values = dict ? PyDict_Copy(dict) : Py_NewRef(Py_None);
+    if (values)
+        state = slots ? PyTuple_Pack(2, values, slots) : Py_NewRef(values);
+done:
+    Py_XDECREF(names);
+    Py_XDECREF(dict);
+    Py_XDECREF(slots);
+    Py_XDECREF(values);
+    return state;
+}
+
 int byvalue_bad_stream(module_state *st, const char *function, const char *what)
 {
     PyErr_Format(st->UnpicklingError, "achar._v1.%s: %s", function, what);
@@ -208,7 +239,8 @@ static int add_v1_functions(PyObject *module, module_state *st)
 {
     PyMethodDef *const tables[] = {byvalue_v1_code,  byvalue_v1_function, byvalue_v1_module,
                                    byvalue_v1_class, byvalue_v1_enum,     byvalue_v1_exception,
-                                   byvalue_v1_small};
+                                   byvalue_v1_small, byvalue_v1_weak,     byvalue_v1_traceback,
+                                   byvalue_v1_file,  byvalue_v1_context,  byvalue_v1_inside};
     st->byvalue_v1 = PyModule_New("achar._v1");
     st->byvalue_v1_names = PyDict_New();
     if (!st->byvalue_v1 || !st->byvalue_v1_names)
@@ -251,7 +283,8 @@ int byvalue_exec(PyObject *module, module_state *st)
     BYVALUE_V1(FIND)
 #undef FIND
     if (byvalue_code_exec(st) < 0 || byvalue_identity_exec(st) < 0 ||
-        byvalue_names_exec(module, st) < 0 || byvalue_exception_exec(module, st) < 0)
+        byvalue_context_exec(st) < 0 || byvalue_names_exec(module, st) < 0 ||
+        byvalue_exception_exec(module, st) < 0)
         return -1;
     return 0;
 }

@@ -8,10 +8,10 @@
  *
  * The call makes it with the __new__ of the C class it is made from; 'arguments' only for groups,
  * which need message and members there. The state is a dict of what is there: "args"; "fields", what the C class
- * keeps beside them (errno, filename, …); "__dict__"; "slots"; "__cause__", "__context__" and
- * "__suppress_context__".
- * A class that says itself how it is pickled is believed. Tracebacks do not travel this way; their
- * text does, as achar.RemoteTraceback.
+ * keeps beside them (errno, filename, …); "__dict__"; "slots"; "__cause__", "__context__",
+ * "__suppress_context__" and "__traceback__" (traceback.c).
+ * A class that says itself how it is pickled is believed. What a worker's task raised has its
+ * traceback as text, achar.RemoteTraceback, instead.
  */
 #include "python/byvalue/internal.h"
 
@@ -82,13 +82,19 @@ static PyObject *group_args(PyObject *group)
     return args;
 }
 
+/* 1 if it was raised; what was set to None, too, is a traceback to CPython. */
+static int has_traceback(const PyBaseExceptionObject *exception)
+{
+    return exception->traceback && exception->traceback != Py_None;
+}
+
 /* 1 if class(*args) is all there is to it, and args cannot lead back to it. */
 static int is_plain(PyObject *obj)
 {
     PyBaseExceptionObject *exception = (PyBaseExceptionObject *)obj;
     if (byvalue_is_python_class(Py_TYPE(obj)) || kept_of(Py_TYPE(obj)) || is_group(Py_TYPE(obj)) ||
         exception->cause || exception->context || exception->suppress_context ||
-        (exception->dict && PyDict_GET_SIZE(exception->dict)))
+        has_traceback(exception) || (exception->dict && PyDict_GET_SIZE(exception->dict)))
         return 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(exception->args); i++) {
         if (!byvalue_is_atom(PyTuple_GET_ITEM(exception->args, i)))
@@ -201,6 +207,8 @@ static int put_links(PyObject *state, PyObject *obj)
     if (exception->context && put(state, "__context__", exception->context) < 0)
         return -1;
     if (exception->suppress_context && put(state, "__suppress_context__", Py_True) < 0)
+        return -1;
+    if (has_traceback(exception) && put(state, "__traceback__", exception->traceback) < 0)
         return -1;
     return 0;
 }
@@ -321,10 +329,12 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
     PyObject *cause = PyDict_GetItemString(state, "__cause__");
     PyObject *context = PyDict_GetItemString(state, "__context__");
     PyObject *suppress = PyDict_GetItemString(state, "__suppress_context__");
+    PyObject *traceback = PyDict_GetItemString(state, "__traceback__");
     if ((own_args && !PyTuple_Check(own_args)) || (fields && !PyDict_CheckExact(fields)) ||
         (slots && !PyDict_CheckExact(slots)) || (dict && !PyDict_CheckExact(dict)) ||
         (cause && !PyExceptionInstance_Check(cause)) ||
-        (context && !PyExceptionInstance_Check(context))) {
+        (context && !PyExceptionInstance_Check(context)) ||
+        (traceback && !PyTraceBack_Check(traceback))) {
         byvalue_bad_stream(st, "exception_state", "a part is of the wrong type");
         return NULL;
     }
@@ -338,6 +348,8 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
         PyException_SetCause(obj, Py_NewRef(cause)); /* also suppresses the context */
     if (context)
         PyException_SetContext(obj, Py_NewRef(context));
+    if (traceback && PyException_SetTraceback(obj, traceback) < 0)
+        return NULL;
     exception->suppress_context = suppress && PyObject_IsTrue(suppress) == 1;
     if (dict && set_dict(st, obj, dict) < 0)
         return NULL;

@@ -54,7 +54,7 @@ static int enter(module_state *st, PyObject *id, PyObject *obj, int at_home)
 }
 
 /* The next id of this process. A forked child starts a prefix of its own. */
-static PyObject *next_id(module_state *st)
+PyObject *byvalue_identity_next(module_state *st)
 {
     byvalue_tables *source = byvalue_tables_of(st);
     if (source->id_pid != getpid()) {
@@ -101,7 +101,7 @@ PyObject *byvalue_identity_of(module_state *st, PyObject *obj)
         return Py_NewRef(PyTuple_GET_ITEM(entry, 1));
     if (PyErr_Occurred())
         return NULL;
-    PyObject *id = next_id(st);
+    PyObject *id = byvalue_identity_next(st);
     if (id && enter(st, id, obj, 1) < 0)
         Py_CLEAR(id);
     return id;

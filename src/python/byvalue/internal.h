@@ -26,7 +26,8 @@
     X(code) X(function) X(function_state) X(cell) X(cell_state) X(method) X(module) X(new_module)  \
     X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state) X(exception)      \
     X(exception_state) X(property_) X(memory) X(dict_view) X(typevar) X(lru_cache)                 \
-    X(attribute)
+    X(attribute) X(weak) X(weak_container) X(weak_set_state) X(traceback) X(file)                  \
+    X(context_variable) X(descriptor)
 // clang-format on
 
 struct code_facts;
@@ -97,12 +98,32 @@ int byvalue_reduce_staticmethod(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_property(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_mappingproxy(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_memoryview(byvalue_session *, PyObject *, PyObject **);
-int byvalue_reduce_dict_view(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_typevar(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_newtype(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_cached_property(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_lru_cache(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_sentinel(byvalue_session *, PyObject *, PyObject **);
+
+/* inside.c: the reducers of objects whose parts only the collector's visit shows. */
+int byvalue_reduce_dict_view(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_pairwise(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_key_wrapper(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_super(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_descriptor(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_struct(byvalue_session *, PyObject *, PyObject **);
+
+/* weak.c, traceback.c, context.c; file.c, which answers 0 for files that it leaves to be refused. */
+int byvalue_reduce_weakref(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_weak_container(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_traceback(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_context_variable(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_file(byvalue_session *, PyObject *, PyObject **);
+
+/*
+ * byvalue_is_overridden() is 1 if a class before 'known' in the MRO of 'type', or copyreg, says
+ * itself how its objects are pickled; 0 if not; -1 with an exception set. (weak.c)
+ */
+int byvalue_is_overridden(module_state *st, PyTypeObject *type, PyTypeObject *known);
 
 /* refuse.c: 1 if objects of 'type' are refused; the reducer that does so. */
 int byvalue_is_refused(PyTypeObject *type);
@@ -162,6 +183,8 @@ PyCodeObject *byvalue_code_load(module_state *st, PyObject *portion, PyObject *n
  * referenced, made now if it has none. Objects with an id made here are at home here.
  */
 PyObject *byvalue_identity_of(module_state *st, PyObject *obj);
+/* An id that nothing has yet, bytes, a new reference. */
+PyObject *byvalue_identity_next(module_state *st);
 /* 1: '*obj' is a new reference to the living object with this id, '*at_home' says where its id was
  * made; 0: there is none; -1: error. */
 int byvalue_identity_find(module_state *st, PyObject *id, PyObject **obj, int *at_home);
@@ -205,17 +228,23 @@ int byvalue_make_reduce(PyObject *callable, PyObject *args, PyObject *state, PyO
 /* module.attribute, imported when first needed: new reference. */
 PyObject *byvalue_import(const char *module, const char *attribute);
 
+/* What a plain object's __reduce_ex__ has as its state: its __dict__, its slots; None: nothing. */
+PyObject *byvalue_object_state(module_state *st, PyObject *obj);
+
 /* TypeError "achar._v1.<function>: <what>" about a malformed stream; -1. */
 int byvalue_bad_stream(module_state *st, const char *function, const char *what);
 
 /* Each file's share of byvalue_exec(). */
 int byvalue_code_exec(module_state *st);
 int byvalue_identity_exec(module_state *st);
+int byvalue_context_exec(module_state *st);
 int byvalue_names_exec(PyObject *module, module_state *st);
 int byvalue_exception_exec(PyObject *module, module_state *st);
 
 /* The tables of achar._v1's functions, one per file; the format (byvalue.c puts them together). */
 extern PyMethodDef byvalue_v1_code[], byvalue_v1_function[], byvalue_v1_module[],
-    byvalue_v1_class[], byvalue_v1_enum[], byvalue_v1_exception[], byvalue_v1_small[];
+    byvalue_v1_class[], byvalue_v1_enum[], byvalue_v1_exception[], byvalue_v1_small[],
+    byvalue_v1_weak[], byvalue_v1_traceback[], byvalue_v1_file[], byvalue_v1_context[],
+    byvalue_v1_inside[];
 
 #endif

@@ -24,8 +24,17 @@ static byvalue_reducer exact_kind(PyTypeObject *type)
         return byvalue_reduce_mappingproxy;
     if (type == &PyMemoryView_Type)
         return byvalue_reduce_memoryview;
-    if (type == &PyDictKeys_Type || type == &PyDictValues_Type || type == &PyDictItems_Type)
+    if (type == &PyDictKeys_Type || type == &PyDictValues_Type || type == &PyDictItems_Type ||
+        type == &PyODictKeys_Type || type == &PyODictValues_Type || type == &PyODictItems_Type)
         return byvalue_reduce_dict_view;
+    if (type == &PyTraceBack_Type)
+        return byvalue_reduce_traceback;
+    if (type == &PyContextVar_Type)
+        return byvalue_reduce_context_variable;
+    if (type == &PyGetSetDescr_Type || type == &PyClassMethodDescr_Type)
+        return byvalue_reduce_descriptor;
+    if (type == &_PyWeakref_ProxyType || type == &_PyWeakref_CallableProxyType)
+        return byvalue_reduce_weakref;
     return NULL;
 }
 
@@ -40,6 +49,12 @@ static const struct {
     {"typing", "NewType", byvalue_reduce_newtype},
     {"functools", "cached_property", byvalue_reduce_cached_property},
     {"functools", "_lru_cache_wrapper", byvalue_reduce_lru_cache},
+    {"functools", "KeyWrapper", byvalue_reduce_key_wrapper},
+    {"itertools", "pairwise", byvalue_reduce_pairwise},
+    {"_struct", "Struct", byvalue_reduce_struct},
+    {"weakref", "WeakKeyDictionary", byvalue_reduce_weak_container},
+    {"weakref", "WeakValueDictionary", byvalue_reduce_weak_container},
+    {"_weakrefset", "WeakSet", byvalue_reduce_weak_container},
     {"dataclasses", "_MISSING_TYPE", byvalue_reduce_sentinel},
     {"dataclasses", "_FIELD_BASE", byvalue_reduce_sentinel},
     {"dataclasses", "_HAS_DEFAULT_FACTORY_CLASS", byvalue_reduce_sentinel},
@@ -87,6 +102,10 @@ static byvalue_reducer find_kind(PyTypeObject *type)
         return byvalue_reduce_staticmethod;
     if (PyType_IsSubtype(type, &PyProperty_Type))
         return byvalue_reduce_property;
+    if (PyType_IsSubtype(type, &_PyWeakref_RefType))
+        return byvalue_reduce_weakref;
+    if (PyType_IsSubtype(type, &PySuper_Type))
+        return byvalue_reduce_super;
     if (is_enum_class(type))
         return byvalue_reduce_enum_member;
     byvalue_reducer named = named_kind(type);

@@ -21,12 +21,12 @@ static const char coroutine_do[] =
 
 static const struct refusal {
     const char *module, *name, *why, *remedy;
+    byvalue_reducer sometimes; /* NULL; or what answers 0 for the objects that are refused */
 } refusals[] = {
     {"builtins", "generator", run_why, generator_do},
     {"builtins", "async_generator", run_why, generator_do},
     {"builtins", "coroutine", run_why, coroutine_do},
     {"builtins", "frame", run_why, "send what you need from it: f_code, f_lineno, f_locals"},
-    {"builtins", "traceback", run_why, "send the text that traceback.format_tb() makes of it"},
     {"_thread", "lock", lock_why, lock_do},
     {"_thread", "RLock", lock_why, lock_do},
     {"_thread", "_local", "it holds a value for each thread of this process",
@@ -51,12 +51,12 @@ static const struct refusal {
      "make the context inside the task, or leave it out in __getstate__"},
     {"_ssl", "_SSLContext", "it holds keys and handles of this process's TLS library",
      "make the context inside the task, or leave it out in __getstate__"},
-    {"_io", "TextIOWrapper", file_why, file_do},
-    {"_io", "BufferedReader", file_why, file_do},
+    {"_io", "TextIOWrapper", file_why, file_do, byvalue_reduce_file},
+    {"_io", "BufferedReader", file_why, file_do, byvalue_reduce_file},
     {"_io", "BufferedWriter", file_why, file_do},
     {"_io", "BufferedRandom", file_why, file_do},
     {"_io", "BufferedRWPair", file_why, file_do},
-    {"_io", "FileIO", file_why, file_do},
+    {"_io", "FileIO", file_why, file_do, byvalue_reduce_file},
     {"tempfile", "_TemporaryFileWrapper", file_why, file_do},
     {"mmap", "mmap", "a mapping " PROCESS_OWNED, "send bytes(...) of it, or map the file there"},
     {"posix", "ScandirIterator", "a directory stream " PROCESS_OWNED, "send list(...) of it"},
@@ -77,6 +77,11 @@ static const struct refusal {
      "send the coroutine function and its arguments, and await it there"},
     {"asyncio.events", "AbstractEventLoop", "an event loop runs in one thread of one process",
      "call asyncio.run() inside the task"},
+    {"re", "Match", "it holds on to the scan of a text", "send its groups(), span() and string"},
+    {"_hashlib", "HASH", "its state belongs to this process's OpenSSL",
+     "send its digest(), or what is to be hashed"},
+    {"weakref", "finalize", "it runs when an object of this process goes",
+     "register it inside the task"},
     {"_contextvars", "Context", "a context holds the variables of this process",
      "send the values that the task needs"},
     {"_contextvars", "Token", "a token undoes a change made in this process",
@@ -150,7 +155,8 @@ int byvalue_reduce_refused(byvalue_session *session, PyObject *obj, PyObject **r
     int registered = PyDict_Contains(session->st->copyreg_dispatch_table, (PyObject *)Py_TYPE(obj));
     if (registered || !refusal)
         return registered < 0 ? -1 : 0;
-    return byvalue_refuse(session->st, obj, refusal->why, refusal->remedy);
+    int status = refusal->sometimes ? refusal->sometimes(session, obj, reduced) : 0;
+    return status ? status : byvalue_refuse(session->st, obj, refusal->why, refusal->remedy);
 }
 
 int byvalue_refuse(module_state *st, PyObject *obj, const char *why, const char *remedy)

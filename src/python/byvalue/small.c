@@ -156,35 +156,6 @@ static PyObject *v1_memory(PyObject *module, PyObject *const *args, Py_ssize_t c
     return cast;
 }
 
-static int take_first(PyObject *obj, void *found)
-{
-    *(PyObject **)found = obj;
-    return 1;
-}
-
-/* dict_view("keys", dict) and so on: the dict goes along. It is the one object that a view holds. */
-int byvalue_reduce_dict_view(byvalue_session *session, PyObject *obj, PyObject **reduced)
-{
-    const char *kind = Py_TYPE(obj) == &PyDictKeys_Type     ? "keys"
-                       : Py_TYPE(obj) == &PyDictValues_Type ? "values"
-                                                            : "items";
-    PyObject *dict = NULL;
-    Py_TYPE(obj)->tp_traverse(obj, take_first, &dict);
-    PyObject *args = Py_BuildValue("sO", kind, dict ? dict : Py_None);
-    return byvalue_make_reduce(session->st->v1_dict_view, args, NULL, NULL, reduced);
-}
-
-static PyObject *v1_dict_view(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    static const char *const kinds[] = {"keys", "values", "items"};
-    for (int i = 0; i < 3 && count == 2 && PyUnicode_Check(args[0]) && PyDict_Check(args[1]); i++) {
-        if (PyUnicode_CompareWithASCIIString(args[0], kinds[i]) == 0)
-            return PyObject_CallMethod((PyObject *)&PyDict_Type, kinds[i], "O", args[1]);
-    }
-    byvalue_bad_stream(state_of_module(module), "dict_view", "expected (kind, dict)");
-    return NULL;
-}
-
 /* ---- type variables ---- */
 
 /*
@@ -371,7 +342,6 @@ PyMethodDef byvalue_v1_small[] = {
     {"property_", FAST(v1_property),
      "property_(class, get, set, delete, doc): an object of a class made from property"},
     {"memory", FAST(v1_memory), "memory(bytes, format, shape): a memoryview"},
-    {"dict_view", FAST(v1_dict_view), "dict_view(kind, dict): its keys(), values() or items()"},
     {"typevar", FAST(v1_typevar),
      "typevar(id, class, module, arguments, keywords): a type variable, found or made"},
     {"lru_cache", FAST(v1_lru_cache), "lru_cache(function, maxsize, typed): with an empty cache"},

@@ -139,10 +139,15 @@ static int write_exception(worker_loop *loop, PyObject *exception, wire_sink *ws
     int status = -1;
     if (wire_sink_append(ws, &nbytes, sizeof nbytes) < 0)
         return -1;
+    /* Its own traceback goes as text, in the report. */
+    PyObject *traceback = PyException_GetTraceback(exception);
+    PyException_SetTraceback(exception, Py_None);
     if (saver_dump_into(loop->st, exception, &options, &ws->sink, NULL) < 0) {
         reason = compat_take_exception();
         ws->sink.used = sizeof nbytes;
     }
+    PyException_SetTraceback(exception, traceback ? traceback : Py_None);
+    Py_XDECREF(traceback);
     if (ws->sink.used - sizeof nbytes > UINT32_MAX) {
         reason = PyUnicode_FromString("it is larger than 4 GiB");
         ws->sink.used = sizeof nbytes;
