@@ -68,9 +68,11 @@ sanitize: build-asan/build.ninja build-hostile/build.ninja build-tsan/build.ninj
 	@meson test -C build-msan --no-rebuild --no-suite runtime --no-suite sync --print-errorlogs
 
 # CPython's own pickle tests, on every CPython of the machine.
-conformance: build
+conformance: build $(VENV)/.has-test
 	@echo "== CPython's own tests"
 	@python tests/conformance/run.py
+	@echo "== cloudpickle's own tests"
+	@python tests/conformance/cloudpickle_suite.py
 
 test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-lint | system-test
 	@echo "== Python tests"

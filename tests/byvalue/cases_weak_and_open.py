@@ -105,13 +105,12 @@ def weak_proxy():
     thing = Thing(5)
 
     def check(pair):
-        alive = pair[1].x == 5 and type(pair[1]).__name__ == "ProxyType" or type(pair[1]).__name__ == "weakproxy"
+        alive = pair[1].x == 5 and type(pair[1]) is __import__("weakref").ProxyType
         del pair[0]
         try:
-            pair[0].x
+            return pair[0].x and False
         except ReferenceError:
             return alive
-        return False
 
     return [thing, weakref.proxy(thing)], check
 

@@ -67,6 +67,9 @@ int byvalue_reduce_pairwise(byvalue_session *session, PyObject *obj, PyObject **
     parts inner = parts_of(obj);
     (void)session;
     PyObject *args = NULL, *first = NULL, *chain = NULL, *whole = NULL;
+#if PY_VERSION_HEX >= 0x030D0000
+    inner.count--; /* the last is the tuple that it keeps for its next answer */
+#endif
     if (inner.count < 1) {
         PyObject *nothing = PyTuple_New(0); /* exhausted */
         args = nothing ? PyTuple_Pack(1, nothing) : NULL;

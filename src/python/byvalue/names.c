@@ -186,6 +186,17 @@ static PyObject *unregister_by_value(PyObject *self, PyObject *module)
     return removed == 1 ? Py_NewRef(Py_None) : NULL;
 }
 
+static PyObject *registered_by_value(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    return PyFrozenSet_New(state_of_module(self)->byvalue_modules);
+}
+
+static PyMethodDef registered_def = {
+    "registered_by_value", registered_by_value, METH_NOARGS,
+    "registered_by_value($module, /)\n--\n\n"
+    "The names of the modules that are registered to be sent by value."};
+
 static PyMethodDef functions[] = {
     {"register_by_value", register_by_value, METH_O,
      "register_by_value($module, module, /)\n--\n\n"
@@ -207,5 +218,5 @@ int byvalue_names_exec(PyObject *module, module_state *st)
         if (state_add_function(module, module, def, "achar") < 0)
             return -1;
     }
-    return 0;
+    return state_add_function(module, module, &registered_def, "achar._achar");
 }
