@@ -1,6 +1,7 @@
 /* object.c - what all of achar's synchronisation objects have in common; see sync.h. */
 #include "python/sync/sync.h"
 #include "python/compat.h"
+#include "python/sync/payload.h"
 
 #include "runtime/sync/futex.h"
 
@@ -81,14 +82,12 @@ int sync_deadline_of(PyObject *timeout, int64_t *deadline_ns)
     return 0;
 }
 
-int sync_two_arguments(const char *method, const char *first, const char *second,
-                       PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                       PyObject *values[2])
+int sync_arguments(const char *method, const char *const *names, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, PyObject **values)
 {
-    const char *const names[2] = {first, second};
-    Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-    Py_ssize_t most = second ? 2 : 1;
-    values[0] = values[1] = NULL;
+    Py_ssize_t nkw = kwnames ? PyTuple_GET_SIZE(kwnames) : 0, most = 0;
+    while (names[most])
+        most++;
     if (nargs > most) {
         PyErr_Format(PyExc_TypeError, "%s() takes at most %zd argument%s (%zd given)", method, most,
                      most == 1 ? "" : "s", nargs + nkw);
@@ -114,6 +113,15 @@ int sync_two_arguments(const char *method, const char *first, const char *second
         values[i] = args[nargs + k];
     }
     return 0;
+}
+
+int sync_two_arguments(const char *method, const char *first, const char *second,
+                       PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                       PyObject *values[2])
+{
+    const char *const names[] = {first, second, NULL};
+    values[0] = values[1] = NULL;
+    return sync_arguments(method, names, args, nargs, kwnames, values);
 }
 
 int sync_lock_arguments(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
@@ -260,6 +268,7 @@ static int kind_of(module_state *st, PyObject *self)
         {st->Lock, ACHAR_SYNC_LOCK},           {st->RLock, ACHAR_SYNC_RECURSIVE_LOCK},
         {st->Condition, ACHAR_SYNC_CONDITION}, {st->Event, ACHAR_SYNC_EVENT},
         {st->Semaphore, ACHAR_SYNC_SEMAPHORE}, {st->Barrier, ACHAR_SYNC_BARRIER},
+        {st->Queue, ACHAR_SYNC_QUEUE},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (PyType_IsSubtype(Py_TYPE(self), (PyTypeObject *)kinds[i].type))
@@ -353,10 +362,12 @@ int sync_exec(PyObject *module, module_state *st)
         {&st->Semaphore, &sync_semaphore_spec, NULL},
         {&st->BoundedSemaphore, &sync_bounded_semaphore_spec, &st->Semaphore},
         {&st->Barrier, &sync_barrier_spec, NULL},
+        {&st->Queue, &sync_queue_spec, NULL},
     };
     if (sync_spaces_exec(st) < 0 ||
         state_add_function(module, module, &restore_def, "achar._achar") < 0 ||
-        !(st->sync_restore = PyObject_GetAttrString(module, "_sync_restore")))
+        !(st->sync_restore = PyObject_GetAttrString(module, "_sync_restore")) ||
+        !(st->sync_message = PyType_FromModuleAndSpec(module, &sync_message_spec, NULL)))
         return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         PyObject *type =

@@ -33,6 +33,7 @@ typedef struct sync_object {
     PyObject *lock;    /* Condition: its Lock or RLock */
     PyObject *action;  /* Barrier: or NULL */
     PyObject *timeout; /* Barrier: the default, or None */
+    int closed;        /* Queue: close() was called */
 } sync_object;
 
 /* ---- spaces.c ---- */
@@ -71,6 +72,10 @@ int sync_deadline_of(PyObject *timeout, int64_t *deadline_ns);
 /* The arguments of acquire() of locks ("acquire(blocking=True, timeout=-1)"). */
 int sync_lock_arguments(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                         int64_t *deadline_ns);
+/* Arguments by position or keyword, in the order of 'names' (NULL-terminated); what is absent stays as
+ * it is in 'values'. 0, or -1. */
+int sync_arguments(const char *method, const char *const *names, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, PyObject **values);
 /* Up to two arguments by position or keyword; what is absent stays NULL. 0, or -1. */
 int sync_two_arguments(const char *method, const char *first, const char *second,
                        PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
@@ -134,7 +139,7 @@ PyObject *sync_lock_at_fork_reinit(PyObject *self, PyObject *unused);
 PyObject *sync_reduce(PyObject *self, PyObject *unused);
 
 extern PyType_Spec sync_lock_spec, sync_rlock_spec, sync_condition_spec, sync_event_spec,
-    sync_semaphore_spec, sync_bounded_semaphore_spec, sync_barrier_spec;
+    sync_semaphore_spec, sync_bounded_semaphore_spec, sync_barrier_spec, sync_queue_spec;
 
 PyObject *sync_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 int sync_traverse(PyObject *self, visitproc visit, void *arg);

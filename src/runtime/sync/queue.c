@@ -625,6 +625,13 @@ uint32_t achar_queue_count(achar_queue queue)
     return count > promised ? count - promised : 0;
 }
 
+bool achar__queue_has_room(achar_queue queue)
+{
+    const achar__messages *m = &queue.cell->messages;
+    uint32_t reserved = atomic_load((const _Atomic uint32_t *)&m->reserved);
+    return atomic_load((const _Atomic uint32_t *)&m->count) + reserved < m->max_count;
+}
+
 uint32_t achar_queue_max_count(achar_queue queue)
 {
     uint32_t count = queue.cell->messages.max_count;

@@ -18,6 +18,9 @@ int achar__queue_put_until(achar_queue queue, achar_message *message, int64_t de
 int achar__queue_get_until(achar_queue queue, int64_t deadline_ns,
                            const achar__on_signal *on_signal, void *buffer, achar_message *out);
 
+/* Whether a put would not have to wait now. */
+bool achar__queue_has_room(achar_queue queue);
+
 int achar__queue_join_until(achar_queue queue, int64_t deadline_ns,
                             const achar__on_signal *on_signal);
 
