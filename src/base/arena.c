@@ -56,7 +56,6 @@ void achar__arena_free(arena *a)
         a->blocks = block->next;
         achar__memory_give(a->mem, block, sizeof *block + block->capacity_nbytes);
     }
-    achar__arena_init(a, a->mem, NULL, 0);
 }
 
 void *achar__arena_take_slow(arena *a, size_t nbytes)

@@ -54,7 +54,7 @@ void achar__arena_expect(arena *a, uint64_t done, uint64_t left);
  * times as many, and what is expected if that lies between. */
 size_t achar__arena_growth(const arena *a, size_t count);
 
-/* Gives everything back. */
+/* Gives everything back. What is left is no arena. */
 void achar__arena_free(arena *a);
 
 void *achar__arena_take_slow(arena *a, size_t nbytes);

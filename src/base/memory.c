@@ -31,7 +31,7 @@ static void *libc_reallocate(void *opaque, void *block, size_t old_nbytes, size_
         free(block);
         return NULL;
     }
-    void *moved = realloc(block, new_nbytes);
+    void *moved = block == NULL ? malloc(new_nbytes) : realloc(block, new_nbytes);
     if (moved != NULL && new_nbytes > old_nbytes && new_nbytes >= 2 * HUGE_PAGE_NBYTES)
         wish_for_huge_pages(moved, new_nbytes);
     return moved;
@@ -64,10 +64,8 @@ void *achar__memory_take(memory *mem, size_t nbytes)
     return achar__memory_resize(mem, NULL, 0, nbytes);
 }
 
-void achar__memory_give(memory *mem, void *block, size_t nbytes)
+void achar__memory_give_block(memory *mem, void *block, size_t nbytes)
 {
-    if (block == NULL)
-        return;
     mem->allocator.reallocate(mem->allocator.opaque, block, nbytes, 0);
     mem->used_nbytes -= nbytes;
 }

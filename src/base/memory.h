@@ -34,8 +34,14 @@ void *achar__memory_take(memory *mem, size_t nbytes);
 /* 'block' may be NULL with 'old_nbytes' 0. NULL on failure, with 'block' unchanged. */
 void *achar__memory_resize(memory *mem, void *block, size_t old_nbytes, size_t new_nbytes);
 
+void achar__memory_give_block(memory *mem, void *block, size_t nbytes);
+
 /* 'block' may be NULL. */
-void achar__memory_give(memory *mem, void *block, size_t nbytes);
+static inline void achar__memory_give(memory *mem, void *block, size_t nbytes)
+{
+    if (block != NULL)
+        achar__memory_give_block(mem, block, nbytes);
+}
 
 /*
  * Says that about 'nbytes' will be taken in pieces and given back together, perhaps again and again.

@@ -3,17 +3,6 @@
 
 enum { TABLE_FIRST_CAPACITY = SIZE_OR_TINY(32, 4) };
 
-void achar__table_init(table *t, memory *mem)
-{
-    *t = (table){.mem = mem};
-}
-
-void achar__table_free(table *t)
-{
-    achar__memory_give(t->mem, t->entries, t->capacity * sizeof *t->entries);
-    achar__table_init(t, t->mem);
-}
-
 static bool grow(table *t)
 {
     table larger = *t;

@@ -29,8 +29,17 @@ typedef struct table {
 } table;
 
 /* Cannot fail: nothing is allocated yet. */
-void achar__table_init(table *t, memory *mem);
-void achar__table_free(table *t);
+static inline void achar__table_init(table *t, memory *mem)
+{
+    *t = (table){.mem = mem};
+}
+
+/* Leaves an empty table. */
+static inline void achar__table_free(table *t)
+{
+    achar__memory_give(t->mem, t->entries, t->capacity * sizeof *t->entries);
+    achar__table_init(t, t->mem);
+}
 
 /*
  * The full 128-bit product folded onto itself: every bit of the key reaches the low bits. The seed

@@ -32,7 +32,6 @@ void achar__memo_free(memo *m)
     if (m->dense != m->first)
         achar__memory_give(mem, m->dense, m->capacity * sizeof *m->dense);
     achar__table_free(&m->sparse);
-    achar__memo_init(m, mem, m->max_count);
 }
 
 size_t achar__memo_count(const memo *m)
