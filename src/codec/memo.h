@@ -33,6 +33,7 @@ typedef struct memo {
 
 /* 'max_count' 0: no limit. */
 void achar__memo_init(memo *m, memory *mem, size_t max_count);
+/* What is left is no memo. */
 void achar__memo_free(memo *m);
 
 /* The entries there are come from 'done' parts of the input; 'left' parts are still to come. Only a
@@ -62,6 +63,17 @@ static inline int achar__memo_put(memo *m, uint64_t index, cell c)
         return achar__memo_put_slow(m, index, c);
     memo_put_quickly(m, c);
     return ACHAR_OK;
+}
+
+/* Whether the entry at 'index' has been asked for before and takes no search. */
+static inline bool memo_is_fetched(const memo *m, uint64_t index)
+{
+    return index < m->front && (m->dense[index].bits & CELL_FETCHED) != 0;
+}
+
+static inline cell memo_fetched(const memo *m, uint64_t index)
+{
+    return (cell){m->dense[index].bits ^ CELL_FETCHED};
 }
 
 /* NULL: no such entry. Valid until the next put. */

@@ -189,6 +189,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
     cell *top = r->stack;   /* behind the last cell */
     cell *fence = r->stack; /* the last mark */
     cell *limit = r->stack + r->stack_capacity;
+    const uint8_t *stop = start; /* see below */
     int status;
 
 /* 'n' bytes of argument; 'n' cells above the mark; a new cell; a step that may fail. */
@@ -263,21 +264,26 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
         uint64_t size;
         int form;
 
+        /* No opcode takes less than a byte or pushes more than one cell: up to 'stop' there is input,
+         * and room on the stack. */
         at = cursor;
-        if (__builtin_expect(cursor == end, 0)) {
-            if (!in_frame)
-                goto truncated;
-            end = input_end; /* the frame is done */
-            in_frame = false;
-            continue;
-        }
-        if (__builtin_expect(top == limit, 0)) {
-            size_t height = (size_t)(top - r->stack);
-            size_t fence_height = (size_t)(fence - r->stack);
-            TRY(grow_stack(r));
-            top = r->stack + height;
-            fence = r->stack + fence_height;
-            limit = r->stack + r->stack_capacity;
+        if (__builtin_expect(cursor >= stop, 0)) {
+            if (cursor == end) {
+                if (!in_frame)
+                    goto truncated;
+                end = input_end; /* the frame is done */
+                in_frame = false;
+                continue;
+            }
+            if (top == limit) {
+                size_t height = (size_t)(top - r->stack);
+                size_t fence_height = (size_t)(fence - r->stack);
+                TRY(grow_stack(r));
+                top = r->stack + height;
+                fence = r->stack + fence_height;
+                limit = r->stack + r->stack_capacity;
+            }
+            stop = end - cursor < limit - top ? end : cursor + (limit - top);
         }
 
         switch (*cursor++) {
@@ -301,9 +307,11 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
         case OP_LONG1:
             NEED(1);
             nbytes = *cursor++;
-            if (nbytes - 1 < 6 && (size_t)(end - cursor) >= 8) { /* the common case */
-                PUSH(cell_int((int64_t)(decode_uint8(cursor) << (64 - 8 * nbytes)) >>
-                              (64 - 8 * nbytes)));
+            if (nbytes - 1 < 8 && (size_t)(end - cursor) >= 8) { /* the common case */
+                int64_t integer =
+                    (int64_t)(decode_uint8(cursor) << (64 - 8 * nbytes)) >> (64 - 8 * nbytes);
+                PUSH(cell_int_is_short(integer) ? cell_int(integer)
+                                                : cell_make(ACHAR_INT, FORM_COUNTED1, cursor));
                 cursor += nbytes;
                 continue;
             }
@@ -365,9 +373,10 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             if (!decode_room(cursor, end, size))
                 goto truncated;
             form = FORM_COUNTED1;
-            if (__builtin_expect(text_is_ascii_before(cursor, size, end), 1))
+            if (__builtin_expect(text_is_ascii_before(cursor, size, end), 1) ||
+                achar__utf8_valid(cursor, size))
                 goto good_text;
-            goto check_text;
+            goto no_text;
         case OP_BINUNICODE:
             NEED(4);
             size = decode_uint4(cursor);
@@ -382,11 +391,8 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
         unicode_bytes:
             if (!decode_room(cursor, end, size))
                 goto truncated;
-        check_text:
-            if (!text_is_ascii(cursor, size) && !achar__utf8_valid(cursor, size)) {
-                status = achar__problem(r, ACHAR_E_TEXT, "the text is not UTF-8");
-                goto fail;
-            }
+            if (!text_is_ascii(cursor, size) && !achar__utf8_valid(cursor, size))
+                goto no_text;
             if (form == FORM_BOXED) {
                 c = achar__span_new(g, ACHAR_STR, cursor, size);
                 CHECK_MADE(c);
@@ -637,8 +643,17 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             continue;
         case OP_BINGET:
             NEED(1);
+        get_again:
             size = *cursor++;
-            goto get;
+            if (!memo_is_fetched(&r->memo, size))
+                goto get;
+            PUSH(memo_fetched(&r->memo, size));
+            /* what comes again often does so several times in a row */
+            if (stop - cursor >= 2 && *cursor == OP_BINGET) {
+                at = cursor++;
+                goto get_again;
+            }
+            continue;
         case OP_LONG_BINGET:
             NEED(4);
             size = decode_uint4(cursor);
@@ -788,6 +803,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             }
             end = cursor + size;
             in_frame = true;
+            stop = cursor; /* the frame's end may be nearer than it was */
             continue;
         case OP_STOP:
             HAVE(1);
@@ -816,6 +832,9 @@ underflow:
     status = achar__problem(r, ACHAR_E_STACK,
                             r->marks_count == 0 ? "too few values on the stack"
                                                 : "too few values above the mark");
+    goto fail;
+no_text:
+    status = achar__problem(r, ACHAR_E_TEXT, "the text is not UTF-8");
     goto fail;
 no_mark:
     status = achar__problem(r, ACHAR_E_STACK, "no mark on the stack");

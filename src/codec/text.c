@@ -3,12 +3,44 @@
 
 /* ---- UTF-8 ---- */
 
-static bool continues(const uint8_t *at, size_t count)
+/*
+ * The size of the character that is not ASCII and begins at 'at', where 4 bytes can be read; 0 if
+ * it is not one. As a little-endian number they are compared with what a character of each size has
+ * in its fixed bits; then comes what must not be: the longer form of a shorter character, or one
+ * beyond the last code point.
+ */
+static inline size_t character(const uint8_t *at)
 {
-    for (size_t i = 0; i < count; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return false;
-    return true;
+    uint32_t word;
+    memcpy(&word, at, 4);
+    if ((word & 0xc0e0) == 0x80c0)
+        return (word & 0x1e) != 0 ? 2 : 0;
+    if ((word & 0xc0c0f0) == 0x8080e0)
+        return (word & 0x200f) != 0 ? 3 : 0;
+    if ((word & 0xc0c0c0f8) == 0x808080f0)
+        return (word & 0x3007) != 0 && ((word & 0x04) == 0 || (word & 0x3003) == 0) ? 4 : 0;
+    return 0;
+}
+
+/* Where it stops looking, less than 8 bytes before the end; NULL if what comes before is wrong. */
+static inline const uint8_t *skip_valid(const uint8_t *at, const uint8_t *end)
+{
+    while (end - at >= 8) {
+        uint64_t high = text_word(at) & TEXT_HIGH_BITS;
+        if (high == 0) {
+            at += 8;
+            continue;
+        }
+        at += __builtin_ctzll(high) / 8;
+        /* where one is not ASCII, the next is not either, as a rule */
+        while (end - at >= 4 && *at >= 0x80) {
+            size_t size = character(at);
+            if (size == 0)
+                return NULL;
+            at += size;
+        }
+    }
+    return at;
 }
 
 bool achar__utf8_valid(const uint8_t *at, size_t nbytes)
@@ -16,37 +48,12 @@ bool achar__utf8_valid(const uint8_t *at, size_t nbytes)
     if (nbytes == 0)
         return true; /* 'at' may be NULL then */
     const uint8_t *end = at + nbytes;
-    while (at != end) {
-        if (end - at >= 8) {
-            uint64_t word;
-            memcpy(&word, at, 8);
-            if ((word & 0x8080808080808080u) == 0) {
-                at += 8;
-                continue;
-            }
-        }
-        uint8_t first = *at;
-        size_t left = (size_t)(end - at);
-        if (first < 0x80) {
-            at += 1;
-        } else if (first >= 0xc2 && first <= 0xdf) {
-            if (left < 2 || !continues(at + 1, 1))
-                return false;
-            at += 2;
-        } else if ((first & 0xf0) == 0xe0) {
-            if (left < 3 || !continues(at + 1, 2) || (first == 0xe0 && at[1] < 0xa0))
-                return false;
-            at += 3;
-        } else if (first >= 0xf0 && first <= 0xf4) {
-            if (left < 4 || !continues(at + 1, 3) || (first == 0xf0 && at[1] < 0x90) ||
-                (first == 0xf4 && at[1] > 0x8f))
-                return false;
-            at += 4;
-        } else {
-            return false;
-        }
-    }
-    return true;
+    at = skip_valid(at, end);
+    if (at == NULL)
+        return false;
+    uint8_t last[16] = {0}; /* NUL does not continue a character */
+    memcpy(last, at, (size_t)(end - at));
+    return skip_valid(last, last + sizeof last) != NULL;
 }
 
 uint32_t achar__utf8_decode(const uint8_t *at, size_t *nbytes)

@@ -5,6 +5,10 @@
 #ifndef ACHAR_CODEC_TEXT_H
 #define ACHAR_CODEC_TEXT_H
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "base/buffer.h"
 
 #define TEXT_HIGH_BITS 0x8080808080808080u
@@ -37,6 +41,15 @@ static inline bool text_is_ascii(const uint8_t *at, size_t nbytes)
 /* The same for short text; the bytes behind it, up to 'end', can be read too. */
 static inline bool text_is_ascii_before(const uint8_t *at, size_t nbytes, const uint8_t *end)
 {
+#ifdef __SSE2__
+    if (__builtin_expect((size_t)(end - at) < nbytes + 16, 0))
+        return text_is_ascii(at, nbytes);
+    int high_bits = 0; /* a bit for each byte */
+    for (; nbytes > 16; at += 16, nbytes -= 16)
+        high_bits |= _mm_movemask_epi8(_mm_loadu_si128((const __m128i *)at));
+    return (high_bits | (_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)at)) &
+                         (int)((1u << nbytes) - 1))) == 0;
+#else
     if (__builtin_expect((size_t)(end - at) < nbytes + 8, 0))
         return text_is_ascii(at, nbytes);
     uint64_t high = 0;
@@ -45,6 +58,7 @@ static inline bool text_is_ascii_before(const uint8_t *at, size_t nbytes, const 
     /* of the last word only the first 'nbytes' bytes */
     high |= nbytes == 0 ? 0 : text_word(at) << (64 - 8 * nbytes);
     return (high & TEXT_HIGH_BITS) == 0;
+#endif
 }
 
 /* Whether the bytes are UTF-8, lone surrogates allowed. */
