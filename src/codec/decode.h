@@ -73,6 +73,11 @@ static inline size_t decode_long_nbytes(const uint8_t *at, size_t nbytes)
 /* decode_int() is two's complement of at most 8 bytes; of none it is 0. */
 static inline int64_t decode_int(const uint8_t *at, size_t nbytes)
 {
+    if (nbytes >= 4) { /* the first four and the last four, which may overlap */
+        unsigned above = 8 * (unsigned)(8 - nbytes);
+        uint64_t word = decode_uint4(at) | (uint64_t)decode_uint4(at + nbytes - 4) << (32 - above);
+        return (int64_t)(word << above) >> above;
+    }
     uint64_t bits = nbytes != 0 && at[nbytes - 1] & 0x80 ? UINT64_MAX : 0;
     for (size_t i = nbytes; i-- > 0;)
         bits = bits << 8 | at[i];

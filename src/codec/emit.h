@@ -8,10 +8,10 @@
 #include "base/buffer.h"
 #include "codec/opcodes.h"
 
-static inline void emit_little_endian(uint8_t *at, uint64_t number, unsigned nbytes)
+/* 8 bytes, of which as many count as the number takes. */
+static inline void emit_little_endian(uint8_t *at, uint64_t number)
 {
-    for (unsigned i = 0; i < nbytes; i++, number >>= 8)
-        at[i] = (uint8_t)number;
+    memcpy(at, &number, 8); /* cell.h refuses other machines */
 }
 
 static inline void emit_opcode(buffer *out, uint8_t opcode)
@@ -25,7 +25,7 @@ static inline void emit_number(buffer *out, uint8_t opcode, uint64_t number, uns
     if (achar__buffer_reserve(out, 9)) {
         uint8_t *at = out->data + out->nbytes;
         at[0] = opcode;
-        emit_little_endian(at + 1, number, nbytes);
+        emit_little_endian(at + 1, number);
         out->nbytes += 1 + nbytes;
     }
 }

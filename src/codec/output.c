@@ -56,7 +56,7 @@ static void end_frame(output *o)
     uint8_t *header = o->out.data + o->frame_start - FRAME_HEADER_NBYTES;
     if (nbytes >= FRAME_MIN_NBYTES) {
         header[0] = OP_FRAME;
-        emit_little_endian(header + 1, nbytes, 8);
+        emit_little_endian(header + 1, nbytes);
     } else {
         memmove(header, header + FRAME_HEADER_NBYTES, nbytes);
         o->out.nbytes -= FRAME_HEADER_NBYTES;
@@ -73,9 +73,10 @@ void achar__output_cut(output *o)
         begin_frame(o);
 }
 
-void achar__output_begin(output *o)
+void achar__output_begin(output *o, size_t nbytes)
 {
-    achar__buffer_reserve(&o->out, OUTPUT_FIRST_NBYTES);
+    bool whole = o->sink == NULL && nbytes > OUTPUT_FIRST_NBYTES;
+    achar__buffer_reserve(&o->out, whole ? nbytes : OUTPUT_FIRST_NBYTES);
     if (o->protocol >= 2)
         emit_number(&o->out, OP_PROTO, (uint64_t)o->protocol, 1);
     begin_frame(o);
@@ -190,7 +191,7 @@ static void integer(output *o, int64_t number)
         emit_binint(&o->out, number);
     } else if (o->protocol >= 2) {
         uint8_t bytes[8];
-        emit_little_endian(bytes, (uint64_t)number, 8);
+        emit_little_endian(bytes, (uint64_t)number);
         size_t nbytes = 8;
         while ((bytes[nbytes - 1] == 0x00 && !(bytes[nbytes - 2] & 0x80)) ||
                (bytes[nbytes - 1] == 0xff && bytes[nbytes - 2] & 0x80))
@@ -391,11 +392,11 @@ size_t achar__output_small_run(output *o, const cell *items, size_t count)
                 at += 2;
             } else if (number == (uint16_t)number) {
                 at[0] = OP_BININT2;
-                emit_little_endian(at + 1, (uint64_t)number, 2);
+                emit_little_endian(at + 1, (uint64_t)number);
                 at += 3;
             } else if (number == (int32_t)number) {
                 at[0] = OP_BININT;
-                emit_little_endian(at + 1, (uint64_t)number, 4);
+                emit_little_endian(at + 1, (uint64_t)number);
                 at += 5;
             } else {
                 break;

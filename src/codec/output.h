@@ -53,8 +53,8 @@ static inline int output_status(const output *o)
     return o->sink_failed ? o->sink_failed : o->out.failed;
 }
 
-/* PROTO and the first frame; STOP, and everything out to the sink. */
-void achar__output_begin(output *o);
+/* PROTO and the first frame, with room for 'nbytes' in all, a guess; STOP, and everything out to the sink. */
+void achar__output_begin(output *o, size_t nbytes);
 void achar__output_end(output *o);
 
 void achar__output_cut(output *o);

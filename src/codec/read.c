@@ -902,6 +902,7 @@ int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
     if (used_nbytes != NULL)
         *used_nbytes = (size_t)(cursor - data);
     g->reading = false;
+    g->read_nbytes = (size_t)(cursor - data);
     *graph = g;
     return ACHAR_OK;
 }

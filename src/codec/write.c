@@ -232,6 +232,8 @@ static int run(writer *w)
 
 /* ---- the public functions ---- */
 
+enum { WRITE_MORE_NBYTES = 512 };
+
 static int write_graph(achar_graph *g, int protocol, const achar_write_options *options,
                        const achar_sink *sink, achar_bytes *bytes, achar_error *error)
 {
@@ -262,7 +264,8 @@ static int write_graph(achar_graph *g, int protocol, const achar_write_options *
     achar__table_init(&w.absorbed, &mem);
     status = achar__graph_prepare(g);
     if (status == ACHAR_OK) {
-        achar__output_begin(&w.o);
+        /* as it was read, and some more where it is written differently */
+        achar__output_begin(&w.o, g->read_nbytes + g->read_nbytes / 16 + WRITE_MORE_NBYTES);
         status = run(&w);
     }
     if (status == ACHAR_OK && bytes != NULL) {

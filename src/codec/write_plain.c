@@ -53,7 +53,7 @@ static inline uint8_t *room(output *o, uint8_t *at, size_t nbytes)
 static inline uint8_t *put_number(uint8_t *at, uint8_t opcode, uint64_t number, unsigned nbytes)
 {
     at[0] = opcode;
-    emit_little_endian(at + 1, number, nbytes);
+    emit_little_endian(at + 1, number);
     return at + 1 + nbytes;
 }
 
@@ -70,7 +70,7 @@ static inline uint8_t *put_int(uint8_t *at, int64_t number)
     unsigned nbytes = (unsigned)(64 - __builtin_clzll(magnitude)) / 8 + 1;
     at[0] = OP_LONG1;
     at[1] = (uint8_t)nbytes;
-    emit_little_endian(at + 2, (uint64_t)number, 8);
+    emit_little_endian(at + 2, (uint64_t)number);
     return at + 2 + nbytes;
 }
 
@@ -178,6 +178,16 @@ static uint8_t *open_value(writer *w, uint8_t *at, cell value, int *status)
 
 /* ---- the loop ---- */
 
+/* Up to where items can go out without a look at the buffer's room and the frame's size. 'at' has
+ * room now. */
+static const uint8_t *checked_end(const output *o)
+{
+    size_t room_end = o->out.capacity_nbytes - LONGEST_NBYTES - SHORT_TEXT_NBYTES;
+    size_t frame_end =
+        (o->frame_start == NO_FRAME ? 0 : o->frame_start) + (size_t)FRAME_TARGET_NBYTES;
+    return o->out.data + (room_end < frame_end ? room_end : frame_end);
+}
+
 /*
  * Writes items until the levels above 'base' are done (ACHAR_OK, with levels_count == base), or one
  * item has to be begun elsewhere: '*other' then is that one.
@@ -188,6 +198,7 @@ static int run(writer *w, size_t base, cell *other)
     bool spans_change = w->graph->changes.count != 0;
     int status = ACHAR_OK;
     uint8_t *at = o->out.data + o->out.nbytes;
+    const uint8_t *checked = at;
     level *l = &w->levels[w->levels_count - 1];
     *other = CELL_NOTHING;
     for (;;) {
@@ -197,9 +208,19 @@ static int run(writer *w, size_t base, cell *other)
         const uint8_t *data;
         cell c;
 
-        at = room(o, at, SHORT_TEXT_NBYTES);
-        if (__builtin_expect(at == NULL, 0))
-            return o->out.failed;
+        if (__builtin_expect(at >= checked, 0)) {
+            at = room(o, at, SHORT_TEXT_NBYTES);
+            if (at == NULL)
+                return o->out.failed;
+            if (l->next != l->batch_end) { /* between two values */
+                o->out.nbytes = (size_t)(at - o->out.data);
+                output_boundary(o);
+                at = room(o, o->out.data + o->out.nbytes, SHORT_TEXT_NBYTES);
+                if (at == NULL)
+                    return o->out.failed;
+            }
+            checked = checked_end(o);
+        }
         if (l->next == l->batch_end) {
             *at++ = l->opcode;
             if (l->next != l->end) {
@@ -215,18 +236,6 @@ static int run(writer *w, size_t base, cell *other)
             l = &w->levels[w->levels_count - 1];
             continue;
         }
-        if (__builtin_expect((size_t)(at - o->out.data) -
-                                     (o->frame_start == NO_FRAME ? 0 : o->frame_start) >=
-                                 FRAME_TARGET_NBYTES,
-                             0)) {
-            o->out.nbytes = (size_t)(at - o->out.data);
-            output_boundary(o);
-            at = o->out.data + o->out.nbytes;
-            at = room(o, at, SHORT_TEXT_NBYTES);
-            if (at == NULL)
-                return o->out.failed;
-        }
-
         c = *l->next++;
         switch (cell_kind(c)) {
         case ACHAR_NONE:
@@ -277,7 +286,7 @@ static int run(writer *w, size_t base, cell *other)
         case ACHAR_LIST:
         case ACHAR_DICT:
         case ACHAR_SET:
-            if (!achar__write_is_plain(w, c))
+            if ((shared || w->graph->log_count != 0) && !achar__write_is_plain(w, c))
                 goto elsewhere;
             at = open_value(w, at, c, &status);
             if (status != ACHAR_OK)
