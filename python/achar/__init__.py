@@ -44,8 +44,10 @@ __all__ = [
 # What needs concurrent.futures is imported when it is first asked for.
 _LATER = {
     "Executor": "executor",
+    "current_executor": "_nested",
     "Future": "executor",
     "InitializerFailed": "errors",
+    "InputFailed": "errors",
     "OwnerDied": "errors",
     "RemoteError": "errors",
     "TaskAbandoned": "errors",
@@ -60,7 +62,9 @@ __all__ += _LATER
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
     from achar import errors as errors
+    from achar._nested import current_executor as current_executor
     from achar.errors import InitializerFailed as InitializerFailed
+    from achar.errors import InputFailed as InputFailed
     from achar.errors import OwnerDied as OwnerDied
     from achar.errors import RemoteError as RemoteError
     from achar.errors import TaskAbandoned as TaskAbandoned

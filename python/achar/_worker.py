@@ -10,6 +10,9 @@ import sys
 from . import _achar
 
 
+place: tuple[int, int] | None = None  # in a worker: how deep (see _nested.py), and its process id
+
+
 def main() -> None:
     import _signal
 
@@ -50,6 +53,8 @@ def set_up(hello: dict) -> BaseException | None:
             os.chdir(hello["cwd"])
         except OSError as error:
             print(f"achar: a worker cannot enter the client's folder: {error}", file=sys.stderr)
+    global place
+    place = hello["depth"], os.getpid()
     if hello["initializer"] is None:
         return None
     try:

@@ -17,6 +17,7 @@ from ._achar import attach_traceback
 
 __all__ = [
     "InitializerFailed",
+    "InputFailed",
     "OwnerDied",
     "RemoteError",
     "TaskAbandoned",
@@ -56,6 +57,20 @@ class WorkersCannotStart(BrokenExecutor):
 
 class InitializerFailed(BrokenExecutor):
     """The executor's initializer raised in the worker, so no task of this executor can run."""
+
+
+class InputFailed(RuntimeError):
+    """The task did not run, because another whose result is among its arguments failed.
+
+    ``task`` is the name of the task where it began, however far up; its exception is the ``__cause__``.
+    """
+
+    def __init__(self, message: str, *, task: str | None = None) -> None:
+        super().__init__(message)
+        self.task = task
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.args, self.__dict__, self.__cause__)
 
 
 class OwnerDied(RuntimeError):
@@ -105,9 +120,10 @@ class RemoteError(Exception):
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-def _rebuild(cls: type[BaseException], args: tuple, state: dict) -> BaseException:
+def _rebuild(cls: type[BaseException], args: tuple, state: dict, cause: BaseException | None = None) -> BaseException:
     error = cls(*args)
     error.__dict__.update(state)
+    error.__cause__ = cause
     return error
 
 
@@ -200,6 +216,19 @@ def _with_history(error: BaseException, attempts: list[tuple[str, int, int]]) ->
     elif hasattr(error, "add_note"):  # from Python 3.11 on; what a task raised is not touched otherwise
         error.add_note(note)
     return error
+
+
+def _input_failed(task: str | None, cause: str | None, exception: BaseException | None) -> InputFailed:
+    why = "it was cancelled" if exception is None else _one_line(exception)
+    error = InputFailed(
+        f"{_subject(task)} needs the result of {_subject(cause)}, which failed\n  why: {why}", task=cause
+    )
+    error.__cause__ = exception
+    return error
+
+
+def _starved(task: str | None) -> MemoryError:
+    return MemoryError(f"{_subject(task)}: the results that it needs do not fit into the shared memory of its executor")
 
 
 def _remedy(cause: BaseException, place: str) -> str:

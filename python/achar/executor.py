@@ -78,6 +78,7 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         max_tasks_per_child: int | None = None,
         env: Mapping[str, str | None] | None = None,
         serializer: Any = None,
+        _depth: int = 0,
     ) -> None:
         if max_workers is None:
             max_workers = min(default_workers(), MAX_WORKERS)
@@ -92,13 +93,14 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
-        if _exiting:
+        if _exiting and not _depth:
             raise RuntimeError("cannot make an executor at interpreter shutdown")
         _forget_ended_pools()
         hello = {
             "path": list(sys.path),
             "cwd": _getcwd(),
             "argv": list(sys.argv),
+            "depth": _depth,
         }
         self._max_workers = max_workers
         self._pool = _achar.Pool(
@@ -108,12 +110,14 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
             hello,
             None if initializer is None else (initializer, tuple(initargs)),
             max_tasks_per_child or 0,
+            True,
         )
-        _pools.add(self._pool)
         self._setup = (max_workers, mp_context, initializer, initargs)
         self._setup_options = {"max_tasks_per_child": max_tasks_per_child, "serializer": serializer}
         self._env = dict(env or {})
         self._siblings: dict[frozenset, Executor] = {}
+        if not _depth:  # else the one above waits for it
+            _pools[self._pool] = _start_door(self._pool, self._setup, self._env)
 
     def map(
         self,
@@ -228,6 +232,10 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
             self._pool.close()
 
     def __reduce__(self) -> Any:
+        if self._pool is not None and _achar.dumping_pool() is self._pool:
+            from ._nested import current_executor
+
+            return current_executor, ()
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: it owns processes")
 
     def __new__(cls, *args: Any, serializer: Any = None, **keywords: Any) -> Executor:
@@ -399,12 +407,34 @@ def _getcwd() -> str | None:
 
 # ---- the end
 
-_pools: set[_achar.Pool] = set()
+_pools: dict[_achar.Pool, threading.Thread] = {}  # with the thread at its door
 _exiting = False
 
 
 def _start_watcher(pool: _achar.Pool) -> threading.Thread:
     thread = threading.Thread(target=pool.watch, name="achar-callbacks", daemon=True)
+    thread.start()
+    return thread
+
+
+def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None]) -> threading.Thread:
+    """What attends to tasks that submit tasks (achar._nested); it must not keep the executor alive."""
+
+    def make_executor(depth: int) -> Executor:
+        return Executor(*setup, env=env, _depth=depth)
+
+    def attend() -> None:
+        import select
+
+        door = select.poll()
+        door.register(pool.door, select.POLLIN)
+        door.poll()  # until a task submits one, or the pool has ended
+        if not (pool.closed and pool.join(0)):
+            from ._nested import Server
+
+            Server(pool, make_executor).serve()
+
+    thread = threading.Thread(target=attend, name="achar-door", daemon=True)
     thread.start()
     return thread
 
@@ -416,16 +446,19 @@ def _wait_for_end(pool: _achar.Pool) -> None:
         watcher = pool.watcher
         if watcher is not None and watcher is not threading.current_thread():
             watcher.join()
+        door = _pools.get(pool)
+        if door is not None and door is not threading.current_thread():
+            door.join()
     except KeyboardInterrupt:
         pool.interrupt()
         raise
-    _pools.discard(pool)
+    _pools.pop(pool, None)
 
 
 def _forget_ended_pools() -> None:
     for pool in list(_pools):
         if pool.closed and pool.join(0):
-            _pools.discard(pool)
+            _pools.pop(pool, None)
 
 
 def _finish_at_exit() -> None:

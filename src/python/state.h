@@ -50,6 +50,7 @@ module_state *state_of_type(PyTypeObject *type);
 #define STATE_PARTS(X)                                                                             \
     X(future)                                                                                      \
     X(executor)                                                                                    \
+    X(inputs)                                                                                      \
     X(executor_submit)                                                                             \
     X(executor_map)                                                                                \
     X(worker)                                                                                      \

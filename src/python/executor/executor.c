@@ -56,11 +56,12 @@ fail:
     return NULL;
 }
 
-PyDoc_STRVAR(pool_doc,
-             "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker)\n--\n\n"
-             "The runtime's pool of worker processes; achar.Executor has one. "
-             "'hello' is a dict; 'initializer' is None or (function, arguments) and "
-             "becomes its item of that name, pickled.");
+PyDoc_STRVAR(
+    pool_doc,
+    "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door)\n--\n\n"
+    "The runtime's pool of worker processes; achar.Executor has one. "
+    "'hello' is a dict; 'initializer' is None or (function, arguments) and "
+    "becomes its item of that name, pickled.");
 
 /* Pickled apart from the rest: a worker reads it when sys.path is the client's. */
 static int add_initializer(module_state *st, PyObject *hello, PyObject *initializer)
@@ -79,8 +80,9 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     pool_object *p = (pool_object *)self;
     PyObject *argv_list, *envp_list, *hello, *initializer;
     unsigned worker_count, max_tasks;
-    if (!PyArg_ParseTuple(args, "OOIO!OI:Pool", &argv_list, &envp_list, &worker_count, &PyDict_Type,
-                          &hello, &initializer, &max_tasks))
+    int has_door;
+    if (!PyArg_ParseTuple(args, "OOIO!OIp:Pool", &argv_list, &envp_list, &worker_count,
+                          &PyDict_Type, &hello, &initializer, &max_tasks, &has_door))
         return -1;
     if (p->pool) {
         PyErr_SetString(PyExc_RuntimeError, "a Pool is set up once");
@@ -106,6 +108,7 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         .hello = PyBytes_AS_STRING(hello_bytes),
         .hello_nbytes = (size_t)PyBytes_GET_SIZE(hello_bytes),
         .max_tasks_per_worker = max_tasks,
+        .has_door = has_door != 0,
     };
     int status;
     Py_BEGIN_ALLOW_THREADS status = achar__pool_create(&pool_options, &p->pool);
@@ -319,7 +322,14 @@ static PyObject *pool_get_closed(PyObject *self, void *unused)
     return PyBool_FromLong(((pool_object *)self)->closed);
 }
 
+static PyObject *pool_get_door(PyObject *self, void *unused)
+{
+    achar__pool *pool = pool_of(self);
+    return pool ? PyLong_FromLong(achar__pool_door(pool)) : NULL;
+}
+
 static PyGetSetDef pool_getset[] = {
+    {"door", pool_get_door, NULL, "The descriptor of achar__pool_door()."},
     {"closed", pool_get_closed, NULL, "True once nothing can be submitted any more."},
     {"watcher", pool_get_watcher, NULL, "The thread that runs callbacks, or None."},
     {NULL},

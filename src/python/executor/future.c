@@ -17,7 +17,7 @@
  */
 #include "python/executor/future.h"
 #include "python/compat.h"
-#include "python/executor/executor.h"
+#include "python/executor/inputs.h"
 #include <math.h>
 #include <time.h>
 
@@ -297,6 +297,13 @@ static PyObject *future_cancel_by_force(METHOD_ARGS)
     return future_cancel(self, class, args, nargs, kwnames);
 }
 
+PyDoc_STRVAR(reduce_doc, "__reduce_ex__(protocol)\n--\n\n"
+                         "As an argument of submit(), the task's result; elsewhere refused.");
+static PyObject *future_reduce_ex(METHOD_ARGS)
+{
+    return inputs_reduce(PyType_GetModuleState(class), self);
+}
+
 /* ---- being told ---- */
 
 /*
@@ -447,6 +454,18 @@ static PyObject *future_add_done_callback(METHOD_ARGS)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(bytes_doc, "_bytes()\n--\n\n"
+                        "The pickle of the result of a task that has returned; None otherwise.");
+static PyObject *future_bytes(PyObject *self, PyObject *unused)
+{
+    future_object *f = (future_object *)self;
+    achar__task_result r;
+    if (!f->task || achar__task_state_of(f->task) != ACHAR__TASK_RETURNED)
+        Py_RETURN_NONE;
+    achar__task_result_of(f->task, &r);
+    return PyBytes_FromStringAndSize(r.bytes, (Py_ssize_t)r.nbytes);
+}
+
 /* ---- what an executor does to the futures that it made by hand ---- */
 
 static PyObject *owner_method(PyObject *self, PyTypeObject *class, const char *name,
@@ -492,7 +511,10 @@ static PyMethodDef future_methods[] = {
     METHOD(cancel),
     {"_cancel_by_force", (PyCFunction)(void (*)(void))future_cancel_by_force,
      METH_METHOD | METH_FASTCALL | METH_KEYWORDS, cancel_by_force_doc},
+    {"__reduce_ex__", (PyCFunction)(void (*)(void))future_reduce_ex,
+     METH_METHOD | METH_FASTCALL | METH_KEYWORDS, reduce_doc},
     METHOD(add_done_callback),
+    {"_bytes", future_bytes, METH_NOARGS, bytes_doc},
     METHOD(set_result),
     METHOD(set_exception),
     METHOD(set_running_or_notify_cancel),
@@ -668,8 +690,8 @@ static void future_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     future_clear(self);
-    if (f->task)
-        achar__task_release(f->task);
+    achar__task_release(f->task);
+    achar__task_release(f->source);
     Py_CLEAR(f->pool); /* after the task: this may end the pool */
     Py_CLEAR(f->name);
     type->tp_free(self);

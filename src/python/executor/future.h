@@ -24,14 +24,15 @@ enum future_watch {
 
 typedef struct future_object {
     PyObject_HEAD achar__task *task; /* until it is settled; NULL in a future without a task */
-    PyObject *pool;                  /* the Pool of the task, or NULL */
-    PyObject *name;                  /* what the task is called in messages (str), or NULL */
-    PyObject *result;                /* FUTURE_FINISHED and no exception */
-    PyObject *exception;             /* FUTURE_FINISHED and it failed */
-    PyObject *condition;             /* threading.Condition, made when someone asks for it */
-    PyObject *waiters;               /* list, made when someone asks for it */
-    PyObject *callbacks;             /* list, made when the first comes */
-    PyObject *decoded; /* threading.Event, made by a thread that waits for another's decoding */
+    achar__task *source; /* when settled, of a reference: its bytes stay for others to read */
+    PyObject *pool;      /* the Pool of the task, or NULL */
+    PyObject *name;      /* what the task is called in messages (str), or NULL */
+    PyObject *result;    /* FUTURE_FINISHED and no exception */
+    PyObject *exception; /* FUTURE_FINISHED and it failed */
+    PyObject *condition; /* threading.Condition, made when someone asks for it */
+    PyObject *waiters;   /* list, made when someone asks for it */
+    PyObject *callbacks; /* list, made when the first comes */
+    PyObject *decoded;   /* threading.Event, made by a thread that waits for another's decoding */
     unsigned long decoding_thread; /* its ident while result bytes are being read; else 0 */
     uint8_t state;                 /* enum future_state */
     uint8_t watch;                 /* enum future_watch */

@@ -11,6 +11,7 @@
 #include "python/executor/map.h"
 #include "python/compat.h"
 #include "python/executor/future.h"
+#include "python/executor/inputs.h"
 #include "python/executor/leaf.h"
 #include <string.h>
 #include <time.h>
@@ -127,8 +128,13 @@ static int pack(packer *k, PyObject *args)
             goto packed;
         }
     }
-    if (wire_sink_append(&k->ws, &header, sizeof header) < 0 ||
-        saver_dump_into(k->st, args, &options, sink, NULL) < 0)
+    if (wire_sink_append(&k->ws, &header, sizeof header) < 0)
+        goto fail;
+    task_inputs none;
+    inputs_begin_without(&none, k->p);
+    int dumped = saver_dump_into(k->st, args, &options, sink, NULL);
+    inputs_end(&none);
+    if (dumped < 0)
         goto fail;
     header = ACHAR__RECORD_HEADER(sink->used - start - sizeof header, WIRE_PICKLE);
     memcpy(sink->data + start, &header, sizeof header);

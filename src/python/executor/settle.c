@@ -116,6 +116,23 @@ static int add_history(const achar__task_result *r, PyObject **exception)
     return told ? 0 : -1;
 }
 
+/* INPUT_FAILED: what the task where it began ended with is the cause. */
+static PyObject *input_failed(module_state *st, PyObject *name, PyObject *pool, achar__task *cause)
+{
+    achar__task_result r;
+    PyObject *result = NULL, *exception = NULL, *error = NULL;
+    const char *label = achar__task_label(cause);
+    achar__task_result_of(cause, &r);
+    PyObject *cause_name = label ? PyUnicode_FromString(label) : Py_NewRef(Py_None);
+    if (cause_name && future_read_outcome(st, cause_name, pool, &r, &result, &exception) == 0)
+        error =
+            make_error("_input_failed", "(OOO)", name, cause_name, exception ? exception : Py_None);
+    Py_XDECREF(result);
+    Py_XDECREF(exception);
+    Py_XDECREF(cause_name);
+    return error;
+}
+
 int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
                         const achar__task_result *r, PyObject **result, PyObject **exception)
 {
@@ -129,6 +146,12 @@ int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
         break;
     case ACHAR__TASK_CANCELLED:
         return 0;
+    case ACHAR__TASK_INPUT_FAILED:
+        *exception = input_failed(st, name, pool, r->cause);
+        break;
+    case ACHAR__TASK_STARVED:
+        *exception = make_error("_starved", "(O)", name);
+        break;
     case ACHAR__TASK_OVERDUE:
         *exception =
             make_error("_overdue", "(Odi)", name, (double)r->time_limit_ns / 1e9, r->death.pid);

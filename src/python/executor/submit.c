@@ -9,6 +9,7 @@
 #include "python/compat.h"
 #include "python/executor/executor.h"
 #include "python/executor/future.h"
+#include "python/executor/inputs.h"
 #include "python/executor/map.h"
 #include <unistd.h>
 
@@ -68,7 +69,11 @@ achar__function *executor_snapshot(module_state *st, pool_object *p, PyObject *f
     const saver_options options = {.protocol = -1, .superset = 1, .root_name = "fn"};
     saver_report report = {0};
     achar__function *function = NULL;
-    if (saver_dump_into(st, fn, &options, &scratch.sink, &report) == 0) {
+    task_inputs none;
+    inputs_begin_without(&none, p);
+    int dumped = saver_dump_into(st, fn, &options, &scratch.sink, &report);
+    inputs_end(&none);
+    if (dumped == 0) {
         int status = achar__pool_function(p->pool, scratch.sink.data, scratch.sink.used,
                                           report.reusable ? WIRE_FUNCTION_REUSABLE : 0, &function);
         if (status != ACHAR_OK) {
@@ -116,20 +121,30 @@ static PyObject *submit_packed(module_state *st, pool_object *p, achar__function
                                const achar__task_options *task_options)
 {
     static const saver_options options = {.protocol = -1, .superset = 1, .root_items = TASK_ITEMS};
+    achar__task_options with_inputs = task_options ? *task_options : (achar__task_options){0};
     wire_sink ws;
+    task_inputs inputs;
     achar__task *task = NULL;
     wire_sink_init(&ws, &p->memory);
-    if (saver_dump_into(st, packed, &options, &ws.sink, NULL) < 0 || wire_sink_finish(&ws) < 0)
+    inputs_begin(&inputs, p);
+    int dumped = saver_dump_into(st, packed, &options, &ws.sink, NULL);
+    inputs_end(&inputs);
+    if (dumped < 0 || wire_sink_finish(&ws) < 0)
         goto fail;
+    with_inputs.inputs = inputs.tasks;
+    with_inputs.input_count = inputs.count;
     int status =
-        achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, task_options, &task);
-    if (status == ACHAR_OK)
+        achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, &with_inputs, &task);
+    if (status == ACHAR_OK) {
+        inputs_clear(&inputs);
         return future_of_task(st, task, (PyObject *)p, name);
+    }
     if (status == ACHAR_E_CLOSED)
         p->closed = 1;
     else
         wire_raise_status(status, "submit a task");
 fail:
+    inputs_clear(&inputs);
     wire_sink_clear(&ws);
     return NULL;
 }

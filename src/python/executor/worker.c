@@ -373,6 +373,9 @@ static int run_task(worker_loop *loop, const achar__assignment *a)
 {
     int status = -1;
     PyObject *result = call(loop, a);
+    if (result && loop->st->nested_future &&
+        PyObject_TypeCheck(result, (PyTypeObject *)loop->st->nested_future))
+        Py_SETREF(result, PyObject_CallMethod(result, "result", NULL));
     if (result)
         status = give_result(loop, result);
     if (status < 0)

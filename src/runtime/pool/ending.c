@@ -66,6 +66,9 @@ static int cancel(achar__task *task, bool by_force)
     if (task->place == ACHAR__PLACE_RING) {
         achar__recall_locked(pool, task->at.ring.slot, task->at.ring.position);
     }
+    if (task->place == ACHAR__PLACE_WAITING) {
+        achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);
+    }
     if (task->place == ACHAR__PLACE_QUEUE || task->place == ACHAR__PLACE_DELAYED) {
         achar__queue_remove(&pool->queue, task);
         achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);
@@ -93,7 +96,7 @@ int achar__task_cancel_by_force(achar__task *task)
 
 static size_t cancel_queued_locked(achar__pool *pool)
 {
-    size_t count = 0;
+    size_t count = achar__graph_cancel_locked(pool);
     achar__recall_all_locked(pool);
     for (achar__task *task; (task = achar__queue_take(&pool->queue));) {
         achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);

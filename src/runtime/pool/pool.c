@@ -10,12 +10,14 @@
 #include "runtime/pool/pool_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define WORKERS_MAX         1024
@@ -168,16 +170,38 @@ static int create_monitor_fds(achar__pool *pool)
     return ACHAR_OK;
 }
 
+/* Numbered 16 or higher, so that it does not stand where a spawn wants to put another. */
+static int create_door(achar__pool *pool)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+        return ACHAR_E_IO;
+    }
+    pool->own_door_fd = ends[0];
+    pool->door_fd = fcntl(ends[1], F_DUPFD_CLOEXEC, 16);
+    int error = errno;
+    close(ends[1]);
+    errno = error;
+    return pool->door_fd >= 0 ? ACHAR_OK : ACHAR_E_IO;
+}
+
+int achar__pool_door(const achar__pool *pool)
+{
+    return pool->own_door_fd;
+}
+
 /* What the pool shares and holds open; not the struct. */
 static void free_resources(achar__pool *pool)
 {
-    int fds[] = {pool->client_fd, pool->bell_fd, pool->epoll_fd, pool->monitor_fd};
+    int fds[] = {pool->client_fd,  pool->bell_fd, pool->epoll_fd,
+                 pool->monitor_fd, pool->door_fd, pool->own_door_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
         if (fds[i] >= 0) {
             close(fds[i]);
         }
     }
     pool->client_fd = pool->bell_fd = pool->epoll_fd = pool->monitor_fd = -1;
+    pool->door_fd = pool->own_door_fd = -1;
     achar__heap_destroy(pool->heap);
     pool->heap = NULL;
     achar__region_unmap(&pool->client);
@@ -214,6 +238,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pthread_mutex_init(&pool->lock, NULL);
     atomic_init(&pool->ref_count, 1);
     pool->client_fd = pool->bell_fd = pool->epoll_fd = pool->monitor_fd = -1;
+    pool->door_fd = pool->own_door_fd = -1;
     pool->client = pool->bells_region = ACHAR__REGION_CLOSED;
     pool->bells_in_use = 1;
     pool->may_have_room = true;
@@ -236,7 +261,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     }
     if ((status = achar__fork_guard_init(&pool->guard)) ||
         (status = create_memory(pool, options)) || (status = create_monitor_fds(pool)) ||
-        (status = start_threads(pool))) {
+        (options->has_door && (status = create_door(pool))) || (status = start_threads(pool))) {
         goto fail;
     }
     *out = pool;
@@ -274,6 +299,9 @@ void achar__pool_wind_down_locked(achar__pool *pool)
     }
     if (gone) {
         atomic_store(&pool->stopped, 1);
+        if (pool->door_fd >= 0) {
+            shutdown(pool->door_fd, SHUT_RDWR);
+        }
         achar__futex_wake(&pool->stopped, false, INT32_MAX);
         eventfd_write(pool->monitor_fd, 1);
         achar__pool_kick_locked(pool);

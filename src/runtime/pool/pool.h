@@ -45,6 +45,8 @@ enum achar__task_state {
     ACHAR__TASK_CANCELLED, /* before it started */
     ACHAR__TASK_OVERDUE,   /* its time limit passed, and its worker was ended with it; see death */
     ACHAR__TASK_ABANDONED, /* the pool ended, or cannot start workers; see death */
+    ACHAR__TASK_INPUT_FAILED, /* an input did not return; see achar__task_result.cause */
+    ACHAR__TASK_STARVED,      /* there is no memory to give it its inputs */
 };
 #define ACHAR__TASK_FINISHED(state) ((state) >= ACHAR__TASK_RETURNED)
 
@@ -56,6 +58,7 @@ typedef struct achar__pool_options {
     size_t hello_nbytes;
     size_t region_nbytes;          /* address space per region; 0: a default from the machine */
     unsigned max_tasks_per_worker; /* 0: no limit; then the worker is replaced */
+    bool has_door;                 /* see achar__pool_door() */
 } achar__pool_options;
 
 /* How a process ended. exit_code -1 and signal 0: unknown, because someone else collected it. */
@@ -110,6 +113,10 @@ typedef struct achar__task_options {
     int64_t backoff_ns;
     /* Higher goes first among tasks that no worker has; +-ACHAR__PRIORITY_MAX. */
     int priority;
+    /* Tasks of this pool whose results it reads: it starts when all have RETURNED, and is
+     * INPUT_FAILED as soon as one ends otherwise. The array is copied. */
+    achar__task *const *inputs;
+    size_t input_count;
 } achar__task_options;
 
 #define ACHAR__RETRIES_MAX  1000
@@ -125,6 +132,18 @@ typedef struct achar__task_options {
  */
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
                        size_t args_nbytes, const achar__task_options *options, achar__task **out);
+
+/*
+ * achar__pool_put() is a finished task without a worker: RETURNED, with the first 'nbytes' of 'block',
+ * which the pool takes over, as its result. As an input it is read where it stands. 'kind' is the
+ * caller's; workers see it. ACHAR_E_CLOSED, _NOMEM, _INVALID: 'block' stays the caller's.
+ */
+int achar__pool_put(achar__pool *pool, achar__block *block, size_t nbytes, uint32_t kind,
+                    achar__task **out);
+
+/* What to call the task where it is a 'cause'. The first label stays; it is copied. ACHAR_E_NOMEM. */
+int achar__task_set_label(achar__task *task, const char *label);
+const char *achar__task_label(const achar__task *task); /* NULL: none */
 
 /*
  * A stretch is several calls of one function, one after the other, as one task: a map of short calls
@@ -192,6 +211,8 @@ typedef struct achar__task_result {
     int64_t time_limit_ns; /* as submitted */
     const struct achar__attempt *attempts; /* that failed before; valid while the task is held */
     unsigned attempt_count;
+    uint32_t kind;      /* as given to achar__pool_put(); else 0 */
+    achar__task *cause; /* INPUT_FAILED: the task where it began; valid while the task is held */
 } achar__task_result;
 /* Only of a finished task. */
 void achar__task_result_of(achar__task *task, achar__task_result *out);
@@ -206,6 +227,13 @@ void *achar__task_user(achar__task *task);
 /* ACHAR_OK and a new reference; ACHAR_E_TIMEOUT; ACHAR_E_INTERRUPTED; ACHAR_E_CLOSED once the pool
  * is stopped and no watched task is left. */
 int achar__pool_next_watched(achar__pool *pool, int64_t timeout_ns, achar__task **out);
+
+/*
+ * The client's end of a socket (AF_UNIX, SOCK_SEQPACKET) whose other end all workers inherit, as
+ * descriptor 6, for what the caller makes of it. It reads as ended once the pool is stopped. The
+ * pool's; -1: it has no door.
+ */
+int achar__pool_door(const achar__pool *pool);
 
 /* No more submits; workers leave when nothing is queued. Does not block. Idempotent. */
 void achar__pool_close(achar__pool *pool);

@@ -38,10 +38,24 @@ typedef struct achar__stretch {
     size_t ends[];    /* where each call's record ends */
 } achar__stretch;
 
+/* A task needs another's result; see graph.c. */
+typedef struct achar__edge {
+    achar__task *input; /* a reference */
+    achar__task *dependent;
+    struct achar__edge *next, **link; /* link NULL: the input has finished */
+} achar__edge;
+
+typedef struct achar__inputs {
+    size_t count, waiting_count;
+    achar__wire_input *table; /* in the client's region; NULL until all have returned */
+    achar__edge edges[];
+} achar__inputs;
+
 enum achar__task_place {
     ACHAR__PLACE_NONE = 0,
     ACHAR__PLACE_QUEUE,
     ACHAR__PLACE_DELAYED,
+    ACHAR__PLACE_WAITING, /* for inputs */
     ACHAR__PLACE_RING,
 };
 
@@ -53,6 +67,8 @@ struct achar__task {
     uint8_t bell;         /* number of the waiter whom the worker rings; 0: none */
     bool watched;         /* to be handed out by next_watched */
     bool force_cancelled; /* however it ends: CANCELLED */
+    bool looked_at;       /* someone may be reading the result where it stands */
+    uint32_t result_kind;
     achar__pool *pool;
     achar__function *function; /* until finished */
     achar__task *prev, *next;  /* in the queue, the watched list or a slot's releases */
@@ -74,6 +90,13 @@ struct achar__task {
     unsigned retry_count, attempt_count;
     achar__attempt *attempts; /* room for retry_count */
     int64_t backoff_ns, not_before_ns;
+
+    achar__inputs *inputs;   /* until finished; NULL: none */
+    achar__edge *dependents; /* until finished */
+    achar__task *cause;      /* INPUT_FAILED: a reference */
+    char *label;
+    void *staged; /* the result, in the client's region; or NULL */
+    size_t staged_nbytes;
 
     /* A piece of a stretch: calls [first, first + count). */
     achar__stretch *stretch; /* until finished; NULL: an ordinary task */
@@ -147,7 +170,8 @@ struct achar__pool {
     size_t region_nbytes, warm_limit_nbytes;
     unsigned max_tasks_per_worker;
 
-    int client_fd, bell_fd; /* what workers inherit */
+    int client_fd, bell_fd, door_fd; /* what workers inherit */
+    int own_door_fd;
     achar__region client, bells_region;
     achar__heap *heap;
     achar__wire_client *shared;
@@ -164,6 +188,9 @@ struct achar__pool {
     _Atomic(achar__mapping *) dead_mappings; /* to be unmapped without the lock */
 
     achar__queue queue;
+    achar__task_list waiting; /* for inputs */
+    achar__edge *woken;       /* of inputs that have finished; empty but in graph_wake_locked() */
+    bool waking;
     size_t unfinished_count;
     uint64_t bells_in_use; /* bit n: waiter n's; bit 0 is always set */
     uint8_t own_bell;      /* of the thread that has the lock and takes completions; 0: none */
@@ -256,6 +283,8 @@ bool achar__functions_make_room(achar__pool *pool);
 
 /* Ends 'task', which is in no list and no ring any more, and drops the pool's reference to it. */
 void achar__task_finish_locked(achar__task *task, enum achar__task_state state);
+/* Drops a reference. */
+void achar__task_unref_locked(achar__task *task);
 /* Sends what could not be sent before. */
 void achar__releases_flush_locked(achar__slot *slot);
 /* The worker of 'slot' is gone: its released results go with its region. */
@@ -296,6 +325,21 @@ void achar__recall_all_locked(achar__pool *pool);
 int64_t achar__unstick_locked(achar__pool *pool, int64_t now_ns);
 /* How many of the tasks in the ring the worker has started (as a position). */
 uint64_t achar__slot_claimed(const achar__slot *slot);
+
+/* ---- graph.c ---- */
+
+/* NULL: no memory. Refers to the inputs, which achar__inputs_free() undoes for a task that is not
+ * submitted after all; without the lock. */
+achar__inputs *achar__inputs_new(achar__task *task, achar__task *const *tasks, size_t count);
+void achar__inputs_free(achar__inputs *inputs);
+/* A submitted task that has inputs: to be queued, to wait for them, or failed with them. */
+void achar__graph_enter_locked(achar__task *task);
+/* 'task' has finished: so may those that need it. */
+void achar__graph_wake_locked(achar__task *task);
+/* A task that has inputs ends. */
+void achar__graph_leave_locked(achar__task *task);
+/* Cancels all that wait for inputs; returns how many. */
+size_t achar__graph_cancel_locked(achar__pool *pool);
 
 /* ---- ending.c ---- */
 

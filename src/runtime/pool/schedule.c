@@ -99,14 +99,16 @@ static void put_into_ring(achar__pool *pool, achar__slot *slot, achar__task *tas
                               memory_order_relaxed);
     }
 
-    slot->down->tasks[index] =
-        (achar__wire_task){.function_id = function->id,
-                           .function_offset = offset_in_client(pool, function->bytes),
-                           .function_nbytes = function->nbytes,
-                           .function_flags = function->flags,
-                           .call_count = task->stretch ? (uint32_t)task->count : 0,
-                           .args_offset = offset_in_client(pool, args),
-                           .args_nbytes = args_nbytes};
+    slot->down->tasks[index] = (achar__wire_task){
+        .function_id = function->id,
+        .function_offset = offset_in_client(pool, function->bytes),
+        .function_nbytes = function->nbytes,
+        .function_flags = function->flags,
+        .call_count = task->stretch ? (uint32_t)task->count : 0,
+        .inputs_offset = task->inputs ? offset_in_client(pool, task->inputs->table) : 0,
+        .input_count = task->inputs ? (uint32_t)task->inputs->count : 0,
+        .args_offset = offset_in_client(pool, args),
+        .args_nbytes = args_nbytes};
     atomic_store_explicit(&slot->down->waiters[index], task->bell, memory_order_relaxed);
     slot->inflight[index] = task;
     slot->estimates_ns[index] = estimate_ns;

@@ -89,7 +89,10 @@ static int set_actions(achar__pool *pool, const launch *it, posix_spawn_file_act
                 posix_spawn_file_actions_adddup2(actions, it->region_fd, ACHAR__WIRE_WORKER_FD)) ||
            (error =
                 posix_spawn_file_actions_adddup2(actions, pool->bell_fd, ACHAR__WIRE_BELL_FD)) ||
-           (error = posix_spawn_file_actions_addclosefrom_np(actions, ACHAR__WIRE_END_FD)));
+           (pool->door_fd >= 0 && (error = posix_spawn_file_actions_adddup2(
+                                       actions, pool->door_fd, ACHAR__WIRE_DOOR_FD))) ||
+           (error = posix_spawn_file_actions_addclosefrom_np(actions, ACHAR__WIRE_DOOR_FD +
+                                                                          (pool->door_fd >= 0))));
     return error;
 }
 

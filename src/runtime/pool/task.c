@@ -39,6 +39,13 @@ static void free_task_locked(achar__task *task)
     if (task->mapping) {
         achar__mapping_unref_locked(task->pool, task->mapping);
     }
+    if (task->staged && !task->pool->released) {
+        achar__heap_free(task->pool->heap, task->staged);
+    }
+    if (task->cause) {
+        achar__task_unref_locked(task->cause); /* it has none itself: no recursion */
+    }
+    free(task->label);
     free(task->copy);
     free(task->attempts);
     free(task);
@@ -79,6 +86,14 @@ static bool destroy_locked(achar__task *task)
     }
     free_task_locked(task);
     return true;
+}
+
+void achar__task_unref_locked(achar__task *task)
+{
+    achar__pool *pool = task->pool;
+    if (atomic_fetch_sub(&task->ref_count, 1) == 1 && destroy_locked(task)) {
+        achar__pool_unref(pool);
+    }
 }
 
 void achar__task_give_back_result_locked(achar__task *task)
@@ -127,11 +142,17 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     if (achar__heap_has_excess(pool->heap) && !pool->tender_kicked) {
         achar__pool_kick_locked(pool); /* it punches without the lock */
     }
+    if (task->inputs) {
+        achar__graph_leave_locked(task);
+    }
     task->args = NULL;
     task->function = NULL;
     task->place = ACHAR__PLACE_NONE;
 
     atomic_store(&task->state, state);
+    if (task->dependents) {
+        achar__graph_wake_locked(task);
+    }
     if (atomic_load(&task->sleeper_count)) {
         achar__futex_wake(&task->state, false, INT32_MAX);
     }
@@ -142,8 +163,8 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     if (task->watched) { /* the pool's reference becomes the list's */
         achar__list_append(&pool->watched, task);
         ring_watchers(pool);
-    } else if (atomic_fetch_sub(&task->ref_count, 1) == 1 && destroy_locked(task)) {
-        achar__pool_unref(pool);
+    } else {
+        achar__task_unref_locked(task);
     }
     if (pool->unfinished_count == 0 && pool->closed) {
         ring_watchers(pool);
@@ -209,14 +230,18 @@ static int submit(achar__pool *pool, achar__function *function, achar__task *tas
         task->at.death = pool->broken_death;
         achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
     } else {
-        achar__queue_append(&pool->queue, task);
+        if (task->inputs) {
+            achar__graph_enter_locked(task);
+        } else {
+            achar__queue_append(&pool->queue, task);
+        }
         achar__dispatch_locked(pool);
     }
     pthread_mutex_unlock(&pool->lock);
     return ACHAR_OK;
 }
 
-static int set_options(achar__task *task, const achar__task_options *options)
+static int set_options(achar__pool *pool, achar__task *task, const achar__task_options *options)
 {
     if (options->time_limit_ns < 0 || options->retry_count > ACHAR__RETRIES_MAX ||
         options->backoff_ns < 0 || options->priority < -ACHAR__PRIORITY_MAX ||
@@ -230,7 +255,27 @@ static int set_options(achar__task *task, const achar__task_options *options)
     if (options->retry_count) {
         task->attempts = calloc(options->retry_count, sizeof *task->attempts);
     }
-    return options->retry_count && !task->attempts ? ACHAR_E_NOMEM : ACHAR_OK;
+    if (options->input_count) {
+        for (size_t i = 0; i < options->input_count; i++) {
+            if (options->inputs[i]->pool != pool || options->inputs[i]->count) {
+                return ACHAR_E_INVALID; /* another pool's, or a piece of a stretch */
+            }
+        }
+        task->inputs = achar__inputs_new(task, options->inputs, options->input_count);
+    }
+    return (options->retry_count && !task->attempts) || (options->input_count && !task->inputs)
+               ? ACHAR_E_NOMEM
+               : ACHAR_OK;
+}
+
+/* A task that was not submitted after all. */
+static void discard(achar__task *task)
+{
+    if (task) {
+        achar__inputs_free(task->inputs);
+        free(task->attempts);
+        free(task);
+    }
 }
 
 int achar__pool_submit(achar__pool *pool, achar__function *function, achar__block *args,
@@ -244,8 +289,9 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
     }
     achar__task *task = calloc(1, sizeof *task);
     int status = task ? ACHAR_OK : ACHAR_E_NOMEM;
-    if (status != ACHAR_OK || (options && (status = set_options(task, options)) != ACHAR_OK)) {
-        free(task);
+    if (status != ACHAR_OK ||
+        (options && (status = set_options(pool, task, options)) != ACHAR_OK)) {
+        discard(task);
         return status;
     }
     if (args && args->data) {
@@ -255,8 +301,7 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
     }
     status = submit(pool, function, task);
     if (status != ACHAR_OK) {
-        free(task->attempts);
-        free(task);
+        discard(task);
         return status;
     }
     if (args) {
@@ -358,6 +403,9 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
         out->state = ACHAR__TASK_ABANDONED; /* the bytes may be gone at any moment */
         return;
     }
+    pthread_mutex_lock(&task->pool->lock); /* nobody moves it from here on */
+    task->looked_at = true;
+    pthread_mutex_unlock(&task->pool->lock);
     if (task->result) {
         out->bytes = (const unsigned char *)task->result + task->result_skip_nbytes;
         out->nbytes = task->result_nbytes - task->result_skip_nbytes;
@@ -365,6 +413,8 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
     out->time_limit_ns = task->time_limit_ns;
     out->attempts = task->attempts;
     out->attempt_count = task->attempt_count;
+    out->kind = task->result_kind;
+    out->cause = task->cause;
     if (out->state == ACHAR__TASK_LOST || out->state == ACHAR__TASK_OVERDUE ||
         out->state == ACHAR__TASK_ABANDONED) {
         out->death = task->at.death;

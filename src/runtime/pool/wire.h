@@ -31,8 +31,20 @@
  * down block and the hello in the client's region, size of the hello, limit of warm memory */
 #define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu"
 
-/* Where a spawned worker finds its descriptors. */
-enum { ACHAR__WIRE_CLIENT_FD = 3, ACHAR__WIRE_WORKER_FD, ACHAR__WIRE_BELL_FD, ACHAR__WIRE_END_FD };
+/* Where a spawned worker finds its descriptors; the door is there only if the pool has one. */
+enum {
+    ACHAR__WIRE_CLIENT_FD = 3,
+    ACHAR__WIRE_WORKER_FD,
+    ACHAR__WIRE_BELL_FD,
+    ACHAR__WIRE_DOOR_FD,
+};
+
+/* The result of another task, which this one reads. */
+typedef struct achar__wire_input {
+    uint64_t offset;
+    uint64_t nbytes;
+    uint64_t kind; /* of achar__pool_put() */
+} achar__wire_input;
 
 /* A task for a worker; offsets are into the client's region. */
 typedef struct achar__wire_task {
@@ -42,8 +54,10 @@ typedef struct achar__wire_task {
     uint64_t args_offset;
     uint64_t args_nbytes;
     uint32_t function_flags;
-    uint32_t call_count; /* a stretch of so many calls; 0: an ordinary task */
-    uint32_t unused[4];
+    uint32_t call_count;    /* a stretch of so many calls; 0: an ordinary task */
+    uint64_t inputs_offset; /* a table of achar__wire_input */
+    uint32_t input_count;
+    uint32_t unused;
 } achar__wire_task;
 _Static_assert(sizeof(achar__wire_task) == 64, "one cache line");
 

@@ -295,10 +295,26 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
     out->args = worker->client.base + task->args_offset;
     out->args_nbytes = task->args_nbytes;
     out->call_count = task->call_count;
+    out->input_count = task->input_count;
     worker->calls_done = 0;
     worker->results_used = 0;
     worker->busy = true;
     return ACHAR_OK;
+}
+
+bool achar__worker_input(achar__worker *worker, size_t index, const void **bytes, size_t *nbytes,
+                         uint32_t *kind)
+{
+    const achar__wire_task *task = &worker->down->tasks[worker->position % ACHAR__RING_SLOTS];
+    if (!achar__fork_guard_holds(&worker->guard) || !worker->busy || index >= task->input_count) {
+        return false;
+    }
+    const achar__wire_input *input =
+        (const achar__wire_input *)(worker->client.base + task->inputs_offset) + index;
+    *bytes = worker->client.base + input->offset;
+    *nbytes = input->nbytes;
+    *kind = (uint32_t)input->kind;
+    return true;
 }
 
 enum achar__overdue achar__worker_is_overdue(achar__worker *worker)

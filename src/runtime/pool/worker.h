@@ -30,6 +30,7 @@ typedef struct achar__assignment {
     const void *args; /* valid until achar__worker_finish() */
     size_t args_nbytes;
     size_t call_count; /* a stretch of so many calls: 'args' is as many records; 0: one call */
+    size_t input_count;
 } achar__assignment;
 
 /*
@@ -38,6 +39,13 @@ typedef struct achar__assignment {
  * signal handler ran, look and call again; ACHAR_E_TIMEOUT ('timeout_ns' negative: no limit).
  */
 int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignment *out);
+
+/*
+ * The result of the current task's input number 'index'; valid until achar__worker_finish(). 'kind' is
+ * as given to achar__pool_put(). False: there is no such input.
+ */
+bool achar__worker_input(achar__worker *worker, size_t index, const void **bytes, size_t *nbytes,
+                         uint32_t *kind);
 
 /*
  * For a handler of SIGALRM: is it because of the current task's time limit? OVERDUE: the task should

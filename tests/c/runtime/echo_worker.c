@@ -15,6 +15,7 @@
  *    scribble       overwrites what it shares with the client, then waits
  *    fill           reserves until nothing is left, gives back the status; frees all
  *    environ NAME   the variable, or "(none)"
+ *    join           the inputs' bytes, one behind the other
  *    mask           blocked and ignored signals, descriptors: "clean" or what is not
  *
  * Each call of a stretch is one of: echo, big, sleep, spin, exit, signal; and
@@ -100,6 +101,31 @@ static int finish_fill(achar__worker *worker)
         achar__worker_block_free(worker, &blocks[--count]);
     }
     return finish_number(worker, status);
+}
+
+static int finish_join(achar__worker *worker, size_t input_count)
+{
+    achar__block block;
+    size_t used = 0, nbytes;
+    const void *bytes;
+    uint32_t kind;
+    for (size_t i = 0; i < input_count; i++) {
+        if (!achar__worker_input(worker, i, &bytes, &nbytes, &kind)) {
+            return finish_bytes(worker, ACHAR__TASK_RAISED, "no such input", 13);
+        }
+        used += nbytes;
+    }
+    int status = achar__worker_block_reserve(worker, used, &block);
+    if (status != ACHAR_OK) {
+        return achar__worker_finish(worker, ACHAR__TASK_RAISED, NULL, 0);
+    }
+    used = 0;
+    for (size_t i = 0; i < input_count; i++) {
+        achar__worker_input(worker, i, &bytes, &nbytes, &kind);
+        memcpy((char *)block.data + used, bytes, nbytes);
+        used += nbytes;
+    }
+    return achar__worker_finish(worker, ACHAR__TASK_RETURNED, &block, used);
 }
 
 static int finish_child(achar__worker *worker)
@@ -255,6 +281,8 @@ static int run(achar__worker *worker, const achar__assignment *task)
     } else if (strcmp(command, "environ") == 0) {
         const char *value = getenv(text);
         return finish_text(worker, value ? value : "(none)");
+    } else if (strcmp(command, "join") == 0) {
+        return finish_join(worker, task->input_count);
     } else if (strcmp(command, "mask") == 0) {
         return finish_mask(worker);
     }
