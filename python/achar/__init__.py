@@ -43,7 +43,9 @@ __all__ = [
 
 # What needs concurrent.futures is imported when it is first asked for.
 _LATER = {
+    "ActorDied": "errors",
     "Executor": "executor",
+    "Command": "_command",
     "current_executor": "_nested",
     "Future": "executor",
     "InitializerFailed": "errors",
@@ -62,7 +64,9 @@ __all__ += _LATER
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
     from achar import errors as errors
+    from achar._command import Command as Command
     from achar._nested import current_executor as current_executor
+    from achar.errors import ActorDied as ActorDied
     from achar.errors import InitializerFailed as InitializerFailed
     from achar.errors import InputFailed as InputFailed
     from achar.errors import OwnerDied as OwnerDied

@@ -9,7 +9,6 @@ import sys
 
 from . import _achar
 
-
 place: tuple[int, int] | None = None  # in a worker: how deep (see _nested.py), and its process id
 
 

@@ -16,6 +16,7 @@ from pickle import UnpicklingError
 from ._achar import attach_traceback
 
 __all__ = [
+    "ActorDied",
     "InitializerFailed",
     "InputFailed",
     "OwnerDied",
@@ -49,6 +50,10 @@ class WorkerDied(RuntimeError):
 
     def __reduce__(self):
         return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class ActorDied(WorkerDied):
+    """The actor's process has ended, and it is not made anew: no call of it can be done any more."""
 
 
 class WorkersCannotStart(BrokenExecutor):
@@ -189,6 +194,21 @@ def _abandoned(
             "it runs sys.executable with this process's options and environment"
         )
     return TaskAbandoned(f"{_subject(task)}: the executor was ended before the task had finished")
+
+
+def _actor_died(
+    task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int
+) -> Exception:
+    if errno or not pid:
+        return _abandoned(task, pid, exit_code, signal_number, errno, interrupted)
+    return ActorDied(
+        f"{_subject(task)}: the actor's process (pid {pid}) {_ending(exit_code, signal_number)}\n"
+        "  do:  ex.actor(..., restarts=n) makes it anew, without the state that is lost",
+        task=task,
+        pid=pid,
+        exitcode=exit_code if exit_code >= 0 and not signal_number else None,
+        signal=_signal_name(signal_number) if signal_number else None,
+    )
 
 
 def _overdue(task: str | None, limit: float, pid: int) -> TimeoutError:

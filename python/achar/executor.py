@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 from . import _achar, _calls
 
@@ -23,6 +24,8 @@ TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar
+
+    from . import _actor
 
     T = TypeVar("T")
 
@@ -79,6 +82,7 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         env: Mapping[str, str | None] | None = None,
         serializer: Any = None,
         _depth: int = 0,
+        _starts: int = 0,
     ) -> None:
         if max_workers is None:
             max_workers = min(default_workers(), MAX_WORKERS)
@@ -111,11 +115,13 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
             None if initializer is None else (initializer, tuple(initargs)),
             max_tasks_per_child or 0,
             True,
+            _starts,
         )
         self._setup = (max_workers, mp_context, initializer, initargs)
         self._setup_options = {"max_tasks_per_child": max_tasks_per_child, "serializer": serializer}
         self._env = dict(env or {})
         self._siblings: dict[frozenset, Executor] = {}
+        self._actors: weakref.WeakSet[Executor] = weakref.WeakSet()
         if not _depth:  # else the one above waits for it
             _pools[self._pool] = _start_door(self._pool, self._setup, self._env)
 
@@ -203,6 +209,80 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         """
         return future._cancel_by_force() if force and isinstance(future, Future) else future.cancel()
 
+    def run(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        *,
+        stdin: bytes | str | None = None,
+        timeout: float | None = None,
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        check: bool = False,
+        retries: int = 0,
+    ) -> Future:
+        """Run a program on a worker; the Future's result is an achar.Command: exit code, output, error.
+
+        stdin: what it reads; None: nothing. timeout: seconds; then the program is killed, with all that
+        it has started and its worker, and the Future fails with TimeoutError. check: an exit code other
+        than 0 is subprocess.CalledProcessError. Output of more than 16 MiB stays in files of the
+        temporary folder; see achar.Command.
+        """
+        import tempfile
+
+        from ._command import run_command
+
+        if isinstance(command, (str, bytes)):
+            raise TypeError('command must be a list: ["sh", "-c", ...] for a line of the shell')
+        args = [os.fsdecode(arg) for arg in command]
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        options = self.options(timeout=timeout, env=env, cwd=cwd, retries=retries, name=args[0])
+        return options.submit(run_command, args, data, check, tempfile.gettempdir())
+
+    def actor(self, cls: Callable[..., Any], /, *args: Any, restarts: int = 0, **kwargs: Any) -> _actor.Actor:
+        """Make cls(*args, **kwargs) in a process of its own; ``actor.method(x)`` returns a Future.
+
+        The calls are done one after the other, in the order in which they were made. When the process
+        dies, the call that ran fails with WorkerDied. Up to 'restarts' times the object is then made
+        anew, and the calls behind go to it; after that they, and all later ones, fail with ActorDied.
+        The actor ends with the executor, or when nobody has it any more and its calls are done.
+        """
+        from . import _actor
+
+        if self._pool.closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if not isinstance(restarts, int) or restarts < 0:
+            raise ValueError("restarts must be an integer >= 0")
+        executor = Executor(
+            1, initializer=_actor.make, initargs=(cls, args, kwargs), env=self._env, _starts=1 + restarts
+        )
+        self._actors.add(executor)
+        return _actor.Actor(executor, _calls.name_of(cls))
+
+    def wait(
+        self, futures: Iterable[Future], n: int | None = None, timeout: float | None = None
+    ) -> tuple[list[Future], list[Future]]:
+        """Wait until 'n' of the futures have ended (None: all), or 'timeout' seconds.
+
+        Returns (those that have ended, the others), each in the order given.
+        """
+        futures = list(futures)
+        count = len(futures) if n is None else n
+        if not 0 <= count <= len(futures):
+            raise ValueError("n must be 0 to the number of futures")
+        ended = threading.Semaphore(0)
+        if sum(future.done() for future in futures) < count:
+            for future in futures:
+                future.add_done_callback(lambda future: ended.release())
+            deadline = None if timeout is None else time.monotonic() + timeout
+            for _ in range(count):
+                if not ended.acquire(timeout=None if deadline is None else max(0, deadline - time.monotonic())):
+                    break
+        done = [future.done() for future in futures]
+        return (
+            [future for future, is_done in zip(futures, done, strict=True) if is_done],
+            [future for future, is_done in zip(futures, done, strict=True) if not is_done],
+        )
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with 'wait', return when all are done and the workers have left.
 
@@ -214,16 +294,17 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         pool.close()
         if cancel_futures:
             pool.cancel_queued()
-        for sibling in self._siblings.values():
-            sibling.shutdown(wait=False, cancel_futures=cancel_futures)
+        others = [*self._siblings.values(), *self._actors]
+        for executor in others:
+            executor.shutdown(wait=False, cancel_futures=cancel_futures)
         if wait:
             _wait_for_end(pool)
-            for sibling in self._siblings.values():
-                sibling.shutdown(wait=True)
+            for executor in others:
+                executor.shutdown(wait=True)
 
     def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
         if isinstance(exc_value, KeyboardInterrupt):
-            for executor in (self, *self._siblings.values()):
+            for executor in (self, *self._siblings.values(), *self._actors):
                 executor._pool.interrupt()
         self.shutdown(wait=True)
 

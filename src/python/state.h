@@ -51,6 +51,7 @@ module_state *state_of_type(PyTypeObject *type);
     X(future)                                                                                      \
     X(executor)                                                                                    \
     X(inputs)                                                                                      \
+    X(reference)                                                                                   \
     X(executor_submit)                                                                             \
     X(executor_map)                                                                                \
     X(worker)                                                                                      \

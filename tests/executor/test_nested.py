@@ -142,7 +142,6 @@ def test_shutdown_waits_for_what_tasks_submit(run):
 
 def test_whoever_spoils_the_door_hurts_itself(ex):
     def spoil():
-        import socket
 
         for fd in range(3, 64):
             for act in (lambda fd: os.write(fd, b"garbage" * 10), os.close):

@@ -56,12 +56,12 @@ fail:
     return NULL;
 }
 
-PyDoc_STRVAR(
-    pool_doc,
-    "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door)\n--\n\n"
-    "The runtime's pool of worker processes; achar.Executor has one. "
-    "'hello' is a dict; 'initializer' is None or (function, arguments) and "
-    "becomes its item of that name, pickled.");
+PyDoc_STRVAR(pool_doc,
+             "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door, "
+             "max_starts)\n--\n\n"
+             "The runtime's pool of worker processes; achar.Executor has one. "
+             "'hello' is a dict; 'initializer' is None or (function, arguments) and "
+             "becomes its item of that name, pickled.");
 
 /* Pickled apart from the rest: a worker reads it when sys.path is the client's. */
 static int add_initializer(module_state *st, PyObject *hello, PyObject *initializer)
@@ -79,10 +79,10 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     pool_object *p = (pool_object *)self;
     PyObject *argv_list, *envp_list, *hello, *initializer;
-    unsigned worker_count, max_tasks;
+    unsigned worker_count, max_tasks, max_starts;
     int has_door;
-    if (!PyArg_ParseTuple(args, "OOIO!OIp:Pool", &argv_list, &envp_list, &worker_count,
-                          &PyDict_Type, &hello, &initializer, &max_tasks, &has_door))
+    if (!PyArg_ParseTuple(args, "OOIO!OIpI:Pool", &argv_list, &envp_list, &worker_count,
+                          &PyDict_Type, &hello, &initializer, &max_tasks, &has_door, &max_starts))
         return -1;
     if (p->pool) {
         PyErr_SetString(PyExc_RuntimeError, "a Pool is set up once");
@@ -109,6 +109,7 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         .hello_nbytes = (size_t)PyBytes_GET_SIZE(hello_bytes),
         .max_tasks_per_worker = max_tasks,
         .has_door = has_door != 0,
+        .max_starts = max_starts,
     };
     int status;
     Py_BEGIN_ALLOW_THREADS status = achar__pool_create(&pool_options, &p->pool);
@@ -120,6 +121,7 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     p->memory = (wire_memory){p->pool, memory_reserve, memory_grow, memory_free};
     p->owner_pid = (int)getpid();
+    p->is_actor = max_starts > 0;
     result = 0;
 done:
     PyMem_Free(argv);

@@ -8,6 +8,7 @@
 #include "python/executor/future.h"
 #include "python/compat.h"
 #include "python/executor/executor.h"
+#include "python/executor/reference.h"
 #include "python/loader/loader.h"
 #include <string.h>
 
@@ -40,11 +41,12 @@ static PyObject *take_load_error(void)
 }
 
 /* RETURNED: the result, or the exception that says why it cannot be read. */
-static int read_result(module_state *st, PyObject *name, const achar__task_result *r,
-                       PyObject **result, PyObject **exception)
+static int read_result(module_state *st, PyObject *name, PyObject *pool,
+                       const achar__task_result *r, PyObject **result, PyObject **exception)
 {
     const loader_options options = {.superset = 1};
-    *result = loader_loads(st, r->bytes, r->nbytes, &options);
+    *result = r->kind == REFERENCE_KIND ? reference_read(st, pool, r->task, r->bytes, r->nbytes)
+                                        : loader_loads(st, r->bytes, r->nbytes, &options);
     if (*result)
         return 0;
     PyObject *cause = take_load_error();
@@ -140,7 +142,7 @@ int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
     int status = 0;
     switch (r->state) {
     case ACHAR__TASK_RETURNED:
-        return read_result(st, name, r, result, exception);
+        return read_result(st, name, pool, r, result, exception);
     case ACHAR__TASK_RAISED:
         status = read_exception(st, name, r, exception);
         break;
@@ -157,8 +159,10 @@ int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
             make_error("_overdue", "(Odi)", name, (double)r->time_limit_ns / 1e9, r->death.pid);
         break;
     default:
-        *exception = make_error(r->state == ACHAR__TASK_LOST ? "_died" : "_abandoned", "(Oiiiii)",
-                                name, r->death.pid, r->death.exit_code, r->death.signal,
+        *exception = make_error(r->state == ACHAR__TASK_LOST              ? "_died"
+                                : pool && ((pool_object *)pool)->is_actor ? "_actor_died"
+                                                                          : "_abandoned",
+                                "(Oiiiii)", name, r->death.pid, r->death.exit_code, r->death.signal,
                                 r->death.error, interrupted);
         break;
     }
@@ -232,7 +236,10 @@ int future_settle(module_state *st, future_object *f)
         f->exception = exception;
         f->state =
             r.state == ACHAR__TASK_CANCELLED ? FUTURE_CANCELLED_AND_NOTIFIED : FUTURE_FINISHED;
-        achar__task_release(f->task);
+        if (r.kind == REFERENCE_KIND)
+            f->source = f->task;
+        else
+            achar__task_release(f->task);
         f->task = NULL;
     } else {
         Py_XDECREF(result);

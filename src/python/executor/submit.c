@@ -11,6 +11,7 @@
 #include "python/executor/future.h"
 #include "python/executor/inputs.h"
 #include "python/executor/map.h"
+#include "python/executor/reference.h"
 #include <unistd.h>
 
 typedef struct executor_object {
@@ -259,6 +260,34 @@ static PyObject *executor_submit_with(PyObject *self, PyTypeObject *class, PyObj
     return future;
 }
 
+PyDoc_STRVAR(
+    put_doc,
+    "put(obj)\n--\n\n"
+    "Store 'obj' in shared memory, once, and return a Future that is done: as an argument, it "
+    "gives a task the object without a copy of its large buffers, which are read-only there "
+    "(and in its result()). It is freed when nobody has the future, a task that needs it, or "
+    "a view of it any more.");
+static PyObject *executor_put(PyObject *self, PyTypeObject *class, PyObject *const *args,
+                              Py_ssize_t nargs, PyObject *kwnames)
+{
+    module_state *st = PyType_GetModuleState(class);
+    if (nargs != 1 || kwnames) {
+        PyErr_SetString(PyExc_TypeError, "put() takes one object");
+        return NULL;
+    }
+    pool_object *p = open_pool(self);
+    if (!p)
+        return NULL;
+    PyObject *future = NULL;
+    PyObject *name = PyUnicode_FromFormat("put(%s)", Py_TYPE(args[0])->tp_name);
+    achar__task *task = name ? reference_put(st, p, args[0]) : NULL;
+    if (task)
+        future = future_of_task(st, task, (PyObject *)p, name);
+    Py_XDECREF(name);
+    Py_DECREF(p);
+    return future;
+}
+
 PyDoc_STRVAR(map_doc,
              "_map(fn, iterables, timeout, buffersize)\n--\n\n"
              "An iterator over the results of fn(*items), in order, with one snapshot of fn.");
@@ -290,6 +319,8 @@ static PyMethodDef executor_methods[] = {
      METH_METHOD | METH_FASTCALL | METH_KEYWORDS, submit_with_doc},
     {"_map", (PyCFunction)(void (*)(void))executor_map, METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      map_doc},
+    {"put", (PyCFunction)(void (*)(void))executor_put, METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
+     put_doc},
     {NULL},
 };
 

@@ -244,6 +244,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pool->may_have_room = true;
     pool->slot_count = options->worker_count;
     pool->max_tasks_per_worker = options->max_tasks_per_worker;
+    pool->max_starts = options->max_starts;
     if (getrandom(&pool->hash_seed, sizeof pool->hash_seed, GRND_NONBLOCK) < 0) {
         pool->hash_seed = (uint64_t)achar__now_ns() ^ (uint64_t)(uintptr_t)pool;
     }
@@ -405,6 +406,7 @@ void achar__pool_release(achar__pool *pool)
     }
     pthread_mutex_lock(&pool->lock);
     achar__functions_destroy(pool);
+    achar__pins_destroy(pool);
     pool->released = true;
     pthread_mutex_unlock(&pool->lock);
     achar__mappings_sweep(pool);

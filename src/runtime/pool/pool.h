@@ -58,7 +58,8 @@ typedef struct achar__pool_options {
     size_t hello_nbytes;
     size_t region_nbytes;          /* address space per region; 0: a default from the machine */
     unsigned max_tasks_per_worker; /* 0: no limit; then the worker is replaced */
-    bool has_door;                 /* see achar__pool_door() */
+    unsigned max_starts; /* of worker processes, in all; then the pool gives up. 0: no limit */
+    bool has_door;       /* see achar__pool_door() */
 } achar__pool_options;
 
 /* How a process ended. exit_code -1 and signal 0: unknown, because someone else collected it. */
@@ -211,6 +212,7 @@ typedef struct achar__task_result {
     int64_t time_limit_ns; /* as submitted */
     const struct achar__attempt *attempts; /* that failed before; valid while the task is held */
     unsigned attempt_count;
+    achar__task *task;  /* itself */
     uint32_t kind;      /* as given to achar__pool_put(); else 0 */
     achar__task *cause; /* INPUT_FAILED: the task where it began; valid while the task is held */
 } achar__task_result;

@@ -169,6 +169,7 @@ struct achar__pool {
     char **argv, **envp; /* copies */
     size_t region_nbytes, warm_limit_nbytes;
     unsigned max_tasks_per_worker;
+    unsigned max_starts, start_count;
 
     int client_fd, bell_fd, door_fd; /* what workers inherit */
     int own_door_fd;
@@ -191,6 +192,7 @@ struct achar__pool {
     achar__task_list waiting; /* for inputs */
     achar__edge *woken;       /* of inputs that have finished; empty but in graph_wake_locked() */
     bool waking;
+    struct achar__pinned *pinned; /* to be freed when no worker looks at them */
     size_t unfinished_count;
     uint64_t bells_in_use; /* bit n: waiter n's; bit 0 is always set */
     uint8_t own_bell;      /* of the thread that has the lock and takes completions; 0: none */
@@ -340,6 +342,15 @@ void achar__graph_wake_locked(achar__task *task);
 void achar__graph_leave_locked(achar__task *task);
 /* Cancels all that wait for inputs; returns how many. */
 size_t achar__graph_cancel_locked(achar__pool *pool);
+
+/* ---- pins.c ---- */
+
+/* Frees a block that workers read as an input, once none of them looks at it. */
+void achar__pins_free_locked(achar__pool *pool, void *block);
+/* Frees what no worker looks at any more. */
+void achar__pins_sweep_locked(achar__pool *pool);
+/* Forgets the books; the region is about to go. */
+void achar__pins_destroy(achar__pool *pool);
 
 /* ---- ending.c ---- */
 

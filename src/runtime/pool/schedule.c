@@ -247,6 +247,9 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
             achar__task_finish_locked(task, completion.state);
         }
     }
+    if (pool->pinned) {
+        achar__pins_sweep_locked(pool);
+    }
     slot->stuck = false;
     pool->may_have_room = true;
     achar__slot_was_useful_locked(pool, slot);

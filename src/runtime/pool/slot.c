@@ -193,9 +193,14 @@ static bool is_hopeless(const achar__pool *pool)
             achar__now_ns() - pool->failing_since_ns >= PATIENCE_NS);
 }
 
+static bool starts_are_used_up(const achar__pool *pool)
+{
+    return pool->max_starts && pool->start_count >= pool->max_starts;
+}
+
 void achar__pool_give_up_if_hopeless_locked(achar__pool *pool)
 {
-    if (pool->broken || !is_hopeless(pool)) {
+    if (pool->broken || !(is_hopeless(pool) || starts_are_used_up(pool))) {
         return;
     }
     for (unsigned i = 0; i < pool->slot_count; i++) {
@@ -209,7 +214,8 @@ void achar__pool_give_up_if_hopeless_locked(achar__pool *pool)
 bool achar__slot_is_wanted_locked(const achar__pool *pool, const achar__slot *slot)
 {
     return slot->state == ACHAR__SLOT_EMPTY && !pool->killed && !pool->broken &&
-           (!pool->closed || pool->queue.count > 0) && !is_hopeless(pool);
+           (!pool->closed || pool->queue.count > 0) && !is_hopeless(pool) &&
+           !starts_are_used_up(pool);
 }
 
 /* An empty slot that remembers only how often a start has failed. */
@@ -228,6 +234,7 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
     launch it = {.region_fd = -1, .pidfd = -1, .down = slot->down};
     slot_reset(pool, slot);
     slot->state = ACHAR__SLOT_SPAWNING;
+    pool->start_count++;
     pthread_mutex_unlock(&pool->lock);
     int error = 0;
     if (launch_prepare(pool, &it) != ACHAR_OK) {
@@ -342,12 +349,14 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
         start_failed_locked(pool, slot, death);
     }
     slot->state = ACHAR__SLOT_EMPTY;
+    pool->last_start_death = starts_are_used_up(pool) ? death : pool->last_start_death;
     settle_tasks_locked(pool, slot, death);
 
     achar__releases_drop_locked(slot);
     achar__mapping_settle_locked(pool, slot->mapping);
     close(slot->pidfd);
     slot_reset(pool, slot);
+    achar__pins_sweep_locked(pool);
 
     achar__pool_give_up_if_hopeless_locked(pool);
     achar__dispatch_locked(pool);

@@ -40,7 +40,7 @@ static void free_task_locked(achar__task *task)
         achar__mapping_unref_locked(task->pool, task->mapping);
     }
     if (task->staged && !task->pool->released) {
-        achar__heap_free(task->pool->heap, task->staged);
+        achar__pins_free_locked(task->pool, task->staged);
     }
     if (task->cause) {
         achar__task_unref_locked(task->cause); /* it has none itself: no recursion */
@@ -413,6 +413,7 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
     out->time_limit_ns = task->time_limit_ns;
     out->attempts = task->attempts;
     out->attempt_count = task->attempt_count;
+    out->task = task;
     out->kind = task->result_kind;
     out->cause = task->cause;
     if (out->state == ACHAR__TASK_LOST || out->state == ACHAR__TASK_OVERDUE ||

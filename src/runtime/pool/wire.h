@@ -23,6 +23,7 @@
 #define ACHAR__RELEASE_SLOTS     1024 /* result blocks on their way back */
 #define ACHAR__BELL_WAITER_COUNT 63
 #define ACHAR__CACHE_LINE        64
+#define ACHAR__PIN_COUNT         64 /* blocks that a worker may look at beyond its task's end */
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
 #define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
@@ -107,6 +108,8 @@ typedef struct achar__wire_up {
     _Atomic uint64_t calls_done;
     _Atomic uint64_t results_offset;
     _Atomic uint32_t results_moves;
+    /* 1 + the offset of a block of the client's region that is looked at; 0: none (pins.c). */
+    _Atomic uint64_t pins[ACHAR__PIN_COUNT];
     achar__wire_completion completions[ACHAR__RING_SLOTS];
 } achar__wire_up;
 

@@ -48,6 +48,7 @@ struct achar__worker {
     int64_t started_ns;
     bool busy; /* between next and finish */
     uint64_t overdue_seen;
+    unsigned pin_counts[ACHAR__PIN_COUNT];
 
     /* of a stretch */
     uint32_t calls_done;
@@ -315,6 +316,47 @@ bool achar__worker_input(achar__worker *worker, size_t index, const void **bytes
     *nbytes = input->nbytes;
     *kind = (uint32_t)input->kind;
     return true;
+}
+
+/* The pin of that block, or a free one (word 0), or ACHAR__PIN_COUNT. */
+static size_t find_pin(const achar__worker *worker, uint64_t word)
+{
+    size_t found = ACHAR__PIN_COUNT;
+    for (size_t i = 0; i < ACHAR__PIN_COUNT; i++) {
+        uint64_t pinned = atomic_load_explicit(&worker->up->pins[i], memory_order_relaxed);
+        if (pinned == word) {
+            return i;
+        }
+        found = pinned == 0 && found == ACHAR__PIN_COUNT ? i : found;
+    }
+    return found;
+}
+
+bool achar__worker_pin(achar__worker *worker, const void *bytes)
+{
+    uint64_t word = 1 + (uint64_t)((const unsigned char *)bytes - worker->client.base);
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return false;
+    }
+    size_t pin = find_pin(worker, word);
+    if (pin == ACHAR__PIN_COUNT) {
+        return false;
+    }
+    worker->pin_counts[pin]++;
+    atomic_store(&worker->up->pins[pin], word);
+    return true;
+}
+
+void achar__worker_unpin(achar__worker *worker, const void *bytes)
+{
+    uint64_t word = 1 + (uint64_t)((const unsigned char *)bytes - worker->client.base);
+    if (!achar__fork_guard_holds(&worker->guard)) {
+        return;
+    }
+    size_t pin = find_pin(worker, word);
+    if (pin < ACHAR__PIN_COUNT && worker->pin_counts[pin] && --worker->pin_counts[pin] == 0) {
+        atomic_store(&worker->up->pins[pin], 0);
+    }
 }
 
 enum achar__overdue achar__worker_is_overdue(achar__worker *worker)

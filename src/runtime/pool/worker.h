@@ -48,6 +48,13 @@ bool achar__worker_input(achar__worker *worker, size_t index, const void **bytes
                          uint32_t *kind);
 
 /*
+ * Keeps an input's bytes, as achar__worker_input() has shown them, readable beyond the task's end, until
+ * as many achar__worker_unpin(); for inputs of achar__pool_put() only. False: too many are pinned.
+ */
+bool achar__worker_pin(achar__worker *worker, const void *bytes);
+void achar__worker_unpin(achar__worker *worker, const void *bytes);
+
+/*
  * For a handler of SIGALRM: is it because of the current task's time limit? OVERDUE: the task should
  * end now, and is killed with its worker if it does not; CANCELLED: the same, because it was cancelled
  * by force. WAS_OVERDUE: it has ended just before. Else the signal is none of the pool's. Each is told
