@@ -105,7 +105,8 @@ ACHAR_API achar_value achar_make_dict(achar_graph *graph);
 ACHAR_API achar_value achar_make_set(achar_graph *graph);
 
 /* achar_make_tuple() is a tuple and achar_make_frozenset() a frozenset of the 'count' values at
- * 'items', which are copied; it never changes. NULL is fine for 0. */
+ * 'items', which are copied; it never changes. NULL is fine for 0, else
+ * ACHAR_E_INVALID. */
 ACHAR_API achar_value achar_make_tuple(achar_graph *graph, const achar_value *items, size_t count);
 ACHAR_API achar_value achar_make_frozenset(achar_graph *graph, const achar_value *items,
                                            size_t count);

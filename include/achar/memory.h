@@ -43,8 +43,8 @@ typedef struct achar_bytes {
     size_t capacity_nbytes; /* of the block; achar_bytes_free() needs it */
 } achar_bytes;
 
-/* achar_bytes_free() gives the block back and zeroes the struct; 'bytes' zeroed does nothing.
- * 'allocator' must be the one that the bytes were made with, NULL if that was NULL. */
+/* achar_bytes_free() gives the block back and zeroes the struct; 'bytes' zeroed, or NULL, does
+ * nothing. 'allocator' must be the one that the bytes were made with, NULL if that was NULL. */
 ACHAR_API void achar_bytes_free(achar_bytes *bytes, const achar_allocator *allocator);
 
 /*

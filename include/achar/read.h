@@ -97,7 +97,7 @@ ACHAR_API int achar_reader_open_fd(int fd, const achar_read_options *options,
  */
 ACHAR_API int achar_reader_next(achar_reader *reader, achar_graph **graph, achar_error *error);
 
-/* achar_reader_offset() is how many bytes the pickles so far took. */
+/* achar_reader_offset() is how many bytes the pickles so far took; 0 of NULL. */
 ACHAR_API uint64_t achar_reader_offset(const achar_reader *reader);
 
 /* achar_reader_close() frees the reader, not its graphs. NULL does nothing. */

@@ -294,7 +294,7 @@ ACHAR_API int achar_next_item(achar_items *items, achar_value *key, achar_value 
  * the structs say; these are copied.
  *
  * Here and below, values out of range give ACHAR_E_NUMBER in the graph's status, text that is not
- * of its form ACHAR_E_TEXT, and text that is NULL ACHAR_E_INVALID. 'tzinfo' may be any object,
+ * of its form ACHAR_E_TEXT, and a struct or text that is NULL ACHAR_E_INVALID. 'tzinfo' may be any object,
  * ACHAR_NOTHING for none; has_utc_offset and utc_offset_us are not looked at: give an
  * achar_make_timezone() as tzinfo instead.
  */

@@ -10,7 +10,13 @@
  * Accessors never fail loudly: on a value of the wrong kind, or out of range, they return 0, NULL
  * or a value of kind ACHAR_NOTHING, and they accept ACHAR_NOTHING and a NULL graph, so that calls
  * can be nested without a check at each step. Pointers that they return belong to the graph and are
- * good until it is freed. Texts that a program gives them are NUL-terminated and not NULL.
+ * good until it is freed. Texts that a program gives them are NUL-terminated; a NULL text is equal to
+ * none.
+ *
+ * Functions of the codec that return a status fail where a graph, reader, disassembler, sink, data
+ * with bytes, or the place for a result is NULL: with ACHAR_E_INVALID, but writing takes a NULL graph
+ * for one that could not be built, and shapes.h may say ACHAR_E_TYPE. What achar_as_…() and
+ * achar_item_…() fill in is not NULL unless their comments say so. Values of another graph, and anything freed, are not looked for.
  *
  * One thread at a time per graph; separate graphs are independent.
  */

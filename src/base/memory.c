@@ -94,6 +94,8 @@ int achar__memory_status(const memory *mem)
 
 void achar_bytes_free(achar_bytes *bytes, const achar_allocator *allocator)
 {
+    if (bytes == NULL)
+        return;
     if (bytes->data != NULL) {
         memory mem;
         achar__memory_init(&mem, allocator, 0);

@@ -18,6 +18,12 @@
 #define SIZE_OR_TINY(usual, tiny) (usual)
 #endif
 
+/* Is there anything to write to? */
+static inline bool achar__sink_exists(const achar_sink *sink)
+{
+    return sink != NULL && sink->write != NULL;
+}
+
 typedef struct memory {
     achar_allocator allocator;
     uint64_t used_nbytes;

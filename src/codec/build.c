@@ -53,7 +53,7 @@ static achar_value made(achar_graph *g, cell c)
 static bool all_there(achar_graph *g, const achar_value *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (achar_kind(values[i]) == ACHAR_NOTHING) {
+        if (values == NULL || achar_kind(values[i]) == ACHAR_NOTHING) {
             fail(g, ACHAR_E_INVALID);
             return false;
         }

@@ -476,6 +476,13 @@ static int step(achar_disassembler *d, const token *t, int *annotation_column,
 int achar_disassemble(achar_disassembler *d, const void *data, size_t data_nbytes, uint64_t base,
                       const achar_sink *sink, size_t *used_nbytes, achar_error *error)
 {
+    if (used_nbytes != NULL)
+        *used_nbytes = 0;
+    if (d == NULL || !achar__sink_exists(sink) || (data == NULL && data_nbytes != 0))
+        return achar__fail(error, ACHAR_E_INVALID, base, -1, "no %s",
+                           d == NULL                   ? "disassembler"
+                           : !achar__sink_exists(sink) ? "sink"
+                                                       : "data");
     achar_error own_error = {0};
     const uint8_t *start = data == NULL ? (const uint8_t *)"" : data;
     const uint8_t *end = start + data_nbytes;

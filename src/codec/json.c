@@ -658,6 +658,8 @@ int achar_json(achar_graph *graph, const achar_allocator *allocator, const achar
 {
     if (graph == NULL || cell_kind(graph->root) == ACHAR_NOTHING)
         return achar__fail(error, ACHAR_E_INVALID, 0, -1, "the graph has no root");
+    if (!achar__sink_exists(sink))
+        return achar__fail(error, ACHAR_E_INVALID, 0, -1, "no sink");
     printer p = {.graph = graph, .sink = sink};
     achar__memory_init(&p.mem, allocator, 0);
     achar__buffer_init(&p.out, &p.mem);

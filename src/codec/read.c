@@ -867,6 +867,9 @@ int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
         options = &defaults;
     if (data == NULL && data_nbytes != 0)
         return achar__fail(error, ACHAR_E_INVALID, base, -1, "no data");
+    if (!achar__encoding_exists(options->encoding))
+        return achar__fail(error, ACHAR_E_INVALID, base, -1, "there is no encoding %d",
+                           options->encoding);
     if (data == NULL)
         data = (const uint8_t *)"";
     if (!cell_can_point(data) || !cell_can_point(data + data_nbytes))
@@ -910,5 +913,7 @@ int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
 int achar_read(const void *data, size_t data_nbytes, const achar_read_options *options,
                achar_graph **graph, size_t *used_nbytes, achar_error *error)
 {
+    if (graph == NULL)
+        return achar__fail(error, ACHAR_E_INVALID, 0, -1, "no place for the graph");
     return achar__read(data, data_nbytes, 0, options, graph, used_nbytes, error);
 }

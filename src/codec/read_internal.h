@@ -2,6 +2,8 @@
 #ifndef ACHAR_CODEC_READ_INTERNAL_H
 #define ACHAR_CODEC_READ_INTERNAL_H
 
+#include <stdbool.h>
+
 #include <achar/read.h>
 
 /*
@@ -11,5 +13,11 @@
 int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
                 const achar_read_options *options, achar_graph **graph, size_t *used_nbytes,
                 achar_error *error);
+
+/* An enum achar_encoding? */
+static inline bool achar__encoding_exists(int encoding)
+{
+    return encoding >= ACHAR_ENCODING_ASCII && encoding <= ACHAR_ENCODING_BYTES;
+}
 
 #endif

@@ -37,8 +37,12 @@ struct achar_reader {
 
 enum { FETCH_NBYTES = SIZE_OR_TINY(64 << 10, 1) };
 
-static int reader_new(const achar_read_options *options, achar_reader **reader)
+static int reader_new(const achar_read_options *options, bool has_source, achar_reader **reader)
 {
+    if (reader != NULL)
+        *reader = NULL;
+    if (reader == NULL || !has_source)
+        return ACHAR_E_INVALID;
     memory mem;
     achar__memory_init(&mem, options == NULL ? NULL : options->allocator,
                        options == NULL ? 0 : options->max_nbytes);
@@ -58,10 +62,7 @@ static int reader_new(const achar_read_options *options, achar_reader **reader)
 int achar_reader_open_memory(const void *data, size_t data_nbytes,
                              const achar_read_options *options, achar_reader **reader)
 {
-    *reader = NULL;
-    if (data == NULL && data_nbytes != 0)
-        return ACHAR_E_INVALID;
-    int status = reader_new(options, reader);
+    int status = reader_new(options, data != NULL || data_nbytes == 0, reader);
     if (status == ACHAR_OK) {
         (*reader)->source = FROM_MEMORY;
         (*reader)->data = data;
@@ -72,10 +73,7 @@ int achar_reader_open_memory(const void *data, size_t data_nbytes,
 
 int achar_reader_open_file(FILE *file, const achar_read_options *options, achar_reader **reader)
 {
-    *reader = NULL;
-    if (file == NULL)
-        return ACHAR_E_INVALID;
-    int status = reader_new(options, reader);
+    int status = reader_new(options, file != NULL, reader);
     if (status == ACHAR_OK) {
         (*reader)->source = FROM_FILE;
         (*reader)->file = file;
@@ -85,7 +83,7 @@ int achar_reader_open_file(FILE *file, const achar_read_options *options, achar_
 
 int achar_reader_open_fd(int fd, const achar_read_options *options, achar_reader **reader)
 {
-    int status = reader_new(options, reader);
+    int status = reader_new(options, true, reader);
     if (status == ACHAR_OK) {
         (*reader)->source = FROM_DESCRIPTOR;
         (*reader)->fd = fd;
@@ -104,7 +102,7 @@ void achar_reader_close(achar_reader *reader)
 
 uint64_t achar_reader_offset(const achar_reader *reader)
 {
-    return reader->base;
+    return reader == NULL ? 0 : reader->base;
 }
 
 /* ---- fetching ---- */
@@ -297,7 +295,10 @@ static int next_from_source(achar_reader *reader, achar_graph **graph)
 
 int achar_reader_next(achar_reader *reader, achar_graph **graph, achar_error *error)
 {
-    *graph = NULL;
+    if (graph != NULL)
+        *graph = NULL;
+    if (reader == NULL || graph == NULL)
+        return achar__fail(error, ACHAR_E_INVALID, 0, -1, NULL);
     if (!reader->failed) {
         reader->error.code = ACHAR_OK;
         int status = reader->source == FROM_MEMORY ? next_from_memory(reader, graph)

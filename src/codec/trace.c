@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "codec/read_internal.h"
 
 enum {
     STACK_SHOWN_COUNT = 8, /* entries */
@@ -565,7 +566,8 @@ int achar_trace(const void *data, size_t data_nbytes, const achar_trace_options 
     if (used_nbytes == NULL)
         used_nbytes = &own_used_nbytes;
     *used_nbytes = 0;
-    if ((data == NULL && data_nbytes != 0) ||
+    if ((data == NULL && data_nbytes != 0) || !achar__sink_exists(sink) ||
+        !achar__encoding_exists(options->encoding) ||
         (options->format != ACHAR_TRACE_TEXT && options->format != ACHAR_TRACE_HTML))
         return achar__fail(error, ACHAR_E_INVALID, 0, -1, NULL);
     bool page = options->format == ACHAR_TRACE_HTML;

@@ -64,6 +64,8 @@ const unsigned char *achar_int_bytes(achar_value value, size_t *nbytes)
 
 int achar_int_decimal(achar_value value, const achar_allocator *allocator, achar_bytes *out)
 {
+    if (out == NULL)
+        return ACHAR_E_INVALID;
     *out = (achar_bytes){0};
     memory mem;
     buffer text;
@@ -97,7 +99,7 @@ int achar_text_is(achar_value value, const char *text)
 {
     size_t nbytes;
     const char *own = achar_text(value, &nbytes);
-    return own != NULL && nbytes == strlen(text) && memcmp(own, text, nbytes) == 0;
+    return own != NULL && text != NULL && nbytes == strlen(text) && memcmp(own, text, nbytes) == 0;
 }
 
 static const object *value_object(achar_value value)
@@ -298,6 +300,8 @@ static int unpack(achar_graph *graph, size_t index, const achar_value **values, 
 
 int achar_effect_at(achar_graph *graph, size_t index, achar_effect *effect)
 {
+    if (effect == NULL)
+        return ACHAR_E_INVALID;
     *effect = (achar_effect){.next = ACHAR_NO_EFFECT};
     if (index >= achar_effects_count(graph))
         return ACHAR_E_INVALID;
@@ -328,6 +332,8 @@ size_t achar_effect_of(achar_value value)
 
 int achar_first_change(achar_graph *graph, achar_value target, size_t *index)
 {
+    if (index == NULL)
+        return ACHAR_E_INVALID;
     int status = graph == NULL ? ACHAR_E_INVALID : achar__graph_prepare(graph);
     *index = ACHAR_NO_EFFECT;
     if (status == ACHAR_OK && graph->log_count != 0 && !kind_is_small(achar_kind(target)))

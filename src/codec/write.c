@@ -289,6 +289,8 @@ static int write_graph(achar_graph *g, int protocol, const achar_write_options *
 int achar_write(achar_graph *graph, int protocol, const achar_write_options *options,
                 achar_bytes *bytes, achar_error *error)
 {
+    if (bytes == NULL)
+        return achar__fail(error, ACHAR_E_INVALID, 0, -1, "no place for the bytes");
     *bytes = (achar_bytes){0};
     return write_graph(graph, protocol, options, NULL, bytes, error);
 }
@@ -296,5 +298,7 @@ int achar_write(achar_graph *graph, int protocol, const achar_write_options *opt
 int achar_write_to(achar_graph *graph, int protocol, const achar_write_options *options,
                    const achar_sink *sink, achar_error *error)
 {
+    if (!achar__sink_exists(sink))
+        return achar__fail(error, ACHAR_E_INVALID, 0, -1, "no sink");
     return write_graph(graph, protocol, options, sink, NULL, error);
 }

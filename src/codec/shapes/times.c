@@ -256,6 +256,8 @@ static achar_value make(achar_graph *graph, enum known known, const unsigned cha
 achar_value achar_make_date(achar_graph *graph, const achar_date *date)
 {
     unsigned char packed[DATE_NBYTES];
+    if (date == NULL)
+        return achar__make_fail(graph, ACHAR_E_INVALID);
     if (!is_date(date))
         return achar__make_fail(graph, ACHAR_E_NUMBER);
     pack_date(date, packed);
@@ -265,6 +267,8 @@ achar_value achar_make_date(achar_graph *graph, const achar_date *date)
 achar_value achar_make_time(achar_graph *graph, const achar_time *time)
 {
     unsigned char packed[TIME_NBYTES];
+    if (time == NULL)
+        return achar__make_fail(graph, ACHAR_E_INVALID);
     if (!is_time(time))
         return achar__make_fail(graph, ACHAR_E_NUMBER);
     pack_time(time, packed);
@@ -275,6 +279,8 @@ achar_value achar_make_time(achar_graph *graph, const achar_time *time)
 achar_value achar_make_datetime(achar_graph *graph, const achar_datetime *datetime)
 {
     unsigned char packed[DATE_NBYTES + TIME_NBYTES];
+    if (datetime == NULL)
+        return achar__make_fail(graph, ACHAR_E_INVALID);
     achar_date date = {datetime->year, datetime->month, datetime->day};
     achar_time time = {datetime->hour,        datetime->minute, datetime->second,
                        datetime->microsecond, datetime->fold,   datetime->tzinfo};
@@ -288,6 +294,8 @@ achar_value achar_make_datetime(achar_graph *graph, const achar_datetime *dateti
 
 achar_value achar_make_timedelta(achar_graph *graph, const achar_timedelta *timedelta)
 {
+    if (timedelta == NULL)
+        return achar__make_fail(graph, ACHAR_E_INVALID);
     if (timedelta->days < -999999999 || timedelta->days > 999999999 || timedelta->seconds < 0 ||
         timedelta->seconds >= DAY_S || timedelta->microseconds < 0 ||
         timedelta->microseconds > 999999)
