@@ -43,11 +43,15 @@ static int barrier_init(PyObject *self, PyObject *args, PyObject *kwargs)
     return 0;
 }
 
-/* Runs the action, and lets the others go or breaks the barrier. 0, or -1 with an exception. */
-static int lead(PyObject *self, PyObject *action)
+int sync_barrier_lead(PyObject *self, uint32_t index)
 {
-    PyObject *result = PyObject_CallNoArgs(action);
+    PyObject *action = ((sync_object *)self)->action;
     int status;
+    if (!action || index + 1 != achar_barrier_parties(barrier_of(self)))
+        return 0;
+    Py_INCREF(action);
+    PyObject *result = PyObject_CallNoArgs(action);
+    Py_DECREF(action);
     if (result) {
         Py_DECREF(result);
         status = achar_barrier_open(barrier_of(self));
@@ -81,18 +85,18 @@ static PyObject *barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t 
         sync_deadline_of(values[0] && values[0] != Py_None ? values[0] : o->timeout, &deadline_ns) <
             0)
         return NULL;
-    PyObject *action = Py_XNewRef(o->action);
+    int leads = o->action != NULL;
     sync_wait_begin(&waiting);
-    int status = achar__barrier_wait_until(barrier_of(self), deadline_ns, action != NULL,
-                                           &waiting.on_signal, &index);
+    int status =
+        achar__barrier_wait_until(barrier_of(self), deadline_ns, leads, &waiting.on_signal, &index);
     sync_wait_end(&waiting);
-    int failed = status != ACHAR_OK;
-    if (!failed && action && index + 1 == achar_barrier_parties(barrier_of(self)))
-        failed = lead(self, action) < 0;
-    else if (failed && status != ACHAR_E_INTERRUPTED)
-        sync_raise(status);
-    Py_XDECREF(action);
-    return failed ? NULL : PyLong_FromUnsignedLong(index);
+    if (status != ACHAR_OK)
+        return status == ACHAR_E_INTERRUPTED ? NULL : sync_raise(status);
+    if (PyErr_Occurred()) /* complete just when a handler raised */
+        return NULL;
+    if (leads && sync_barrier_lead(self, index) < 0)
+        return NULL;
+    return PyLong_FromUnsignedLong(index);
 }
 
 PyDoc_STRVAR(reset_doc, "reset($self, /)\n--\n\n"
@@ -149,6 +153,7 @@ static PyMethodDef barrier_methods[] = {
 };
 
 static PyGetSetDef barrier_getset[] = {
+    SYNC_GET_AIO,
     {"parties", get_parties, NULL, "How many have to come."},
     {"n_waiting", get_n_waiting, NULL, "How many are in it and wait for others."},
     {"broken", get_broken, NULL, "Whether it is broken."},

@@ -206,6 +206,7 @@ static PyType_Slot condition_slots[] = {
     {Py_tp_init, condition_init},
     {Py_tp_repr, condition_repr},
     {Py_tp_methods, condition_methods},
+    {Py_tp_getset, sync_getset},
     {0, NULL},
 };
 PyType_Spec sync_condition_spec = {"achar.Condition", sizeof(sync_object), 0, SYNC_FLAGS,

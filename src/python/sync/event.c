@@ -76,7 +76,7 @@ static PyObject *event_wait(PyObject *self, PyObject *const *args, Py_ssize_t na
     sync_wait_begin(&waiting);
     int status = achar__event_wait_until(event_of(self), deadline_ns, &waiting.on_signal);
     sync_wait_end(&waiting);
-    if (status == ACHAR_E_INTERRUPTED)
+    if (status == ACHAR_E_INTERRUPTED || PyErr_Occurred()) /* set just when a handler raised */
         return NULL;
     if (status != ACHAR_OK && status != ACHAR_E_TIMEOUT)
         return sync_raise(status);
@@ -113,6 +113,7 @@ static PyType_Slot event_slots[] = {
     {Py_tp_init, event_init},
     {Py_tp_repr, event_repr},
     {Py_tp_methods, event_methods},
+    {Py_tp_getset, sync_getset},
     {0, NULL},
 };
 PyType_Spec sync_event_spec = {"achar.Event", sizeof(sync_object), 0, SYNC_FLAGS, event_slots};

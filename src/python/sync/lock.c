@@ -262,6 +262,7 @@ static PyType_Slot lock_slots[] = {
     {Py_tp_init, lock_init},
     {Py_tp_repr, lock_repr},
     {Py_tp_methods, lock_methods},
+    {Py_tp_getset, sync_getset},
     {0, NULL},
 };
 static PyType_Slot rlock_slots[] = {
@@ -270,6 +271,7 @@ static PyType_Slot rlock_slots[] = {
     {Py_tp_init, rlock_init},
     {Py_tp_repr, lock_repr},
     {Py_tp_methods, rlock_methods},
+    {Py_tp_getset, sync_getset},
     {0, NULL},
 };
 PyType_Spec sync_lock_spec = {"achar.Lock", sizeof(sync_object), 0, SYNC_FLAGS, lock_slots};

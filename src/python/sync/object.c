@@ -240,6 +240,8 @@ PyMemberDef sync_members[] = {
     {NULL},
 };
 
+PyGetSetDef sync_getset[] = {SYNC_GET_AIO, {NULL}};
+
 PyObject *sync_repr(PyObject *self, const char *format, ...)
 {
     PyObject *module = PyObject_GetAttrString((PyObject *)Py_TYPE(self), "__module__");
@@ -364,7 +366,7 @@ int sync_exec(PyObject *module, module_state *st)
         {&st->Barrier, &sync_barrier_spec, NULL},
         {&st->Queue, &sync_queue_spec, NULL},
     };
-    if (sync_spaces_exec(st) < 0 ||
+    if (sync_spaces_exec(st) < 0 || sync_aio_exec(module, st) < 0 ||
         state_add_function(module, module, &restore_def, "achar._achar") < 0 ||
         !(st->sync_restore = PyObject_GetAttrString(module, "_sync_restore")) ||
         !(st->sync_message = PyType_FromModuleAndSpec(module, &sync_message_spec, NULL)))

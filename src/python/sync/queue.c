@@ -301,6 +301,7 @@ static PyMethodDef queue_methods[] = {
 };
 
 static PyGetSetDef queue_getset[] = {
+    SYNC_GET_AIO,
     {"maxsize", get_maxsize, NULL, "The number that it was made with; 0: no limit."},
     {"unfinished_tasks", get_unfinished, NULL, "put() less task_done()."},
     {NULL},

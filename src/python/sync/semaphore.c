@@ -180,6 +180,7 @@ static PyType_Slot semaphore_slots[] = {
     {Py_tp_init, semaphore_init},
     {Py_tp_repr, semaphore_repr},
     {Py_tp_methods, semaphore_methods},
+    {Py_tp_getset, sync_getset},
     {0, NULL},
 };
 static PyType_Slot bounded_slots[] = {

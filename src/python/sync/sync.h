@@ -138,6 +138,22 @@ PyObject *sync_lock_at_fork_reinit(PyObject *self, PyObject *unused);
     }
 PyObject *sync_reduce(PyObject *self, PyObject *unused);
 
+/* ---- barrier.c ---- */
+
+/* Who is the last runs the action, if there is one, and lets the others go or breaks the barrier.
+ * 0, or -1 with an exception. */
+int sync_barrier_lead(PyObject *self, uint32_t index);
+
+/* ---- aio.c ---- */
+
+int sync_aio_exec(PyObject *module, module_state *st);
+PyObject *sync_get_aio(PyObject *self, void *unused);
+extern PyGetSetDef sync_getset[]; /* of types that have no others */
+#define SYNC_GET_AIO                                                                               \
+    {                                                                                              \
+        "aio", sync_get_aio, NULL, "The same to await from asyncio; see achar.aio."                \
+    }
+
 extern PyType_Spec sync_lock_spec, sync_rlock_spec, sync_condition_spec, sync_event_spec,
     sync_semaphore_spec, sync_bounded_semaphore_spec, sync_barrier_spec, sync_queue_spec;
 

@@ -9,17 +9,32 @@
 #define THREAD_MASK 0x1fffffffu
 #define PATIENCE_NS INT64_C(1000000) /* of a waiter that is nudged in vain */
 
+static _Thread_local uint32_t thread_own;
+
+uint32_t achar__lock_new_thread_number(void)
+{
+    static _Atomic uint32_t threads;
+    uint32_t number;
+    do {
+        number = (atomic_fetch_add(&threads, 1) + 1) & THREAD_MASK;
+    } while (number == 0);
+    return number;
+}
+
 /* A number for this thread that no other of the process has. */
 static uint32_t thread_number(void)
 {
-    static _Atomic uint32_t threads;
-    static _Thread_local uint32_t mine;
-    if (__builtin_expect(mine == 0, 0)) {
-        do {
-            mine = (atomic_fetch_add(&threads, 1) + 1) & THREAD_MASK;
-        } while (mine == 0);
+    if (__builtin_expect(thread_own == 0, 0)) {
+        thread_own = achar__lock_new_thread_number();
     }
-    return mine;
+    return thread_own;
+}
+
+uint32_t achar__lock_act_as(uint32_t number)
+{
+    uint32_t before = thread_own;
+    thread_own = number;
+    return before;
 }
 
 static bool is_recursive(const achar_cell *lock)

@@ -38,6 +38,13 @@ enum achar__lock_kind {
 /* What the word is while this thread owns the lock, without WAITED. 'ticket' is not 0. */
 uint64_t achar__lock_owned_word(uint32_t kind, uint32_t ticket);
 
+/*
+ * Recursive locks belong to a number, which every thread has of its own. achar__lock_act_as() gives
+ * this thread another one (0: a new one when it needs one), and says which it had.
+ */
+uint32_t achar__lock_new_thread_number(void);
+uint32_t achar__lock_act_as(uint32_t number);
+
 /* Whether this thread has it; of a plain lock: whether anyone has. */
 bool achar__lock_is_held(achar_space *space, const achar_cell *lock);
 

@@ -213,7 +213,7 @@ static int wait_on(call *c, achar__link *list, uint32_t flags)
         return status;
     }
     if (atomic_load(&c->waiter->state) == ACHAR__WAITER_IDLE) {
-        atomic_store(&c->waiter->flags, flags);
+        atomic_fetch_or(&c->waiter->flags, flags);
         achar__put_on(space, c->queue, list, c->waiter, ACHAR__WAITER_QUEUED);
     }
     achar__unlatch(space, c->queue);
@@ -225,7 +225,8 @@ static int wait_on(call *c, achar__link *list, uint32_t flags)
         achar__take_off(space, c->queue, c->waiter, ACHAR__WAITER_IDLE);
         return status;
     }
-    return ACHAR_OK; /* granted, perhaps just when the time was up */
+    /* Granted, perhaps just when the time was up. Who gives up for a signal does not take it. */
+    return status == ACHAR_E_INTERRUPTED ? status : ACHAR_OK;
 }
 
 /* Ends the call: latched, and without the latch when it returns. */

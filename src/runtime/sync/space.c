@@ -1,5 +1,6 @@
 /* space.c - making, opening and closing a space. */
 #include "runtime/sync/space.h"
+#include "runtime/sync/strand.h"
 
 #include <achar/status.h>
 #include <errno.h>
@@ -159,6 +160,7 @@ void achar_space_close(achar_space *space)
         return;
     }
     if (space->header) {
+        achar__waker_stop(space);
         achar__watcher_stop(space);
         achar__space_leave(space);
     }

@@ -25,6 +25,10 @@ typedef struct achar__member {
     bool watching;                  /* the watcher's thread exists */
     bool stop;
     pthread_t watcher;
+    bool waking; /* the waker's thread exists */
+    pthread_t waker;
+    int *loop_fds; /* eventfds of those who run strands */
+    unsigned loop_count;
 } achar__member;
 
 struct achar_space {

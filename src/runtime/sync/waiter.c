@@ -4,6 +4,7 @@
  */
 #include "runtime/sync/waiter.h"
 #include "runtime/sync/futex.h"
+#include "runtime/sync/strand.h"
 #include "runtime/test_points.h"
 
 #include <achar/status.h>
@@ -54,7 +55,7 @@ int achar__waiter_take(achar_space *space, uint32_t ticket, const achar_cell *ob
         achar__waiter *waiter = achar__waiter_at(space, member->idle_waiters);
         member->idle_waiters = waiter->link.next;
         waiter->object = achar__place_of(space, object);
-        waiter->flags = 0;
+        waiter->flags = achar__on_strand() ? ACHAR__WAITER_ASYNC : 0;
         waiter->value = 0;
         *out = waiter;
     }
@@ -80,6 +81,13 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
         }
         int64_t until_ns = deadline_ns;
         bool watched = achar__watch(space);
+        if (achar__on_strand()) {
+            int status = achar__strand_sleep(space, waiter, seen);
+            if (status != ACHAR_OK) {
+                return status;
+            }
+            continue;
+        }
         if (!watched) { /* no thread, no descriptors: this one looks itself, now and then */
             int64_t look_ns = achar__deadline_in(LOOK_NS);
             until_ns = deadline_ns < 0 || look_ns < deadline_ns ? look_ns : deadline_ns;
@@ -109,10 +117,11 @@ void achar__waiter_ring(achar_space *space, achar__waiter *waiter)
 {
     ACHAR__CRASH_POINT("before-ring");
     _Atomic uint32_t *bell = &waiter->bell;
+    atomic_fetch_add(bell, 1);
     if (waiter->flags & ACHAR__WAITER_ASYNC) {
         bell = &space->header->processes[ACHAR__TICKET_INDEX(waiter->ticket)].bell;
+        atomic_fetch_add(bell, 1);
     }
-    atomic_fetch_add(bell, 1);
     achar__futex_wake(bell, space->shared, 1);
 }
 
