@@ -298,9 +298,9 @@ def as_table(results):
 
 PAGE = """# Locks, conditions and queues: how fast
 
-Made by `python bench/sync.py --write`, which `make bench` runs: CPython {version}, {cpus} CPUs, {rounds} interleaved rounds, load {load:.1f} when it began.
-The floor, "two futex wakes", is a round trip between two threads or processes without Python. Its target of 0.77× is "no more
-than 1.3 times the floor".
+Made by `python bench/sync.py --write`, which `make bench` runs: CPython {version}, {cpus} CPUs,
+{rounds} interleaved rounds, load {load:.1f} when it began. The floor, "two futex wakes", is a round trip
+between two threads or processes without Python; its target of 0.77× is "no more than 1.3 times that".
 
 ## On one CPU
 
