@@ -48,6 +48,7 @@ _LATER = {
     "Command": "_command",
     "current_executor": "_nested",
     "Future": "executor",
+    "LargePickleWarning": "_explain",
     "InitializerFailed": "errors",
     "InputFailed": "errors",
     "OwnerDied": "errors",
@@ -58,6 +59,7 @@ _LATER = {
     "WorkerDied": "errors",
     "WorkersCannotStart": "errors",
     "errors": None,
+    "explain": "_explain",
 }
 __all__ += _LATER
 
@@ -65,6 +67,8 @@ TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 
 if TYPE_CHECKING:
     from achar import errors as errors
     from achar._command import Command as Command
+    from achar._explain import LargePickleWarning as LargePickleWarning
+    from achar._explain import explain as explain
     from achar._nested import current_executor as current_executor
     from achar.errors import ActorDied as ActorDied
     from achar.errors import InitializerFailed as InitializerFailed

@@ -1,20 +1,32 @@
 # Types of the extension module, as far as the package's public names come from it.
 from collections.abc import Callable
 from types import ModuleType, TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from achar import aio as _aio
 from achar import pickle as _pickle
 from achar.pickle import dump as dump
-from achar.pickle import dumps as dumps
 from achar.pickle import load as load
 from achar.pickle import loads as loads
+
+def dumps(
+    obj: object,
+    protocol: int | None = None,
+    *,
+    fix_imports: bool = True,
+    buffer_callback: Callable[[Any], Any] | None = None,
+    locks: Literal["fresh"] | None = None,
+    warn_size: int | None = None,
+) -> bytes: ...
 
 class Pickler(_pickle.Pickler): ...
 class Unpickler(_pickle.Unpickler): ...
 
 def register_by_value(module: ModuleType, /) -> None: ...
 def unregister_by_value(module: ModuleType, /) -> None: ...
+
+def registered_by_value() -> frozenset[str]: ...
+def dump_log(obj: object, log: list[Any], skip: dict[int, object], /) -> bytes: ...
 
 class RemoteTraceback(Exception): ...
 

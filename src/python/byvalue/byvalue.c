@@ -31,11 +31,44 @@ void byvalue_session_free(byvalue_session *session)
     PyMem_Free(session);
 }
 
+void byvalue_choose(byvalue_session *session, int fresh_locks, PyObject *log, PyObject *skip)
+{
+    session->fresh_locks = fresh_locks;
+    session->log = log;
+    session->skip = skip;
+}
+
+/* Tells achar.explain() about one object. As byvalue_reduce(). */
+static int reduce_observed(byvalue_session *session, byvalue_reducer reducer, PyObject *obj,
+                           PyObject **reduced)
+{
+    PyObject *address = PyLong_FromVoidPtr(obj);
+    int skipped = address ? PyDict_Contains(session->skip, address) : -1;
+    Py_XDECREF(address);
+    if (skipped)
+        return skipped < 0 ? -1
+                           : byvalue_make_reduce((PyObject *)&PyTuple_Type, PyTuple_New(0), NULL,
+                                                 NULL, reduced);
+    int status = reducer ? reducer(session, obj, reduced) : 0;
+    if (status > 0 && (PyFunction_Check(obj) || PyType_Check(obj) || PyModule_Check(obj) ||
+                       PyCFunction_Check(obj))) {
+        PyObject *entry = PyTuple_Pack(2, obj, status == 2 ? Py_True : Py_False);
+        if (!entry || PyList_Append(session->log, entry) < 0)
+            status = -1;
+        Py_XDECREF(entry);
+    }
+    if (status < 0)
+        Py_CLEAR(*reduced);
+    return status;
+}
+
 int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     *reduced = NULL;
     session->named = NULL;
     byvalue_reducer reducer = byvalue_reducer_of_type(session->st, Py_TYPE(obj));
+    if (session->log)
+        return reduce_observed(session, reducer, obj, reduced);
     return reducer ? reducer(session, obj, reduced) : 0;
 }
 

@@ -18,6 +18,14 @@ byvalue_session *byvalue_session_new(module_state *st); /* NULL with an exceptio
 void byvalue_session_free(byvalue_session *session);
 
 /*
+ * byvalue_choose() sets what a dump was asked for, with 'fresh_locks' that locks are made anew there.
+ * 'log' and 'skip', borrowed and usually NULL, observe it, for achar.explain(): 'log' is a list that
+ * gets (object, by name: bool) of each function, class and module that is written, and, when the
+ * dump fails, the object that could not be; 'skip', a dict, has the ids of objects that are left out.
+ */
+void byvalue_choose(byvalue_session *session, int fresh_locks, PyObject *log, PyObject *skip);
+
+/*
  * byvalue_reduce() decides about 'obj'.
  *  2  by name: it was looked up, and byvalue_name() tells under which
  *  1  *reduced is a new reference to a reduce tuple of 2 to 6 items

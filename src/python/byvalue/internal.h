@@ -40,7 +40,9 @@ struct byvalue_session {
     struct code_facts *loose_facts; /* of code objects that could not keep them; freed at the end */
     PyObject *named; /* not owned, only compared: what was found by name last, and its name */
     PyObject *named_module, *named_qualname;
-    unsigned captures; /* CODE_* flags of all functions seen, and CAPTURES_* */
+    int fresh_locks;
+    PyObject *log, *skip; /* borrowed or NULL: byvalue_choose() */
+    unsigned captures;    /* CODE_* flags of all functions seen, and CAPTURES_* */
 };
 
 enum {

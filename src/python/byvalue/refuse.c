@@ -10,7 +10,9 @@
 #define OPEN_THERE    "open it inside the task, or leave it out in __getstate__"
 
 static const char lock_why[] = "a fresh lock would exclude nobody: it guards this process's memory";
-static const char lock_do[] = "make the lock inside the task, or leave it out in __getstate__";
+static const char lock_do[] =
+    "make the lock inside the task, leave it out in __getstate__, or ask for locks=\"fresh\"";
+static const char event_why[] = "a fresh event would never hear of this one being set";
 static const char file_why[] = "an open file " PROCESS_OWNED;
 static const char file_do[] = "send its path, and open it inside the task";
 static const char run_why[] = "its state is a frame of the running interpreter";
@@ -36,7 +38,7 @@ static const struct refusal {
     {"threading", "_RLock", lock_why, lock_do},
     {"threading", "Condition", lock_why, lock_do},
     {"threading", "Semaphore", lock_why, lock_do},
-    {"threading", "Event", "a fresh event would never hear of this one being set",
+    {"threading", "Event", event_why,
      "make the event inside the task, or leave it out in __getstate__"},
     {"threading", "Barrier", lock_why, lock_do},
     {"threading", "Thread", "a thread runs in the process that started it",
@@ -149,12 +151,33 @@ int byvalue_is_refused(PyTypeObject *type)
     return refusal_in_mro(type) != NULL;
 }
 
+/*
+ * locks="fresh": a lock is made anew, free. What Python code makes of locks goes the ordinary way,
+ * with its counts and with fresh locks inside.
+ */
+static int reduce_fresh(PyObject *obj, PyObject **reduced)
+{
+    PyObject *make = NULL;
+    if (byvalue_type_is(Py_TYPE(obj), "_thread", "lock"))
+        make = byvalue_import("_thread", "allocate_lock");
+    else if (byvalue_type_is(Py_TYPE(obj), "_thread", "RLock") ||
+             byvalue_type_is(Py_TYPE(obj), "threading", "_RLock"))
+        make = Py_NewRef((PyObject *)Py_TYPE(obj));
+    else
+        return 0;
+    int status = byvalue_make_reduce(make, make ? PyTuple_New(0) : NULL, NULL, NULL, reduced);
+    Py_XDECREF(make);
+    return status;
+}
+
 int byvalue_reduce_refused(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     const struct refusal *refusal = refusal_in_mro(Py_TYPE(obj));
     int registered = PyDict_Contains(session->st->copyreg_dispatch_table, (PyObject *)Py_TYPE(obj));
     if (registered || !refusal)
         return registered < 0 ? -1 : 0;
+    if (session->fresh_locks && (refusal->why == lock_why || refusal->why == event_why))
+        return reduce_fresh(obj, reduced);
     int status = refusal->sometimes ? refusal->sometimes(session, obj, reduced) : 0;
     return status ? status : byvalue_refuse(session->st, obj, refusal->why, refusal->remedy);
 }

@@ -39,6 +39,7 @@ int saver_init(saver *s, module_state *st, const saver_options *options, const s
         s->session = byvalue_session_new(st);
         if (!s->session)
             return -1;
+        byvalue_choose(s->session, options->fresh_locks, options->log, options->skip);
     }
     return 0;
 }

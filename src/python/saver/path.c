@@ -311,6 +311,8 @@ void saver_explain(saver *s, PyObject *root)
     if (!path)
         goto done;
     obj = Py_NewRef(culprit(s, root));
+    if (s->options->log && PyList_Append(s->options->log, obj) < 0)
+        goto done;
     if (speaks_of_pickling(s->st, error)) {
         better = explained(s, error, path, obj);
     } else {

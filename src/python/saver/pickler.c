@@ -52,11 +52,13 @@ typedef struct dump_arguments {
     PyObject *protocol;
     PyObject *fix_imports;
     PyObject *buffer_callback;
+    PyObject *locks; /* the superset's only */
+    PyObject *warn_size;
 } dump_arguments;
 
 /* Reads them into 'arguments'. 'with_file': dump's, whose second argument is the file. 0 or -1. */
-static int read_arguments(dump_arguments *arguments, int with_file, PyObject *const *args,
-                          Py_ssize_t nargs, PyObject *keywords)
+static int read_arguments(dump_arguments *arguments, int superset, int with_file,
+                          PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
 {
     const char *function = with_file ? "dump" : "dumps";
     struct {
@@ -68,8 +70,10 @@ static int read_arguments(dump_arguments *arguments, int with_file, PyObject *co
         {with_file ? "protocol" : NULL, &arguments->protocol},
         {"fix_imports", &arguments->fix_imports},
         {"buffer_callback", &arguments->buffer_callback},
+        {"locks", &arguments->locks},
+        {"warn_size", &arguments->warn_size},
     };
-    const int known_count = sizeof(known) / sizeof(known[0]);
+    const int known_count = superset ? 7 : 5;
     Py_ssize_t positional_max = with_file ? 3 : 2, required = with_file ? 2 : 1;
 
     if (nargs > positional_max) {
@@ -119,6 +123,14 @@ static int make_options(const dump_arguments *arguments, int superset, saver_opt
         if (options->fix_imports < 0)
             return -1;
     }
+    if (arguments->locks && arguments->locks != Py_None) {
+        options->fresh_locks = PyUnicode_Check(arguments->locks) &&
+                               PyUnicode_CompareWithASCIIString(arguments->locks, "fresh") == 0;
+        if (!options->fresh_locks) {
+            PyErr_Format(PyExc_ValueError, "locks is None or 'fresh', not %R", arguments->locks);
+            return -1;
+        }
+    }
     if (read_protocol(arguments->protocol, superset, &options->protocol) < 0)
         return -1;
     PyObject *callback = arguments->buffer_callback ? arguments->buffer_callback : Py_None;
@@ -136,15 +148,45 @@ static PyObject *find_write(module_state *st, PyObject *file)
 
 /* ---- dump() and dumps() ---- */
 
+/* Warns of what made a pickle larger than 'warn_size', if it is. 0 or -1. */
+static int warn_of_size(PyObject *obj, Py_ssize_t nbytes, PyObject *warn_size)
+{
+    Py_ssize_t limit_nbytes = PyNumber_AsSsize_t(warn_size, PyExc_OverflowError);
+    if ((limit_nbytes == -1 && PyErr_Occurred()) || nbytes <= limit_nbytes)
+        return PyErr_Occurred() ? -1 : 0;
+    PyObject *explain = PyImport_ImportModule("achar._explain");
+    PyObject *done = NULL;
+    if (explain)
+        done = PyObject_CallMethod(explain, "_warn_of_size", "Onn", obj, nbytes, limit_nbytes);
+    Py_XDECREF(explain);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* dump_log(obj, log, skip): dumps() as byvalue_observe() describes. */
+static PyObject *dump_log(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs != 3 || !PyList_CheckExact(args[1]) || !PyDict_CheckExact(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "dump_log() takes an object, a list and a dict");
+        return NULL;
+    }
+    saver_options options = {.protocol = 5, .superset = 1, .log = args[1], .skip = args[2]};
+    return saver_dumps(state_of_module(module), args[0], &options);
+}
+
 static PyObject *dumps(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *keywords, int superset)
 {
     dump_arguments arguments = {NULL};
     saver_options options;
-    if (read_arguments(&arguments, 0, args, nargs, keywords) < 0 ||
+    if (read_arguments(&arguments, superset, 0, args, nargs, keywords) < 0 ||
         make_options(&arguments, superset, &options) < 0)
         return NULL;
-    return saver_dumps(state_of_module(module), arguments.obj, &options);
+    PyObject *bytes = saver_dumps(state_of_module(module), arguments.obj, &options);
+    if (bytes && arguments.warn_size && arguments.warn_size != Py_None &&
+        warn_of_size(arguments.obj, PyBytes_GET_SIZE(bytes), arguments.warn_size) < 0)
+        Py_CLEAR(bytes);
+    return bytes;
 }
 
 static PyObject *dump(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *keywords,
@@ -153,7 +195,7 @@ static PyObject *dump(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     module_state *st = state_of_module(module);
     dump_arguments arguments = {NULL};
     saver_options options;
-    if (read_arguments(&arguments, 1, args, nargs, keywords) < 0 ||
+    if (read_arguments(&arguments, superset, 1, args, nargs, keywords) < 0 ||
         make_options(&arguments, superset, &options) < 0)
         return NULL;
     PyObject *write = find_write(st, arguments.file);
@@ -221,9 +263,24 @@ static PyMethodDef strict_functions[] = {
     {NULL},
 };
 
+PyDoc_STRVAR(superset_dumps_doc,
+             "dumps($module, /, obj, protocol=None, *, fix_imports=True,\n"
+             "      buffer_callback=None, locks=None, warn_size=None)\n--\n\n"
+             "Return the pickle of an object as bytes; functions, classes and modules that the\n"
+             "other side cannot import go by value.\n\n"
+             "protocol         0 to 5; negative: the highest; None: 5\n"
+             "fix_imports      below protocol 3: write Python 2's names of modules\n"
+             "buffer_callback  protocol 5: called with each buffer; a false result means that\n"
+             "                 the buffer is left out of the pickle\n"
+             "locks            'fresh': locks and the like arrive as new ones, free; None: they\n"
+             "                 are refused\n"
+             "warn_size        bytes; a larger pickle sets off a warning that says what in it is\n"
+             "                 large (dumps() only)");
+
 static PyMethodDef superset_functions[] = {
-    {"dumps", FUNCTION(superset_dumps), WITH_KEYWORDS, dumps_doc},
+    {"dumps", FUNCTION(superset_dumps), WITH_KEYWORDS, superset_dumps_doc},
     {"dump", FUNCTION(superset_dump), WITH_KEYWORDS, dump_doc},
+    {"dump_log", FUNCTION(dump_log), METH_FASTCALL, NULL},
     {NULL},
 };
 

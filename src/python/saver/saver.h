@@ -30,6 +30,9 @@ typedef struct saver_options {
     int fix_imports; /* only below protocol 3 */
     int superset;    /* 0: achar.pickle; 1: by-value code, deep nesting, errors with paths */
     PyObject *buffer_callback; /* borrowed; NULL: in band */
+    int fresh_locks;           /* superset: locks are made anew, not refused */
+    PyObject *log;             /* superset, borrowed: what byvalue_observe() says; NULL: none */
+    PyObject *skip;
     /*
      * How the root is called in error paths ("obj" if NULL). If root_items is not NULL the root is a
      * tuple, and its items are called root_items[0], root_items[1], … (NULL-terminated): a task is
