@@ -277,6 +277,26 @@ static inline Py_ssize_t compat_slot_offset(PyTypeObject *type, PyObject *descri
 }
 
 /*
+ * compat_timezone_parts() reads a datetime.timezone, an exact one: its offset, and its name or NULL.
+ * Borrowed. Only where compat_knows_timezone(), asked with that type; else its methods must be.
+ */
+typedef struct compat_timezone {
+    PyObject_HEAD PyObject *offset;
+    PyObject *name;
+} compat_timezone;
+
+static inline int compat_knows_timezone(PyTypeObject *type)
+{
+    return PY_VERSION_HEX < 0x030E0000 && type->tp_basicsize == sizeof(compat_timezone);
+}
+
+static inline void compat_timezone_parts(PyObject *obj, PyObject **offset, PyObject **name)
+{
+    *offset = ((compat_timezone *)obj)->offset;
+    *name = ((compat_timezone *)obj)->name;
+}
+
+/*
  * The recursion budget, counted as _pickle's C recursion is. 'state' is this thread's; '*used' is
  * what a dump has taken. compat_has_recursion() tells whether there is more than 'count' left;
  * compat_enter_recursion() takes 'count' units: 0, or -1 with RecursionError set and none taken.

@@ -154,7 +154,7 @@ int saver_settle(saver *s)
             Py_XINCREF(frame->held[slot]);
         /* These enter the memo when they are complete. Python code may lead back into them. */
         if (frame->kind == FRAME_TUPLE || frame->kind == FRAME_FROZENSET ||
-            frame->kind == FRAME_INSTANCE)
+            frame->kind == FRAME_INSTANCE || frame->kind == FRAME_VALUE)
             frame->closed = 0;
     }
     s->owned_depth = s->depth;
@@ -889,6 +889,9 @@ static int run_frames(saver *s)
             break;
         case FRAME_INSTANCE:
             status = saver_step_instance(s);
+            break;
+        case FRAME_VALUE:
+            status = saver_step_value(s);
             break;
         case FRAME_GLOBAL:
             status = saver_step_global(s);

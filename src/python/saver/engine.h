@@ -50,6 +50,7 @@ enum saver_frame_kind {
     FRAME_DICT_ITEMS,
     FRAME_REDUCE,
     FRAME_INSTANCE,
+    FRAME_VALUE,
     FRAME_GLOBAL,
     FRAME_GLOBAL_GETATTR,
     FRAME_PERSISTENT_ID,
@@ -225,6 +226,15 @@ enum saver_part saver_reduce_part_of(const saver_frame *frame);
 /* Writes an instance the short way, or finds that it has to be asked and becomes a FRAME_REDUCE. */
 int saver_step_instance(saver *s);
 int saver_instance_exec(module_state *st);
+/* Memoizes the top frame's obj, which the stream has made. 1: it was in the memo, written by way of
+ * its own parts, and that one counts; 0; -1. */
+int saver_write_made(saver *s);
+
+/* ---- value.c ---- */
+
+int saver_step_value(saver *s);
+/* Which part of its value a FRAME_VALUE is writing, for error paths. */
+const char *saver_value_part(const saver_frame *frame);
 
 /* ---- global.c ---- */
 
@@ -233,6 +243,16 @@ int saver_instance_exec(module_state *st);
 int saver_begin_global(saver *s, PyObject *name);
 int saver_step_global(saver *s);
 int saver_step_global_getattr(saver *s);
+
+/* Does getattr(cls, name) say what 'type' itself says, whatever the metaclass? 'name': one of the
+ * attributes of all classes. */
+static inline int saver_is_plain_class(PyObject *cls, PyObject *name)
+{
+    PyTypeObject *metaclass = Py_TYPE(cls);
+    return metaclass == &PyType_Type ||
+           (PyType_Check(cls) && metaclass->tp_getattro == PyType_Type.tp_getattro &&
+            _PyType_Lookup(metaclass, name) == _PyType_Lookup(&PyType_Type, name));
+}
 
 /* ---- path.c ---- */
 

@@ -111,23 +111,66 @@ static void clear_place(global_place *place)
     Py_CLEAR(place->last);
 }
 
-/* The ordinary case: a name without dots in a module that is loaded. 1; 0: look properly; -1. */
+static int is_plain_heap_class(PyObject *obj, PyObject *name)
+{
+    return saver_is_plain_class(obj, name) &&
+           PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE);
+}
+
+/* What obj.__qualname__ and obj.__module__ are; an ordinary class is not asked. 1, 0 or -1. */
+static int find_qualname(saver *s, PyObject *obj, PyObject **name)
+{
+    if (is_plain_heap_class(obj, s->st->str___qualname__)) {
+        *name = Py_NewRef(((PyHeapTypeObject *)obj)->ht_qualname);
+        return 1;
+    }
+    return compat_find_attr(obj, s->st->str___qualname__, name);
+}
+
+static int find_module_name(saver *s, PyObject *obj, PyObject **name)
+{
+    if (is_plain_heap_class(obj, s->st->str___module__)) {
+        *name = PyDict_GetItemWithError(((PyTypeObject *)obj)->tp_dict, s->st->str___module__);
+        if (*name) {
+            Py_INCREF(*name);
+            return 1;
+        }
+        PyErr_Clear();
+    }
+    return compat_find_attr(obj, s->st->str___module__, name);
+}
+
+/* What an ordinary module has under a name that is nothing of modules themselves. */
+static PyObject *look_into(PyObject *module, PyObject *name)
+{
+    PyObject *found = NULL;
+    if (PyModule_CheckExact(module) && PyUnicode_READ_CHAR(name, 0) != '_')
+        found = Py_XNewRef(PyDict_GetItemWithError(PyModule_GetDict(module), name));
+    if (!found && !PyErr_Occurred())
+        (void)compat_find_attr(module, name, &found);
+    return found;
+}
+
+/*
+ * The ordinary case: a name without dots in a module that is loaded. 1; 0: look properly; -1. Where
+ * another thread is importing the module still, it is not waited for if it has the object already.
+ */
 static int find_in_loaded_module(saver *s, PyObject *obj, PyObject *name, global_place *place)
 {
-    if (!PyUnicode_CheckExact(name) ||
+    if (!PyUnicode_CheckExact(name) || PyUnicode_GET_LENGTH(name) == 0 ||
         PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) >= 0 ||
         PyUnicode_CompareWithASCIIString(name, "<locals>") == 0)
         return 0;
     PyObject *module_name, *found = NULL;
-    if (compat_find_attr(obj, s->st->str___module__, &module_name) < 0)
+    if (find_module_name(s, obj, &module_name) < 0)
         return -1;
     if (!module_name || !PyUnicode_CheckExact(module_name)) {
         Py_XDECREF(module_name);
         return 0;
     }
-    PyObject *module = PyImport_GetModule(module_name);
+    PyObject *module = compat_loaded_module(module_name);
     if (module)
-        (void)compat_find_attr(module, name, &found);
+        found = look_into(module, name);
     PyErr_Clear(); /* looking properly will tell */
     int status = found == obj;
     if (status) {
@@ -314,7 +357,7 @@ int saver_begin_global(saver *s, PyObject *name)
     if (saver_before_python(s) < 0)
         return -1;
     Py_XINCREF(name);
-    if (!name && compat_find_attr(obj, s->st->str___qualname__, &name) < 0)
+    if (!name && find_qualname(s, obj, &name) < 0)
         return -1;
     if (!name)
         name = PyObject_GetAttr(obj, s->st->str___name__);

@@ -107,6 +107,8 @@ static void find_out(saver *s, PyTypeObject *type, saver_type_fact *fact)
         return;
     if (value_kind) {
         fact->value_kind = (uint8_t)value_kind;
+        (void)_PyType_Lookup(type,
+                             s->st->str___reduce_ex__); /* a type never asked has no version */
         return;
     }
 #define IS_OBJECTS_OWN(name)                                                                       \
@@ -327,8 +329,7 @@ static int write_atom_slots(saver *s, const saver_type_fact *fact, PyObject *obj
 
 /* ---- writing ---- */
 
-/* Memoizes the instance, which is made. 1: it was in the memo, written by its class; 0; -1. */
-static int write_made(saver *s)
+int saver_write_made(saver *s)
 {
     saver_frame *frame = saver_top(s);
     int unique = frame->closed;
@@ -355,7 +356,7 @@ static int write_at_once(saver *s, const saver_type_fact *fact)
     if (saver_boundary(s) < 0 || saver_write_get(s, class_position) < 0 || saver_boundary(s) < 0 ||
         saver_write_ops(s, OP_EMPTY_TUPLE, OP_NEWOBJ) < 0)
         return -1;
-    int known = write_made(s);
+    int known = saver_write_made(s);
     if (known == 0 && count > 0)
         known = write_atom_slots(s, fact, obj, count);
     if (known < 0)
@@ -364,18 +365,23 @@ static int write_at_once(saver *s, const saver_type_fact *fact)
     return 1;
 }
 
-/* Finds arguments and state. 1: go on; 0: ask in the ordinary way; 2: all is written; -1. */
+/* Finds arguments and state. 1: go on; 0: ask in the ordinary way; 2: it is written, or another
+ * kind of frame writes it; -1. */
 static int start(saver *s)
 {
     PyTypeObject *type = Py_TYPE(saver_top(s)->obj);
     const saver_type_fact *fact = fact_of(s, type);
     if (!fact)
         return -1;
-    if (fact->value_kind) {
-        int written = saver_write_value(s, saver_top(s)->obj, fact->value_kind);
-        if (written <= 0)
-            return written;
-        if (write_made(s) < 0)
+    if (fact->value_kind && saver_value_fits(s)) {
+        saver_frame *frame = saver_top(s);
+        frame->size = fact->value_kind;
+        int written = saver_write_value(s, frame->obj, fact->value_kind);
+        if (written == 0) {
+            frame->kind = FRAME_VALUE;
+            return 2;
+        }
+        if (written < 0 || saver_write_made(s) < 0)
             return -1;
         saver_pop(s);
         return 2;
@@ -464,7 +470,7 @@ int saver_step_instance(saver *s)
         frame = saver_top(s);
         /* fall through */
     case INSTANCE_MADE:
-        status = saver_write_op(s, OP_NEWOBJ) < 0 ? -1 : write_made(s);
+        status = saver_write_op(s, OP_NEWOBJ) < 0 ? -1 : saver_write_made(s);
         if (status < 0)
             return -1;
         if (status > 0 || !frame->held[0])

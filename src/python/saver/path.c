@@ -127,6 +127,8 @@ static PyObject *describe_part(const saver *s, Py_ssize_t depth)
         return describe_reduce(s, depth);
     case FRAME_PERSISTENT_ID:
         return PyUnicode_FromString("<persistent id>");
+    case FRAME_VALUE:
+        return PyUnicode_FromString(saver_value_part(frame));
     case FRAME_INSTANCE:
     case FRAME_GLOBAL:
     case FRAME_GLOBAL_GETATTR:

@@ -191,7 +191,7 @@ static int is_newobj(saver *s, PyObject *callable, int *ex)
     *ex = 0;
     if (Py_TYPE(callable) == &PyFunction_Type)
         name = Py_NewRef(((PyFunctionObject *)callable)->func_name);
-    else if (Py_TYPE(callable) == &PyType_Type &&
+    else if (saver_is_plain_class(callable, s->st->str___name__) &&
              !strstr(((PyTypeObject *)callable)->tp_name, "__newobj"))
         return 0;
     else if (compat_find_attr(callable, s->st->str___name__, &name) < 0)
@@ -245,6 +245,21 @@ static int find_reducer(saver *s, PyTypeObject *type, PyObject **reducer)
     return 0;
 }
 
+/*
+ * Would the type's __reduce_ex__ only call its __reduce__? That is what object's does where
+ * getattr(type, '__reduce__') is not object's. 0 when in doubt.
+ */
+static int is_reduce_all(saver *s, PyTypeObject *type, PyObject *reduce_ex)
+{
+    if (type->tp_dictoffset != 0) /* an instance may have a __reduce_ex__ of its own */
+        return 0;
+    PyObject *reduce = _PyType_Lookup(type, s->st->str___reduce__);
+    return reduce && reduce_ex == _PyType_Lookup(&PyBaseObject_Type, s->st->str___reduce_ex__) &&
+           reduce != _PyType_Lookup(&PyBaseObject_Type, s->st->str___reduce__) &&
+           (Py_TYPE(reduce)->tp_flags & Py_TPFLAGS_METHOD_DESCRIPTOR) &&
+           saver_is_plain_class((PyObject *)type, s->st->str___reduce__);
+}
+
 /* What the object's own methods say; a new reference or NULL with an exception set. */
 static PyObject *call_reduce(saver *s, PyObject *obj)
 {
@@ -253,6 +268,8 @@ static PyObject *call_reduce(saver *s, PyObject *obj)
     if (type->tp_getattro == PyObject_GenericGetAttr) {
         /* An ordinary method is there for sure, and need not be bound first. */
         PyObject *usual = _PyType_Lookup(type, s->st->str___reduce_ex__);
+        if (is_reduce_all(s, type, usual))
+            return PyObject_CallMethodNoArgs(obj, s->st->str___reduce__);
         if (usual && (Py_TYPE(usual)->tp_flags & Py_TPFLAGS_METHOD_DESCRIPTOR)) {
             PyObject *protocol = PyLong_FromLong(s->protocol);
             PyObject *args[] = {obj, protocol};

@@ -1,9 +1,13 @@
 /*
  * value.h - values of the standard library that are written without asking their methods:
- * datetime's date, datetime, time and timedelta, of which records are full.
+ * datetime's date, datetime, time, timedelta and timezone, of which records are full.
  *
- * What their __reduce_ex__ would say is a call of the type on a fixed number of atoms. Exact types
- * only, and only in memory, after the type itself has been written.
+ * What their __reduce_ex__ would say is a call of the type on what their C structs hold:
+ *
+ *     type  bytes or ints  (tzinfo)  TUPLEn  MEMOIZE  REDUCE
+ *
+ * Exact types only. Where type and tzinfo have been written before, all of it is written at once;
+ * else by a FRAME_VALUE: obj the value, 'size' its kind.
  */
 #ifndef ACHAR_PYTHON_SAVER_VALUE_H
 #define ACHAR_PYTHON_SAVER_VALUE_H
@@ -16,6 +20,7 @@ enum saver_value_kind {
     VALUE_DATETIME,
     VALUE_TIME,
     VALUE_TIMEDELTA,
+    VALUE_TIMEZONE,
 };
 
 /* Whether a type may be one of them, by its name. */
@@ -27,8 +32,16 @@ static inline int saver_value_likely(PyTypeObject *type)
 /* Which of them a type is. Imports datetime, if the name is right. */
 enum saver_value_kind saver_value_kind_of(PyTypeObject *type);
 
-/* The type, the arguments and REDUCE, but not the value's own memo entry. 1: written; 0: it has to
- * be asked after all; -1. */
+/*
+ * saver_value_fits() says whether this dump may have objects that only the stream makes, and calls
+ * nobody for them. The functions below need that.
+ */
+static inline int saver_value_fits(const saver *s)
+{
+    return s->fast_path && s->memo == &s->own_memo;
+}
+
+/* All of it but for the value's own memo entry, without a frame. 1: written; 0: that needs one; -1. */
 int saver_write_value(saver *s, PyObject *obj, enum saver_value_kind kind);
 
 #endif
