@@ -10,7 +10,8 @@
  *
  * The loop itself does what pickles are full of: numbers, counted text, and containers that are
  * filled once, before anything could have seen them. The rest is in read_text.c and read_object.c.
- * No address of a local variable of the loop is given away, so that they can stay in registers.
+ * No address of a local variable of the loop is given away, so that they can stay in registers. It
+ * goes to an opcode by a table of labels: a switch would look whether the byte is within its range.
  */
 #include "codec/read_internal.h"
 
@@ -257,6 +258,17 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
         nbytes = line_nbytes;                                                                      \
     } while (0)
 
+    /* Where each opcode is done; without a label for it this does not compile. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init"
+    static const void *const handlers[256] = {
+        [0 ... 255] = &&no_opcode,
+#define OPCODE(name, byte, protocol, argument, takes, leaves, meaning) [byte] = &&do_##name,
+#include "codec/opcodes.def"
+#undef OPCODE
+    };
+#pragma GCC diagnostic pop
+
     for (;;) {
         cell *slice;
         cell c;
@@ -286,539 +298,537 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             stop = end - cursor < limit - top ? end : cursor + (limit - top);
         }
 
-        switch (*cursor++) {
+        goto *handlers[*cursor++];
 
-        /* integers */
-        case OP_BININT1:
-            NEED(1);
-            PUSH(cell_int(*cursor));
-            cursor += 1;
-            continue;
-        case OP_BININT2:
-            NEED(2);
-            PUSH(cell_int(decode_uint2(cursor)));
-            cursor += 2;
-            continue;
-        case OP_BININT:
-            NEED(4);
-            PUSH(cell_int(decode_int4(cursor)));
-            cursor += 4;
-            continue;
-        case OP_LONG1:
-            NEED(1);
-            nbytes = *cursor++;
-            if (nbytes - 1 < 8 && (size_t)(end - cursor) >= 8) { /* the common case */
-                int64_t integer =
-                    (int64_t)(decode_uint8(cursor) << (64 - 8 * nbytes)) >> (64 - 8 * nbytes);
-                PUSH(cell_int_is_short(integer) ? cell_int(integer)
-                                                : cell_make(ACHAR_INT, FORM_COUNTED1, cursor));
-                cursor += nbytes;
-                continue;
-            }
-            form = FORM_COUNTED1;
-            goto long_bytes;
-        case OP_LONG4:
-            NEED(4);
-            if (decode_int4(cursor) < 0) {
-                status = achar__problem(r, ACHAR_E_NUMBER, "an integer of %d bytes",
-                                        decode_int4(cursor));
-                goto fail;
-            }
-            nbytes = decode_uint4(cursor);
-            form = FORM_COUNTED4;
-            cursor += 4;
-        long_bytes:
-            NEED(nbytes);
-            c = achar__long_cell(g, cursor, nbytes, form);
-            CHECK_MADE(c);
-            PUSH(c);
+    /* integers */
+    do_BININT1:
+        NEED(1);
+        PUSH(cell_int(*cursor));
+        cursor += 1;
+        continue;
+    do_BININT2:
+        NEED(2);
+        PUSH(cell_int(decode_uint2(cursor)));
+        cursor += 2;
+        continue;
+    do_BININT:
+        NEED(4);
+        PUSH(cell_int(decode_int4(cursor)));
+        cursor += 4;
+        continue;
+    do_LONG1:
+        NEED(1);
+        nbytes = *cursor++;
+        if (nbytes - 1 < 8 && (size_t)(end - cursor) >= 8) { /* the common case */
+            int64_t integer =
+                (int64_t)(decode_uint8(cursor) << (64 - 8 * nbytes)) >> (64 - 8 * nbytes);
+            PUSH(cell_int_is_short(integer) ? cell_int(integer)
+                                            : cell_make(ACHAR_INT, FORM_COUNTED1, cursor));
             cursor += nbytes;
             continue;
-        case OP_INT:
-            LINE(nbytes);
-            PUSH_MADE(achar__read_int_line(r, cursor, nbytes, &made));
-            cursor += nbytes + 1;
-            continue;
-        case OP_LONG:
-            LINE(nbytes);
-            PUSH_MADE(achar__read_long_line(r, cursor, nbytes, &made));
-            cursor += nbytes + 1;
-            continue;
-
-        /* constants and floats */
-        case OP_NONE:
-            PUSH(CELL_NONE);
-            continue;
-        case OP_NEWTRUE:
-            PUSH(cell_bool(true));
-            continue;
-        case OP_NEWFALSE:
-            PUSH(cell_bool(false));
-            continue;
-        case OP_BINFLOAT:
-            NEED(8);
-            PUSH(cell_make(ACHAR_FLOAT, 0, cursor));
-            cursor += 8;
-            continue;
-        case OP_FLOAT:
-            LINE(nbytes);
-            PUSH_MADE(achar__read_float_line(r, cursor, nbytes, &made));
-            cursor += nbytes + 1;
-            continue;
-
-        /* text */
-        case OP_SHORT_BINUNICODE:
-            NEED(1);
-            size = *cursor++;
-            if (!decode_room(cursor, end, size))
-                goto truncated;
-            form = FORM_COUNTED1;
-            if (__builtin_expect(text_is_ascii_before(cursor, size, end), 1) ||
-                achar__utf8_valid(cursor, size))
-                goto good_text;
-            goto no_text;
-        case OP_BINUNICODE:
-            NEED(4);
-            size = decode_uint4(cursor);
-            form = FORM_COUNTED4;
-            cursor += 4;
-            goto unicode_bytes;
-        case OP_BINUNICODE8:
-            NEED(8);
-            size = decode_uint8(cursor);
-            form = FORM_BOXED;
-            cursor += 8;
-        unicode_bytes:
-            if (!decode_room(cursor, end, size))
-                goto truncated;
-            if (!text_is_ascii(cursor, size) && !achar__utf8_valid(cursor, size))
-                goto no_text;
-            if (form == FORM_BOXED) {
-                c = achar__span_new(g, ACHAR_STR, cursor, size);
-                CHECK_MADE(c);
-                cursor += size;
-                PUSH_NAMED(c);
-                continue;
-            }
-        good_text:
-            c = cell_make(ACHAR_STR, form, cursor);
-            cursor += size;
-            PUSH_NAMED(c);
-            continue;
-        case OP_UNICODE:
-            LINE(nbytes);
-            PUSH_MADE(achar__read_unicode_line(r, cursor, nbytes, &made));
-            cursor += nbytes + 1;
-            continue;
-
-        /* Python 2's str; BINSTRING's size is unsigned here as in C Python, where pickle.py takes
-         * it as signed */
-        case OP_SHORT_BINSTRING:
-            NEED(1);
-            size = *cursor++;
-            form = FORM_COUNTED1;
-            goto string_bytes;
-        case OP_BINSTRING:
-            NEED(4);
-            size = decode_uint4(cursor);
-            form = FORM_COUNTED4;
-            cursor += 4;
-        string_bytes:
-            if (!decode_room(cursor, end, size))
-                goto truncated;
-            PUSH_MADE(achar__read_string(r, cursor, size, form, &made));
-            cursor += size;
-            continue;
-        case OP_STRING:
-            LINE(nbytes);
-            PUSH_MADE(achar__read_string_line(r, cursor, nbytes, &made));
-            cursor += nbytes + 1;
-            continue;
-
-        /* bytes and buffers */
-        case OP_SHORT_BINBYTES:
-            NEED(1);
-            size = *cursor++;
-            form = FORM_COUNTED1;
-            goto bytes;
-        case OP_BINBYTES:
-            NEED(4);
-            size = decode_uint4(cursor);
-            form = FORM_COUNTED4;
-            cursor += 4;
-            goto bytes;
-        case OP_BINBYTES8:
-            NEED(8);
-            size = decode_uint8(cursor);
-            form = FORM_COUNTED8;
-            cursor += 8;
-        bytes:
-            if (!decode_room(cursor, end, size))
-                goto truncated;
-            c = cell_make(ACHAR_BYTES, form, cursor);
-            cursor += size;
-            PUSH_NAMED(c);
-            continue;
-        case OP_BYTEARRAY8:
-            NEED(8);
-            size = decode_uint8(cursor);
-            cursor += 8;
-            if (!decode_room(cursor, end, size))
-                goto truncated;
-            PUSH(cell_make(ACHAR_BYTEARRAY, FORM_COUNTED8, cursor));
-            cursor += size;
-            continue;
-        case OP_NEXT_BUFFER:
-            PUSH_MADE(achar__read_buffer(r, PLACE, &made));
-            continue;
-        case OP_READONLY_BUFFER:
-            HAVE(1);
-            TRY(achar__read_readonly(r, PLACE, &top[-1]));
-            continue;
-
-        /* lists, dicts, sets */
-        case OP_EMPTY_LIST:
-            c = graph_container_new(g, ACHAR_LIST);
-            CHECK_MADE(c);
-            PUSH_NAMED(c);
-            continue;
-        case OP_EMPTY_DICT:
-            c = graph_container_new(g, ACHAR_DICT);
-            CHECK_MADE(c);
-            PUSH_NAMED(c);
-            continue;
-        case OP_EMPTY_SET:
-            c = graph_container_new(g, ACHAR_SET);
-            CHECK_MADE(c);
-            PUSH_NAMED(c);
-            continue;
-        case OP_LIST:
-            TAKE_MARK();
-            c = graph_container_new(g, ACHAR_LIST);
-            CHECK_MADE(c);
-            TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_APPEND, c, slice, (size_t)(top - slice)));
-            top = slice;
-            PUSH(c);
-            continue;
-        case OP_DICT:
-            TAKE_MARK();
-            c = graph_container_new(g, ACHAR_DICT);
-            CHECK_MADE(c);
-            TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_SET, c, slice, (size_t)(top - slice)));
-            top = slice;
-            PUSH(c);
-            continue;
-        case OP_APPEND:
-            HAVE(2);
-            TELL();
-            if (!fill_quickly(g, ACHAR_LIST, top[-2], top - 1, 1))
-                TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_APPEND, top[-2], top - 1, 1));
-            top -= 1;
-            continue;
-        case OP_SETITEM:
-            HAVE(3);
-            TELL();
-            if (!fill_quickly(g, ACHAR_DICT, top[-3], top - 2, 2))
-                TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_SET, top[-3], top - 2, 2));
-            top -= 2;
-            continue;
-        case OP_APPENDS:
-            TELL();
-            TAKE_MARK();
-            if (slice == fence)
-                goto underflow;
-            nbytes = (size_t)(top - slice);
-            top = slice;
-            if (!fill_quickly(g, ACHAR_LIST, slice[-1], slice, nbytes))
-                TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_APPEND, slice[-1], slice, nbytes));
-            continue;
-        case OP_SETITEMS:
-            TELL();
-            TAKE_MARK();
-            if (slice == fence)
-                goto underflow;
-            nbytes = (size_t)(top - slice);
-            top = slice;
-            if (!fill_quickly(g, ACHAR_DICT, slice[-1], slice, nbytes))
-                TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_SET, slice[-1], slice, nbytes));
-            continue;
-        case OP_ADDITEMS:
-            TAKE_MARK();
-            if (slice == fence)
-                goto underflow;
-            nbytes = (size_t)(top - slice);
-            top = slice;
-            if (!fill_quickly(g, ACHAR_SET, slice[-1], slice, nbytes))
-                TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_ADD, slice[-1], slice, nbytes));
-            continue;
-
-        /* tuples and frozensets */
-        case OP_EMPTY_TUPLE:
-            PUSH(cell_make(ACHAR_TUPLE, 0, NULL));
-            continue;
-        case OP_TUPLE1:
-            HAVE(1);
-            c = small_tuple(g, top - 1, 1);
-            top -= 1;
-            goto tuple;
-        case OP_TUPLE2:
-            HAVE(2);
-            c = small_tuple(g, top - 2, 2);
-            top -= 2;
-            goto tuple;
-        case OP_TUPLE3:
-            HAVE(3);
-            c = small_tuple(g, top - 3, 3);
-            top -= 3;
-            goto tuple;
-        case OP_TUPLE:
-            TELL();
-            TAKE_MARK();
-            c = achar__frozen_new(g, ACHAR_TUPLE, slice, (size_t)(top - slice));
-            top = slice;
-        tuple:
-            CHECK_MADE(c);
-            PUSH_NAMED(c);
-            continue;
-        case OP_FROZENSET:
-            TAKE_MARK();
-            nbytes = (size_t)(top - slice);
-            top = slice;
-            PUSH_MADE(achar__read_frozenset(r, slice, nbytes, &made));
-            continue;
-
-        /* the stack */
-        case OP_MARK:
-            if (__builtin_expect(r->marks_count == r->marks_capacity, 0))
-                TRY(grow_marks(r));
-            r->marks[r->marks_count++] = (size_t)(top - r->stack);
-            fence = top;
-            continue;
-        case OP_POP:
-            /* takes a mark if that is what lies on top */
-            if (top == fence) {
-                TAKE_MARK();
-                continue;
-            }
-            top--;
-            continue;
-        case OP_POP_MARK:
-            TAKE_MARK();
-            top = slice;
-            continue;
-        case OP_DUP:
-            HAVE(1);
-            TRY(achar__graph_share(g, top[-1]));
-            c = top[-1];
-            PUSH(c);
-            continue;
-
-        /* the memo */
-        case OP_MEMOIZE:
-            HAVE(1);
-            size = achar__memo_count(&r->memo);
-            goto put;
-        case OP_BINPUT:
-            NEED(1);
-            size = *cursor++;
-            HAVE(1);
-            goto put;
-        case OP_LONG_BINPUT:
-            NEED(4);
-            size = decode_uint4(cursor);
-            cursor += 4;
-            HAVE(1);
-            goto put;
-        case OP_PUT:
-            LINE(nbytes);
-            {
-                uint64_t index;
-                TRY(achar__read_index_line(r, cursor, nbytes, &index));
-                size = index;
-            }
-            cursor += nbytes + 1;
-            HAVE(1);
-        put:
-            TRY(achar__memo_put(&r->memo, size, top[-1]));
-            continue;
-        case OP_BINGET:
-            NEED(1);
-        get_again:
-            size = *cursor++;
-            if (!memo_is_fetched(&r->memo, size))
-                goto get;
-            PUSH(memo_fetched(&r->memo, size));
-            /* what comes again often does so several times in a row */
-            if (stop - cursor >= 2 && *cursor == OP_BINGET) {
-                at = cursor++;
-                goto get_again;
-            }
-            continue;
-        case OP_LONG_BINGET:
-            NEED(4);
-            size = decode_uint4(cursor);
-            cursor += 4;
-            goto get;
-        case OP_GET:
-            LINE(nbytes);
-            {
-                uint64_t index;
-                TRY(achar__read_index_line(r, cursor, nbytes, &index));
-                size = index;
-            }
-            cursor += nbytes + 1;
-        get : {
-            cell *known = achar__memo_get(&r->memo, size);
-            if (known == NULL) {
-                status = achar__problem(r, ACHAR_E_MEMO, "nothing in the memo at %llu",
-                                        (unsigned long long)size);
-                goto fail;
-            }
-            if (__builtin_expect(!(known->bits & CELL_FETCHED), 0)) {
-                TRY(achar__graph_share(g, *known));
-                known->bits |= CELL_FETCHED;
-            }
-            PUSH((cell){known->bits & ~CELL_FETCHED});
-            continue;
         }
-
-        /* imports */
-        case OP_GLOBAL:
-        case OP_INST: {
-            cell names[2];
-            size_t second_nbytes;
-            LINE(nbytes);
-            if (!decode_line(cursor + nbytes + 1, end, &second_nbytes))
-                goto truncated;
-            TRY(achar__read_name_line(r, cursor, nbytes, &names[0]));
-            TRY(achar__read_name_line(r, cursor + nbytes + 1, second_nbytes, &names[1]));
-            cursor += nbytes + 1 + second_nbytes + 1;
-            if (*at == OP_GLOBAL) {
-                PUSH_MADE(achar__read_global(r, PLACE, names[0], names[1], &made));
-                continue;
-            }
-            TAKE_MARK();
-            cell operands[2];
-            TRY(achar__read_global(r, PLACE, names[0], names[1], &operands[CALL_CALLABLE]));
-            c = achar__frozen_new(g, ACHAR_TUPLE, slice, (size_t)(top - slice));
-            CHECK_MADE(c);
-            operands[CALL_ARGUMENTS] = c;
-            top = slice;
-            PUSH_MADE(achar__read_call(r, PLACE, operands, 2, &made));
-            continue;
-        }
-        case OP_STACK_GLOBAL:
-            HAVE(2);
-            top -= 2;
-            PUSH_MADE(achar__read_global(r, PLACE, top[0], top[1], &made));
-            continue;
-        case OP_EXT1:
-            NEED(1);
-            PUSH_MADE(achar__read_extension(r, PLACE, *cursor, &made));
-            cursor += 1;
-            continue;
-        case OP_EXT2:
-            NEED(2);
-            PUSH_MADE(achar__read_extension(r, PLACE, decode_uint2(cursor), &made));
-            cursor += 2;
-            continue;
-        case OP_EXT4:
-            NEED(4);
-            PUSH_MADE(achar__read_extension(r, PLACE, decode_int4(cursor), &made));
-            cursor += 4;
-            continue;
-        case OP_PERSID: {
-            cell id;
-            LINE(nbytes);
-            TRY(achar__read_name_line(r, cursor, nbytes, &id));
-            PUSH_MADE(achar__read_persistent(r, PLACE, id, &made));
-            cursor += nbytes + 1;
-            continue;
-        }
-        case OP_BINPERSID:
-            HAVE(1);
-            top -= 1;
-            PUSH_MADE(achar__read_persistent(r, PLACE, *top, &made));
-            continue;
-
-        /* calls */
-        case OP_REDUCE:
-        case OP_NEWOBJ:
-            HAVE(2);
-            TELL();
-            top -= 2;
-            PUSH_MADE(achar__read_call(r, PLACE, top, 2, &made));
-            continue;
-        case OP_NEWOBJ_EX:
-            HAVE(3);
-            top -= 3;
-            PUSH_MADE(achar__read_call(r, PLACE, top, 3, &made));
-            continue;
-        case OP_OBJ: {
-            cell operands[2];
-            TAKE_MARK();
-            if (slice == top)
-                goto underflow;
-            operands[CALL_CALLABLE] = slice[0];
-            c = achar__frozen_new(g, ACHAR_TUPLE, slice + 1, (size_t)(top - slice) - 1);
-            CHECK_MADE(c);
-            operands[CALL_ARGUMENTS] = c;
-            top = slice;
-            PUSH_MADE(achar__read_call(r, PLACE, operands, 2, &made));
-            continue;
-        }
-        case OP_BUILD:
-            HAVE(2);
-            TRY(achar__read_build(r, PLACE, top[-2], top[-1]));
-            top -= 1;
-            continue;
-
-        /* the stream */
-        case OP_PROTO:
-            NEED(1);
-            if (*cursor > PICKLE_PROTOCOL_MAX) {
-                status =
-                    achar__problem(r, ACHAR_E_PROTOCOL, "protocol %d; this library knows 0 to %d",
-                                   *cursor, PICKLE_PROTOCOL_MAX);
-                goto fail;
-            }
-            r->protocol = *cursor;
-            if (*cursor > g->protocol)
-                g->protocol = *cursor;
-            cursor += 1;
-            continue;
-        case OP_FRAME:
-            NEED(8);
-            size = decode_uint8(cursor);
-            cursor += 8;
-            if (in_frame && cursor != end) {
-                status = achar__problem(r, ACHAR_E_FRAME, "a frame begins inside another");
-                goto fail;
-            }
-            if (!decode_room(cursor, input_end, size)) {
-                status = achar__problem(r, ACHAR_E_TRUNCATED,
-                                        "a frame of %llu bytes, but only %zu follow",
-                                        (unsigned long long)size, (size_t)(input_end - cursor));
-                goto fail;
-            }
-            end = cursor + size;
-            in_frame = true;
-            stop = cursor; /* the frame's end may be nearer than it was */
-            continue;
-        case OP_STOP:
-            HAVE(1);
-            if (in_frame && cursor != end) {
-                status = achar__problem(r, ACHAR_E_FRAME, "STOP before the end of its frame");
-                goto fail;
-            }
-            g->root = top[-1];
-            *cursor_out = cursor;
-            return ACHAR_OK;
-
-        default:
-            status = achar__problem(r, ACHAR_E_OPCODE, "byte 0x%02x is not an opcode", *at);
+        form = FORM_COUNTED1;
+        goto long_bytes;
+    do_LONG4:
+        NEED(4);
+        if (decode_int4(cursor) < 0) {
+            status =
+                achar__problem(r, ACHAR_E_NUMBER, "an integer of %d bytes", decode_int4(cursor));
             goto fail;
         }
+        nbytes = decode_uint4(cursor);
+        form = FORM_COUNTED4;
+        cursor += 4;
+    long_bytes:
+        NEED(nbytes);
+        c = achar__long_cell(g, cursor, nbytes, form);
+        CHECK_MADE(c);
+        PUSH(c);
+        cursor += nbytes;
+        continue;
+    do_INT:
+        LINE(nbytes);
+        PUSH_MADE(achar__read_int_line(r, cursor, nbytes, &made));
+        cursor += nbytes + 1;
+        continue;
+    do_LONG:
+        LINE(nbytes);
+        PUSH_MADE(achar__read_long_line(r, cursor, nbytes, &made));
+        cursor += nbytes + 1;
+        continue;
+
+    /* constants and floats */
+    do_NONE:
+        PUSH(CELL_NONE);
+        continue;
+    do_NEWTRUE:
+        PUSH(cell_bool(true));
+        continue;
+    do_NEWFALSE:
+        PUSH(cell_bool(false));
+        continue;
+    do_BINFLOAT:
+        NEED(8);
+        PUSH(cell_make(ACHAR_FLOAT, 0, cursor));
+        cursor += 8;
+        continue;
+    do_FLOAT:
+        LINE(nbytes);
+        PUSH_MADE(achar__read_float_line(r, cursor, nbytes, &made));
+        cursor += nbytes + 1;
+        continue;
+
+    /* text */
+    do_SHORT_BINUNICODE:
+        NEED(1);
+        size = *cursor++;
+        if (!decode_room(cursor, end, size))
+            goto truncated;
+        form = FORM_COUNTED1;
+        if (__builtin_expect(text_is_ascii_before(cursor, size, end), 1) ||
+            achar__utf8_valid(cursor, size))
+            goto good_text;
+        goto no_text;
+    do_BINUNICODE:
+        NEED(4);
+        size = decode_uint4(cursor);
+        form = FORM_COUNTED4;
+        cursor += 4;
+        goto unicode_bytes;
+    do_BINUNICODE8:
+        NEED(8);
+        size = decode_uint8(cursor);
+        form = FORM_BOXED;
+        cursor += 8;
+    unicode_bytes:
+        if (!decode_room(cursor, end, size))
+            goto truncated;
+        if (!text_is_ascii(cursor, size) && !achar__utf8_valid(cursor, size))
+            goto no_text;
+        if (form == FORM_BOXED) {
+            c = achar__span_new(g, ACHAR_STR, cursor, size);
+            CHECK_MADE(c);
+            cursor += size;
+            PUSH_NAMED(c);
+            continue;
+        }
+    good_text:
+        c = cell_make(ACHAR_STR, form, cursor);
+        cursor += size;
+        PUSH_NAMED(c);
+        continue;
+    do_UNICODE:
+        LINE(nbytes);
+        PUSH_MADE(achar__read_unicode_line(r, cursor, nbytes, &made));
+        cursor += nbytes + 1;
+        continue;
+
+    /* Python 2's str; BINSTRING's size is unsigned here as in C Python, where pickle.py takes
+         * it as signed */
+    do_SHORT_BINSTRING:
+        NEED(1);
+        size = *cursor++;
+        form = FORM_COUNTED1;
+        goto string_bytes;
+    do_BINSTRING:
+        NEED(4);
+        size = decode_uint4(cursor);
+        form = FORM_COUNTED4;
+        cursor += 4;
+    string_bytes:
+        if (!decode_room(cursor, end, size))
+            goto truncated;
+        PUSH_MADE(achar__read_string(r, cursor, size, form, &made));
+        cursor += size;
+        continue;
+    do_STRING:
+        LINE(nbytes);
+        PUSH_MADE(achar__read_string_line(r, cursor, nbytes, &made));
+        cursor += nbytes + 1;
+        continue;
+
+    /* bytes and buffers */
+    do_SHORT_BINBYTES:
+        NEED(1);
+        size = *cursor++;
+        form = FORM_COUNTED1;
+        goto bytes;
+    do_BINBYTES:
+        NEED(4);
+        size = decode_uint4(cursor);
+        form = FORM_COUNTED4;
+        cursor += 4;
+        goto bytes;
+    do_BINBYTES8:
+        NEED(8);
+        size = decode_uint8(cursor);
+        form = FORM_COUNTED8;
+        cursor += 8;
+    bytes:
+        if (!decode_room(cursor, end, size))
+            goto truncated;
+        c = cell_make(ACHAR_BYTES, form, cursor);
+        cursor += size;
+        PUSH_NAMED(c);
+        continue;
+    do_BYTEARRAY8:
+        NEED(8);
+        size = decode_uint8(cursor);
+        cursor += 8;
+        if (!decode_room(cursor, end, size))
+            goto truncated;
+        PUSH(cell_make(ACHAR_BYTEARRAY, FORM_COUNTED8, cursor));
+        cursor += size;
+        continue;
+    do_NEXT_BUFFER:
+        PUSH_MADE(achar__read_buffer(r, PLACE, &made));
+        continue;
+    do_READONLY_BUFFER:
+        HAVE(1);
+        TRY(achar__read_readonly(r, PLACE, &top[-1]));
+        continue;
+
+    /* lists, dicts, sets */
+    do_EMPTY_LIST:
+        c = graph_container_new(g, ACHAR_LIST);
+        CHECK_MADE(c);
+        PUSH_NAMED(c);
+        continue;
+    do_EMPTY_DICT:
+        c = graph_container_new(g, ACHAR_DICT);
+        CHECK_MADE(c);
+        PUSH_NAMED(c);
+        continue;
+    do_EMPTY_SET:
+        c = graph_container_new(g, ACHAR_SET);
+        CHECK_MADE(c);
+        PUSH_NAMED(c);
+        continue;
+    do_LIST:
+        TAKE_MARK();
+        c = graph_container_new(g, ACHAR_LIST);
+        CHECK_MADE(c);
+        TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_APPEND, c, slice, (size_t)(top - slice)));
+        top = slice;
+        PUSH(c);
+        continue;
+    do_DICT:
+        TAKE_MARK();
+        c = graph_container_new(g, ACHAR_DICT);
+        CHECK_MADE(c);
+        TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_SET, c, slice, (size_t)(top - slice)));
+        top = slice;
+        PUSH(c);
+        continue;
+    do_APPEND:
+        HAVE(2);
+        TELL();
+        if (!fill_quickly(g, ACHAR_LIST, top[-2], top - 1, 1))
+            TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_APPEND, top[-2], top - 1, 1));
+        top -= 1;
+        continue;
+    do_SETITEM:
+        HAVE(3);
+        TELL();
+        if (!fill_quickly(g, ACHAR_DICT, top[-3], top - 2, 2))
+            TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_SET, top[-3], top - 2, 2));
+        top -= 2;
+        continue;
+    do_APPENDS:
+        TELL();
+        TAKE_MARK();
+        if (slice == fence)
+            goto underflow;
+        nbytes = (size_t)(top - slice);
+        top = slice;
+        if (!fill_quickly(g, ACHAR_LIST, slice[-1], slice, nbytes))
+            TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_APPEND, slice[-1], slice, nbytes));
+        continue;
+    do_SETITEMS:
+        TELL();
+        TAKE_MARK();
+        if (slice == fence)
+            goto underflow;
+        nbytes = (size_t)(top - slice);
+        top = slice;
+        if (!fill_quickly(g, ACHAR_DICT, slice[-1], slice, nbytes))
+            TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_SET, slice[-1], slice, nbytes));
+        continue;
+    do_ADDITEMS:
+        TAKE_MARK();
+        if (slice == fence)
+            goto underflow;
+        nbytes = (size_t)(top - slice);
+        top = slice;
+        if (!fill_quickly(g, ACHAR_SET, slice[-1], slice, nbytes))
+            TRY(achar__read_change(r, PLACE, ACHAR_EFFECT_ADD, slice[-1], slice, nbytes));
+        continue;
+
+    /* tuples and frozensets */
+    do_EMPTY_TUPLE:
+        PUSH(cell_make(ACHAR_TUPLE, 0, NULL));
+        continue;
+    do_TUPLE1:
+        HAVE(1);
+        c = small_tuple(g, top - 1, 1);
+        top -= 1;
+        goto tuple;
+    do_TUPLE2:
+        HAVE(2);
+        c = small_tuple(g, top - 2, 2);
+        top -= 2;
+        goto tuple;
+    do_TUPLE3:
+        HAVE(3);
+        c = small_tuple(g, top - 3, 3);
+        top -= 3;
+        goto tuple;
+    do_TUPLE:
+        TELL();
+        TAKE_MARK();
+        c = achar__frozen_new(g, ACHAR_TUPLE, slice, (size_t)(top - slice));
+        top = slice;
+    tuple:
+        CHECK_MADE(c);
+        PUSH_NAMED(c);
+        continue;
+    do_FROZENSET:
+        TAKE_MARK();
+        nbytes = (size_t)(top - slice);
+        top = slice;
+        PUSH_MADE(achar__read_frozenset(r, slice, nbytes, &made));
+        continue;
+
+    /* the stack */
+    do_MARK:
+        if (__builtin_expect(r->marks_count == r->marks_capacity, 0))
+            TRY(grow_marks(r));
+        r->marks[r->marks_count++] = (size_t)(top - r->stack);
+        fence = top;
+        continue;
+    do_POP:
+        /* takes a mark if that is what lies on top */
+        if (top == fence) {
+            TAKE_MARK();
+            continue;
+        }
+        top--;
+        continue;
+    do_POP_MARK:
+        TAKE_MARK();
+        top = slice;
+        continue;
+    do_DUP:
+        HAVE(1);
+        TRY(achar__graph_share(g, top[-1]));
+        c = top[-1];
+        PUSH(c);
+        continue;
+
+    /* the memo */
+    do_MEMOIZE:
+        HAVE(1);
+        size = achar__memo_count(&r->memo);
+        goto put;
+    do_BINPUT:
+        NEED(1);
+        size = *cursor++;
+        HAVE(1);
+        goto put;
+    do_LONG_BINPUT:
+        NEED(4);
+        size = decode_uint4(cursor);
+        cursor += 4;
+        HAVE(1);
+        goto put;
+    do_PUT:
+        LINE(nbytes);
+        {
+            uint64_t index;
+            TRY(achar__read_index_line(r, cursor, nbytes, &index));
+            size = index;
+        }
+        cursor += nbytes + 1;
+        HAVE(1);
+    put:
+        TRY(achar__memo_put(&r->memo, size, top[-1]));
+        continue;
+    do_BINGET:
+        NEED(1);
+    get_again:
+        size = *cursor++;
+        if (!memo_is_fetched(&r->memo, size))
+            goto get;
+        PUSH(memo_fetched(&r->memo, size));
+        /* what comes again often does so several times in a row */
+        if (stop - cursor >= 2 && *cursor == OP_BINGET) {
+            at = cursor++;
+            goto get_again;
+        }
+        continue;
+    do_LONG_BINGET:
+        NEED(4);
+        size = decode_uint4(cursor);
+        cursor += 4;
+        goto get;
+    do_GET:
+        LINE(nbytes);
+        {
+            uint64_t index;
+            TRY(achar__read_index_line(r, cursor, nbytes, &index));
+            size = index;
+        }
+        cursor += nbytes + 1;
+    get : {
+        cell *known = achar__memo_get(&r->memo, size);
+        if (known == NULL) {
+            status = achar__problem(r, ACHAR_E_MEMO, "nothing in the memo at %llu",
+                                    (unsigned long long)size);
+            goto fail;
+        }
+        if (__builtin_expect(!(known->bits & CELL_FETCHED), 0)) {
+            TRY(achar__graph_share(g, *known));
+            known->bits |= CELL_FETCHED;
+        }
+        PUSH((cell){known->bits & ~CELL_FETCHED});
+        continue;
+    }
+
+    /* imports */
+    do_GLOBAL:
+    do_INST : {
+        cell names[2];
+        size_t second_nbytes;
+        LINE(nbytes);
+        if (!decode_line(cursor + nbytes + 1, end, &second_nbytes))
+            goto truncated;
+        TRY(achar__read_name_line(r, cursor, nbytes, &names[0]));
+        TRY(achar__read_name_line(r, cursor + nbytes + 1, second_nbytes, &names[1]));
+        cursor += nbytes + 1 + second_nbytes + 1;
+        if (*at == OP_GLOBAL) {
+            PUSH_MADE(achar__read_global(r, PLACE, names[0], names[1], &made));
+            continue;
+        }
+        TAKE_MARK();
+        cell operands[2];
+        TRY(achar__read_global(r, PLACE, names[0], names[1], &operands[CALL_CALLABLE]));
+        c = achar__frozen_new(g, ACHAR_TUPLE, slice, (size_t)(top - slice));
+        CHECK_MADE(c);
+        operands[CALL_ARGUMENTS] = c;
+        top = slice;
+        PUSH_MADE(achar__read_call(r, PLACE, operands, 2, &made));
+        continue;
+    }
+    do_STACK_GLOBAL:
+        HAVE(2);
+        top -= 2;
+        PUSH_MADE(achar__read_global(r, PLACE, top[0], top[1], &made));
+        continue;
+    do_EXT1:
+        NEED(1);
+        PUSH_MADE(achar__read_extension(r, PLACE, *cursor, &made));
+        cursor += 1;
+        continue;
+    do_EXT2:
+        NEED(2);
+        PUSH_MADE(achar__read_extension(r, PLACE, decode_uint2(cursor), &made));
+        cursor += 2;
+        continue;
+    do_EXT4:
+        NEED(4);
+        PUSH_MADE(achar__read_extension(r, PLACE, decode_int4(cursor), &made));
+        cursor += 4;
+        continue;
+    do_PERSID : {
+        cell id;
+        LINE(nbytes);
+        TRY(achar__read_name_line(r, cursor, nbytes, &id));
+        PUSH_MADE(achar__read_persistent(r, PLACE, id, &made));
+        cursor += nbytes + 1;
+        continue;
+    }
+    do_BINPERSID:
+        HAVE(1);
+        top -= 1;
+        PUSH_MADE(achar__read_persistent(r, PLACE, *top, &made));
+        continue;
+
+    /* calls */
+    do_REDUCE:
+    do_NEWOBJ:
+        HAVE(2);
+        TELL();
+        top -= 2;
+        PUSH_MADE(achar__read_call(r, PLACE, top, 2, &made));
+        continue;
+    do_NEWOBJ_EX:
+        HAVE(3);
+        top -= 3;
+        PUSH_MADE(achar__read_call(r, PLACE, top, 3, &made));
+        continue;
+    do_OBJ : {
+        cell operands[2];
+        TAKE_MARK();
+        if (slice == top)
+            goto underflow;
+        operands[CALL_CALLABLE] = slice[0];
+        c = achar__frozen_new(g, ACHAR_TUPLE, slice + 1, (size_t)(top - slice) - 1);
+        CHECK_MADE(c);
+        operands[CALL_ARGUMENTS] = c;
+        top = slice;
+        PUSH_MADE(achar__read_call(r, PLACE, operands, 2, &made));
+        continue;
+    }
+    do_BUILD:
+        HAVE(2);
+        TRY(achar__read_build(r, PLACE, top[-2], top[-1]));
+        top -= 1;
+        continue;
+
+    /* the stream */
+    do_PROTO:
+        NEED(1);
+        if (*cursor > PICKLE_PROTOCOL_MAX) {
+            status = achar__problem(r, ACHAR_E_PROTOCOL, "protocol %d; this library knows 0 to %d",
+                                    *cursor, PICKLE_PROTOCOL_MAX);
+            goto fail;
+        }
+        r->protocol = *cursor;
+        if (*cursor > g->protocol)
+            g->protocol = *cursor;
+        cursor += 1;
+        continue;
+    do_FRAME:
+        NEED(8);
+        size = decode_uint8(cursor);
+        cursor += 8;
+        if (in_frame && cursor != end) {
+            status = achar__problem(r, ACHAR_E_FRAME, "a frame begins inside another");
+            goto fail;
+        }
+        if (!decode_room(cursor, input_end, size)) {
+            status =
+                achar__problem(r, ACHAR_E_TRUNCATED, "a frame of %llu bytes, but only %zu follow",
+                               (unsigned long long)size, (size_t)(input_end - cursor));
+            goto fail;
+        }
+        end = cursor + size;
+        in_frame = true;
+        stop = cursor; /* the frame's end may be nearer than it was */
+        continue;
+    do_STOP:
+        HAVE(1);
+        if (in_frame && cursor != end) {
+            status = achar__problem(r, ACHAR_E_FRAME, "STOP before the end of its frame");
+            goto fail;
+        }
+        g->root = top[-1];
+        *cursor_out = cursor;
+        return ACHAR_OK;
+
+    no_opcode:
+        status = achar__problem(r, ACHAR_E_OPCODE, "byte 0x%02x is not an opcode", *at);
+        goto fail;
     }
 
 truncated:
