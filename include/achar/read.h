@@ -37,7 +37,8 @@ typedef struct achar_buffer {
 typedef struct achar_read_options {
     const achar_allocator *allocator; /* copied; NULL: malloc */
     int encoding;                     /* enum achar_encoding */
-    uint64_t max_nbytes;              /* of memory, for the graph and while reading it */
+    uint64_t max_nbytes;              /* of memory, for the graph and while reading it; with its
+                                         input, where that is not the caller's */
     size_t max_stack_count;           /* values and open marks on the machine's stack, which is how
                                          deep a pickle can nest what it has not finished */
     size_t max_memo_count;            /* entries in the memo */

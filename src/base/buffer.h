@@ -33,6 +33,13 @@ static inline void achar__buffer_free(buffer *b)
 /* Room for 'nbytes' more; false, and 'failed' set, if there is none. */
 bool achar__buffer_grow(buffer *b, size_t nbytes);
 
+/* Room for 'wished_nbytes' more, or for what there is memory for, but at least for 'least_nbytes';
+ * false, and 'failed' set, if there is none for those. */
+bool achar__buffer_grow_towards(buffer *b, size_t least_nbytes, size_t wished_nbytes);
+
+/* Gives back room that is not used, if it is much. */
+void achar__buffer_fit(buffer *b);
+
 static inline bool achar__buffer_reserve(buffer *b, size_t nbytes)
 {
     return __builtin_expect(b->capacity_nbytes - b->nbytes >= nbytes, 1) ||

@@ -15,8 +15,8 @@
 
 achar_graph *achar_graph_new(const achar_allocator *allocator)
 {
-    achar_graph *g = achar__graph_new(allocator, 0, 0);
-    if (g != NULL)
+    achar_graph *g;
+    if (achar__graph_new(allocator, 0, 0, 0, &g) == ACHAR_OK)
         g->protocol = -1;
     return g;
 }

@@ -13,11 +13,12 @@ enum {
     LOG_FIRST_COUNT = SIZE_OR_TINY(16, 2),
 };
 
-achar_graph *achar__graph_new(const achar_allocator *allocator, uint64_t limit_nbytes,
-                              size_t input_nbytes)
+int achar__graph_new(const achar_allocator *allocator, uint64_t limit_nbytes, uint64_t held_nbytes,
+                     size_t input_nbytes, achar_graph **graph)
 {
     memory mem;
     achar__memory_init(&mem, allocator, limit_nbytes);
+    mem.used_nbytes = held_nbytes;
     size_t storage_nbytes = STORAGE_MOST_NBYTES;
     if (input_nbytes < (STORAGE_MOST_NBYTES - STORAGE_LEAST_NBYTES) / STORAGE_PER_INPUT)
         storage_nbytes = STORAGE_LEAST_NBYTES + (input_nbytes * STORAGE_PER_INPUT & ~(size_t)7);
@@ -26,13 +27,14 @@ achar_graph *achar__graph_new(const achar_allocator *allocator, uint64_t limit_n
         storage_nbytes = 0;
         g = achar__memory_take(&mem, sizeof *g);
     }
+    *graph = g;
     if (g == NULL)
-        return NULL;
+        return achar__memory_status(&mem);
     *g = (achar_graph){.mem = mem, .nbytes = sizeof *g + storage_nbytes};
     achar__arena_init(&g->arena, &g->mem, g + 1, storage_nbytes);
     achar__table_init(&g->changes, &g->mem);
     achar__table_init(&g->kept, &g->mem);
-    return g;
+    return ACHAR_OK;
 }
 
 void achar_graph_free(achar_graph *g)

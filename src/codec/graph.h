@@ -247,9 +247,13 @@ static inline bool cell_is_unhashable(cell c)
 
 /* ---- making ---- */
 
-/* 'input_nbytes' is how much is going to be read, a guess at how much will be needed. */
-achar_graph *achar__graph_new(const achar_allocator *allocator, uint64_t limit_nbytes,
-                              size_t input_nbytes);
+/*
+ * An empty graph; NULL on failure, of which the status is returned. 'held_nbytes' of memory that is
+ * not the graph's count against its limit. 'input_nbytes' is how much is going to be read, a guess
+ * at how much will be needed.
+ */
+int achar__graph_new(const achar_allocator *allocator, uint64_t limit_nbytes, uint64_t held_nbytes,
+                     size_t input_nbytes, achar_graph **graph);
 
 /* The cell of any handle; numbers that need more than a cell go into the arena. CELL_NOTHING where
  * memory ran out, and for ACHAR_NOTHING. */

@@ -867,7 +867,7 @@ fail:
 #undef LINE
 }
 
-int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
+int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base, uint64_t held_nbytes,
                 const achar_read_options *options, achar_graph **graph, size_t *used_nbytes,
                 achar_error *error)
 {
@@ -884,9 +884,11 @@ int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
         data = (const uint8_t *)"";
     if (!cell_can_point(data) || !cell_can_point(data + data_nbytes))
         return achar__fail(error, ACHAR_E_INVALID, base, -1, "the data's address is tagged");
-    achar_graph *g = achar__graph_new(options->allocator, options->max_nbytes, data_nbytes);
-    if (g == NULL)
-        return achar__fail(error, ACHAR_E_NOMEM, base, -1, NULL);
+    achar_graph *g;
+    int status =
+        achar__graph_new(options->allocator, options->max_nbytes, held_nbytes, data_nbytes, &g);
+    if (status != ACHAR_OK)
+        return achar__fail(error, status, base, -1, NULL);
     g->data = data;
     g->reading = true;
 
@@ -901,7 +903,7 @@ int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base,
     achar__memo_init(&r.memo, &g->mem, options->max_memo_count);
     achar__buffer_init(&r.scratch, &g->mem);
     const uint8_t *cursor;
-    int status = run(&r, data, data + data_nbytes, base, &cursor);
+    status = run(&r, data, data + data_nbytes, base, &cursor);
     end_stack(&r);
     achar__memo_free(&r.memo);
     achar__buffer_free(&r.scratch);
@@ -925,5 +927,5 @@ int achar_read(const void *data, size_t data_nbytes, const achar_read_options *o
 {
     if (graph == NULL)
         return achar__fail(error, ACHAR_E_INVALID, 0, -1, "no place for the graph");
-    return achar__read(data, data_nbytes, 0, options, graph, used_nbytes, error);
+    return achar__read(data, data_nbytes, 0, 0, options, graph, used_nbytes, error);
 }

@@ -123,8 +123,13 @@ static int fetch_descriptor(achar_reader *reader)
         memmove(ahead->data, ahead->data + reader->start, ahead->nbytes);
     reader->start = 0;
     size_t nbytes = ahead->nbytes > FETCH_NBYTES ? ahead->nbytes : (size_t)FETCH_NBYTES;
-    if (!achar__buffer_reserve(ahead, nbytes))
-        return ahead->failed;
+    size_t room = ahead->capacity_nbytes - ahead->nbytes;
+    if (room < nbytes) {
+        if (!achar__buffer_grow_towards(ahead, 1, nbytes))
+            return ahead->failed;
+        room = ahead->capacity_nbytes - ahead->nbytes;
+        nbytes = nbytes < room ? nbytes : room;
+    }
     ssize_t got;
     do
         got = read(reader->fd, ahead->data + ahead->nbytes, nbytes);
@@ -246,7 +251,7 @@ static int next_from_memory(achar_reader *reader, achar_graph **graph)
     size_t used_nbytes;
     if (reader->data_nbytes == 0)
         return ACHAR_OK;
-    int status = achar__read(reader->data, reader->data_nbytes, reader->base, &reader->options,
+    int status = achar__read(reader->data, reader->data_nbytes, reader->base, 0, &reader->options,
                              graph, &used_nbytes, &reader->error);
     if (status == ACHAR_OK) {
         reader->data += used_nbytes;
@@ -256,18 +261,28 @@ static int next_from_memory(achar_reader *reader, achar_graph **graph)
     return status;
 }
 
-/* The next 'nbytes' of 'ahead' as a block of their own, for a graph to own. */
+/* The next 'nbytes' of 'ahead' as a block of their own, for a graph to own. What is less is copied:
+ * they, or what was read ahead of them. */
 static int take_block(achar_reader *reader, size_t nbytes, buffer *block)
 {
-    if (reader->start == 0 && nbytes == reader->ahead.nbytes) {
-        *block = reader->ahead;
-        achar__buffer_init(&reader->ahead, &reader->mem);
-        return ACHAR_OK;
-    }
+    buffer *ahead = &reader->ahead;
+    size_t rest_nbytes = ahead->nbytes - reader->start - nbytes;
     achar__buffer_init(block, &reader->mem);
-    achar__buffer_append(block, reader->ahead.data + reader->start, nbytes);
-    reader->start += nbytes;
-    return block->failed;
+    if (reader->start != 0 || rest_nbytes > nbytes) {
+        achar__buffer_append(block, ahead->data + reader->start, nbytes);
+        reader->start += nbytes;
+        return block->failed;
+    }
+    buffer rest;
+    achar__buffer_init(&rest, &reader->mem);
+    achar__buffer_append(&rest, ahead->data + nbytes, rest_nbytes);
+    if (rest.failed)
+        return rest.failed;
+    *block = *ahead;
+    *ahead = rest;
+    block->nbytes = nbytes;
+    achar__buffer_fit(block);
+    return ACHAR_OK;
 }
 
 static int next_from_source(achar_reader *reader, achar_graph **graph)
@@ -278,8 +293,9 @@ static int next_from_source(achar_reader *reader, achar_graph **graph)
         return status;
     buffer block;
     status = take_block(reader, nbytes, &block);
+    uint64_t held_nbytes = reader->mem.used_nbytes; /* the block and what was read ahead of it */
     if (status == ACHAR_OK)
-        status = achar__read(block.data, nbytes, reader->base, &reader->options, graph,
+        status = achar__read(block.data, nbytes, reader->base, held_nbytes, &reader->options, graph,
                              &used_nbytes, &reader->error);
     if (status != ACHAR_OK) {
         achar__buffer_free(&block);
@@ -287,7 +303,7 @@ static int next_from_source(achar_reader *reader, achar_graph **graph)
     }
     (*graph)->input = block.data;
     (*graph)->input_nbytes = block.capacity_nbytes;
-    (*graph)->mem.used_nbytes += block.capacity_nbytes;
+    (*graph)->mem.used_nbytes -= held_nbytes - block.capacity_nbytes;
     reader->mem.used_nbytes -= block.capacity_nbytes;
     reader->base += used_nbytes;
     return ACHAR_OK;

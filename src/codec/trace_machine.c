@@ -283,7 +283,8 @@ static int ask_reader(trace_machine *m, trace_step *step)
     achar_graph *graph = NULL;
     achar_error error;
     achar_read_options options = {.allocator = &m->mem->allocator, .encoding = m->encoding};
-    int status = achar__read(m->scratch.data, m->scratch.nbytes, 0, &options, &graph, NULL, &error);
+    int status =
+        achar__read(m->scratch.data, m->scratch.nbytes, 0, 0, &options, &graph, NULL, &error);
     if (status != ACHAR_OK)
         return problem(m, status, "%s", error.message);
     status = push_text(m, step, achar_root(graph));

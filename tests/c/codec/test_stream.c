@@ -2,6 +2,7 @@
 #include "kit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* Three pickles: of lines, in a frame, without one. Returns their size. */
@@ -183,6 +184,72 @@ static void a_lying_size_costs_nothing(void **state)
     assert_int_equal(c.now_nbytes, 0);
 }
 
+/* ---- limits ---- */
+
+enum { FLOATS_COUNT = 100000 };
+
+/* A list of floats, and behind it a small pickle. */
+static char *floats(size_t *nbytes)
+{
+    size_t n = 0;
+    char *data = malloc(9 * FLOATS_COUNT + 16);
+    assert_non_null(data);
+    data[n++] = '(';
+    for (size_t i = 0; i < FLOATS_COUNT; i++) {
+        memcpy(data + n, "G\x40\x09\x21\xfb\x54\x44\x2d\x18", 9);
+        n += 9;
+    }
+    memcpy(data + n, "l.N.", 4);
+    *nbytes = n + 4;
+    return data;
+}
+
+/* The first pickle of 'file', from its start, by stream or descriptor. */
+static int read_first(FILE *file, bool by_descriptor, const achar_read_options *options)
+{
+    rewind(file);
+    assert_int_equal(lseek(fileno(file), 0, SEEK_SET), 0);
+    achar_reader *reader;
+    int status = by_descriptor ? achar_reader_open_fd(fileno(file), options, &reader)
+                               : achar_reader_open_file(file, options, &reader);
+    achar_graph *graph = NULL;
+    if (status == ACHAR_OK)
+        status = achar_reader_next(reader, &graph, NULL);
+    assert_true(status != ACHAR_OK || achar_count(achar_root(graph)) == FLOATS_COUNT);
+    achar_graph_free(graph);
+    achar_reader_close(reader);
+    return status;
+}
+
+static void the_limit_is_for_input_and_graph(void **state)
+{
+    size_t nbytes;
+    char *data = floats(&nbytes);
+    FILE *file = file_of(data, nbytes);
+    counting c;
+    counting_init(&c, 0);
+    achar_read_options options = {.allocator = &c.allocator};
+    achar_graph *graph;
+    assert_int_equal(achar_read(data, nbytes, &options, &graph, NULL, NULL), ACHAR_OK);
+    achar_graph_free(graph);
+    /* What both need, with some room for what a descriptor has read ahead. */
+    size_t enough = nbytes + c.peak_nbytes + (16 << 10);
+    for (int by_descriptor = 0; by_descriptor < 2; by_descriptor++)
+        for (size_t limit = 1000; limit < 4 * enough; limit += limit / 8) {
+            counting_init(&c, 0);
+            options.max_nbytes = limit;
+            int status = read_first(file, by_descriptor, &options);
+            if (limit < nbytes || (limit >= enough && status != ACHAR_OK))
+                assert_int_equal(status, limit < nbytes ? ACHAR_E_LIMIT : ACHAR_OK);
+            assert_true(status == ACHAR_OK || status == ACHAR_E_LIMIT);
+            if (c.peak_nbytes > limit)
+                fail_msg("a peak of %zu with a limit of %zu", c.peak_nbytes, limit);
+            assert_int_equal(c.now_nbytes, 0);
+        }
+    fclose(file);
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +261,7 @@ int main(void)
         cmocka_unit_test(errors_count_from_the_start_and_stay),
         cmocka_unit_test(a_bad_descriptor_is_an_io_error),
         cmocka_unit_test(a_lying_size_costs_nothing),
+        cmocka_unit_test(the_limit_is_for_input_and_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
