@@ -141,6 +141,20 @@ static int fetch_descriptor(achar_reader *reader)
     return ACHAR_OK;
 }
 
+/* More from a descriptor, until a line ends in it or there is no more. Only what comes is searched:
+ * the line may come in very many pieces. */
+static int fetch_descriptor_line(achar_reader *reader)
+{
+    for (;;) {
+        size_t before_nbytes = reader->ahead.nbytes - reader->start;
+        int status = fetch_descriptor(reader); /* moves all to the front */
+        if (status != ACHAR_OK || reader->ended ||
+            memchr(reader->ahead.data + before_nbytes, '\n',
+                   reader->ahead.nbytes - before_nbytes) != NULL)
+            return status;
+    }
+}
+
 /* Exactly 'nbytes' more from a stdio stream, or what there is before its end. */
 static int fetch_file(achar_reader *reader, size_t nbytes)
 {
@@ -181,7 +195,7 @@ static int fetch(achar_reader *reader, size_t position, uint64_t needed, bool ne
 {
     buffer *ahead = &reader->ahead;
     if (reader->source == FROM_DESCRIPTOR)
-        return fetch_descriptor(reader);
+        return needs_line ? fetch_descriptor_line(reader) : fetch_descriptor(reader);
     int status = ACHAR_OK;
     while (status == ACHAR_OK && !reader->ended && ahead->nbytes - position < needed) {
         /* Never more at once than has come so far: a size may lie. */

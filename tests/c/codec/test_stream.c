@@ -3,7 +3,21 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+/* How much memchr() has looked at: the linker gives the library this one. */
+static size_t searched_nbytes;
+
+void *__real_memchr(const void *data, int byte, size_t nbytes);
+void *__wrap_memchr(const void *data, int byte, size_t nbytes);
+
+void *__wrap_memchr(const void *data, int byte, size_t nbytes)
+{
+    const char *found = __real_memchr(data, byte, nbytes);
+    searched_nbytes += found == NULL ? nbytes : (size_t)(found + 1 - (const char *)data);
+    return (void *)found;
+}
 
 /* Three pickles: of lines, in a frame, without one. Returns their size. */
 static size_t pickles(char *out)
@@ -132,6 +146,41 @@ static void a_pipe_is_not_waited_on(void **state)
     close(ends[1]);
 }
 
+static void a_line_in_many_pieces_is_searched_once(void **state)
+{
+    /* A pipe holds 64 KB, so that it comes in 128 pieces or more. */
+    enum { PIECE_NBYTES = 64 << 10, PIECES_COUNT = 128, LINE_NBYTES = PIECE_NBYTES * PIECES_COUNT };
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        static char piece[PIECE_NBYTES];
+        memset(piece, 'x', sizeof piece);
+        bool good = write(ends[1], "V", 1) == 1;
+        for (int i = 0; i < PIECES_COUNT; i++)
+            good = good && write(ends[1], piece, sizeof piece) == sizeof piece;
+        _exit(good && write(ends[1], "\n.", 2) == 2 ? 0 : 1);
+    }
+    close(ends[1]);
+    achar_reader *reader;
+    achar_graph *graph;
+    size_t nbytes;
+    int child_status;
+    assert_int_equal(achar_reader_open_fd(ends[0], NULL, &reader), ACHAR_OK);
+    searched_nbytes = 0;
+    assert_int_equal(achar_reader_next(reader, &graph, NULL), ACHAR_OK);
+    assert_non_null(achar_text(achar_root(graph), &nbytes));
+    assert_int_equal(nbytes, LINE_NBYTES);
+    /* as it comes, as a token, by the reader, for escapes; not anew with each piece */
+    assert_in_range(searched_nbytes, LINE_NBYTES, 5 * LINE_NBYTES);
+    achar_graph_free(graph);
+    achar_reader_close(reader);
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &child_status, 0), child);
+    assert_int_equal(child_status, 0);
+}
+
 static void errors_count_from_the_start_and_stay(void **state)
 {
     static const char data[] = "N.N.\x80\x02K";
@@ -258,6 +307,7 @@ int main(void)
         cmocka_unit_test(a_file_stands_behind_the_pickle),
         cmocka_unit_test(from_a_pipe_byte_by_byte),
         cmocka_unit_test(a_pipe_is_not_waited_on),
+        cmocka_unit_test(a_line_in_many_pieces_is_searched_once),
         cmocka_unit_test(errors_count_from_the_start_and_stay),
         cmocka_unit_test(a_bad_descriptor_is_an_io_error),
         cmocka_unit_test(a_lying_size_costs_nothing),
