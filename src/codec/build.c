@@ -79,8 +79,10 @@ static bool take(achar_graph *g, const achar_value *values, size_t count, cell *
 void achar_set_root(achar_graph *g, achar_value root)
 {
     cell c;
-    if (edit(g) && all_there(g, &root, 1) && take(g, &root, 1, &c))
+    if (edit(g) && all_there(g, &root, 1) && take(g, &root, 1, &c)) {
         g->root = c;
+        g->read_nbytes = 0; /* it may be a small part of what was read */
+    }
 }
 
 /* ---- numbers, text, bytes ---- */

@@ -151,7 +151,7 @@ struct achar_graph {
     uint8_t *input;         /* owned; NULL: the caller's */
     size_t input_nbytes;
     size_t buffers_count; /* NEXT_BUFFER effects so far */
-    size_t read_nbytes;   /* of the pickle that it was read from; 0: built */
+    size_t read_nbytes;   /* of the pickle that is all of it; 0: built, or changed since */
     size_t nbytes;        /* of this struct with the arena's first storage behind it */
 };
 

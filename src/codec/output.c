@@ -76,7 +76,9 @@ void achar__output_cut(output *o)
 void achar__output_begin(output *o, size_t nbytes)
 {
     bool whole = o->sink == NULL && nbytes > OUTPUT_FIRST_NBYTES;
-    achar__buffer_reserve(&o->out, whole ? nbytes : OUTPUT_FIRST_NBYTES);
+    if (whole && !achar__buffer_reserve(&o->out, nbytes))
+        o->out.failed = ACHAR_OK; /* it was a guess: less may do */
+    achar__buffer_reserve(&o->out, OUTPUT_FIRST_NBYTES);
     if (o->protocol >= 2)
         emit_number(&o->out, OP_PROTO, (uint64_t)o->protocol, 1);
     begin_frame(o);

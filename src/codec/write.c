@@ -269,6 +269,7 @@ static int write_graph(achar_graph *g, int protocol, const achar_write_options *
         status = run(&w);
     }
     if (status == ACHAR_OK && bytes != NULL) {
+        achar__buffer_fit(&w.o.out);
         *bytes = (achar_bytes){w.o.out.data, w.o.out.nbytes, w.o.out.capacity_nbytes};
         achar__buffer_init(&w.o.out, &mem);
     }

@@ -386,10 +386,68 @@ static void depth_is_no_recursion(void **state)
     achar_bytes_free(&bytes, NULL);
 }
 
+/* Hands out what 'left_nbytes' has. */
+typedef struct budget {
+    achar_allocator allocator;
+    size_t left_nbytes;
+} budget;
+
+static void *spend(void *opaque, void *block, size_t old_nbytes, size_t new_nbytes)
+{
+    budget *b = opaque;
+    if (new_nbytes > b->left_nbytes + old_nbytes)
+        return NULL;
+    b->left_nbytes += old_nbytes - new_nbytes;
+    if (new_nbytes != 0)
+        return realloc(block, new_nbytes);
+    free(block);
+    return NULL;
+}
+
+static void memory_is_for_what_is_written(void **state)
+{
+    enum { INPUT_NBYTES = 1 << 20, ALL_NBYTES = 100 << 10, LITTLE_NBYTES = 8 << 10 };
+    static char data[INPUT_NBYTES];
+    budget b = {{spend, &b}, ALL_NBYTES};
+    achar_write_options options = {.allocator = &b.allocator};
+    achar_bytes bytes;
+    /* Nothing is left of most of it, so the guess of its size is wrong; and there is no memory for
+     * the guess… */
+    for (size_t i = 0; i < sizeof data; i += 2)
+        memcpy(data + i, "N0", 2);
+    memcpy(data + sizeof data - 2, "N.", 2);
+    achar_graph *graph = read_bytes(data, sizeof data);
+    assert_int_equal(achar_write(graph, 4, &options, &bytes, NULL), ACHAR_OK);
+    assert_int_equal(bytes.nbytes, 4);
+    assert_true(bytes.capacity_nbytes < LITTLE_NBYTES);
+    achar_bytes_free(&bytes, &b.allocator);
+    assert_int_equal(b.left_nbytes, ALL_NBYTES);
+    /* …or there is, but it is not kept. */
+    assert_int_equal(achar_write(graph, 4, NULL, &bytes, NULL), ACHAR_OK);
+    assert_true(bytes.capacity_nbytes < LITTLE_NBYTES);
+    achar_bytes_free(&bytes, NULL);
+    achar_graph_free(graph);
+
+    /* A part as the root: nothing is known of its size. */
+    data[0] = '(';
+    memset(data + 1, ']', sizeof data - 3);
+    memcpy(data + sizeof data - 2, "l.", 2);
+    graph = read_bytes(data, sizeof data);
+    achar_set_root(graph, achar_item(achar_root(graph), 0));
+    counting c;
+    counting_init(&c, 0);
+    options.allocator = &c.allocator;
+    assert_int_equal(achar_write(graph, 4, &options, &bytes, NULL), ACHAR_OK);
+    assert_true(c.peak_nbytes < LITTLE_NBYTES);
+    achar_bytes_free(&bytes, &c.allocator);
+    achar_graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers),
+        cmocka_unit_test(memory_is_for_what_is_written),
         cmocka_unit_test(big_integers),
         cmocka_unit_test(text),
         cmocka_unit_test(containers),
