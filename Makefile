@@ -81,7 +81,7 @@ test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-lint | syste
 # What lies closest to the interpreter, on every other CPython 3.X of the machine.
 test-versions: build
 	@echo "== Python tests on other interpreters"
-	@python tests/conformance/matrix.py --others --pytest tests/saver tests/loader tests/byvalue
+	@python tests/conformance/matrix.py --others --pytest tests/saver tests/loader tests/byvalue tests/fuzz
 
 bench: build
 	@python bench/run
