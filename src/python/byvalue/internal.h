@@ -240,6 +240,7 @@ int byvalue_bad_stream(module_state *st, const char *function, const char *what)
 int byvalue_code_exec(module_state *st);
 int byvalue_identity_exec(module_state *st);
 int byvalue_context_exec(module_state *st);
+int byvalue_digest_exec(PyObject *module, module_state *st);
 int byvalue_names_exec(PyObject *module, module_state *st);
 int byvalue_exception_exec(PyObject *module, module_state *st);
 
