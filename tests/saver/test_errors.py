@@ -139,7 +139,7 @@ def test_user_code_keeps_its_exceptions():
         assert caught.value.__notes__ == ["while pickling obj['k'][0]"]
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, MemoryError, RecursionError, GeneratorExit])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, MemoryError, GeneratorExit])
 def test_what_is_not_about_pickling_is_left_alone(kind):
     class Raises:
         def __reduce__(self):

@@ -134,7 +134,7 @@ static int encode_int(digest *d, PyObject *obj)
     long long value = PyLong_AsLongLongAndOverflow(obj, &overflow);
     if (!overflow)
         return value == -1 && PyErr_Occurred() ? -1 : put_tag(d, 'i', (uint64_t)value);
-    PyObject *text = _PyLong_Format(obj, 16);
+    PyObject *text = PyNumber_ToBase(obj, 16);
     int status = text ? put_text(d, 'I', text) : -1;
     Py_XDECREF(text);
     return status;

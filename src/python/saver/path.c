@@ -256,8 +256,7 @@ static int speaks_of_pickling(module_state *st, PyObject *error)
 static int leave_alone(PyObject *error)
 {
     return !PyErr_GivenExceptionMatches(error, PyExc_Exception) ||
-           PyErr_GivenExceptionMatches(error, PyExc_MemoryError) ||
-           PyErr_GivenExceptionMatches(error, PyExc_RecursionError);
+           PyErr_GivenExceptionMatches(error, PyExc_MemoryError);
 }
 
 /* byvalue_refuse() says why and what to do itself. */
@@ -283,6 +282,9 @@ static PyObject *explained(saver *s, PyObject *error, PyObject *path, PyObject *
                                        Py_TYPE(error)->tp_name, why);
         const char *utf8 = PyUnicode_AsUTF8(type);
         advice = utf8 ? remedy(utf8) : NULL;
+        const char *reason = PyUnicode_AsUTF8(why);
+        if (!advice && reason && strstr(reason, "__reduce__"))
+            advice = "let its __reduce__ return (callable, arguments) or the name of a global";
     }
     if (message && advice && extend(&message, PyUnicode_FromFormat("\n  do:  %s", advice)) < 0)
         goto done;
