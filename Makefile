@@ -101,6 +101,8 @@ stress: build-asan/build.ninja build-hostile/build.ninja build $(VENV)/.has-test
 	@ACHAR_STRESS=1 meson test -C build-hostile --no-rebuild --suite codec --timeout-multiplier 40 --print-errorlogs
 	@echo "== runtime tests, ten times"
 	@meson test -C build-asan --no-rebuild --suite runtime --suite sync --repeat 10 --print-errorlogs
+	@echo "== a storm: 100,000 tasks, a worker killed every 50 ms"
+	@python tests/executor/storm.py
 	@echo "== Python tests with examples"
 	@ACHAR_STRESS=1 PYTHONPATH=tests python -m pytest -p stress_plugin -n auto --maxprocesses 8 --timeout 7200 \
 	  tests/codec tests/fuzz tests/loader tests/saver

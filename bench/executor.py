@@ -1,10 +1,10 @@
-"""achar.Executor beside multiprocessing.Pool and ProcessPoolExecutor, in one run, rounds interleaved.
+"""achar.Executor beside multiprocessing.Pool, ProcessPoolExecutor, loky and Dask, in one run, rounds interleaved.
 
-    python bench/executor.py [--workers N] [--rounds N] [--quick] [--json FILE]
+    python bench/executor.py [--workers N] [--rounds N] [--quick] [--json FILE] [--page FILE]
 
 Every figure is the median over the rounds; a round measures every executor once, so that what else
-the machine does hits all of them alike. The last columns are achar's ratio to each peer, where
-above 1 achar is better.
+the machine does hits all of them alike. Peers that are not installed are left out. The growth figures
+are achar's alone. --page writes docs/benchmarks/executor.md; `bench/run` does so.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import achar
@@ -30,6 +31,7 @@ def same(x):
 
 class Achar:
     name = "achar"
+    slow = 1
 
     def __init__(self, workers):
         self.ex = achar.Executor(workers)
@@ -43,6 +45,9 @@ class Achar:
     def map(self, fn, items):
         return list(self.ex.map(fn, items, chunksize=100))
 
+    def share(self, data):
+        return self.ex.put(data)
+
     def close(self):
         self.ex.shutdown()
 
@@ -50,13 +55,56 @@ class Achar:
 class ProcessPool(Achar):
     name = "ProcessPoolExecutor"
 
+    def share(self, data):
+        return data
+
     def __init__(self, workers):
         context = multiprocessing.get_context("fork")
         self.ex = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
 
 
+class Loky(ProcessPool):
+    name = "loky"
+
+    def __init__(self, workers):
+        import loky
+
+        self.ex = loky.ProcessPoolExecutor(workers)
+
+
+class Dask:
+    name = "Dask"
+    slow = 20
+
+    def __init__(self, workers):
+        import distributed
+
+        self.client = distributed.Client(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        )
+
+    def submit(self, fn, *args):
+        return self.client.submit(fn, *args, pure=False)
+
+    def result(self, future):
+        return future.result()
+
+    def map(self, fn, items):
+        return self.client.gather(self.client.map(fn, list(items), pure=False))
+
+    def share(self, data):
+        return self.client.scatter(data)
+
+    def close(self):
+        self.client.close()
+
+
 class Pool:
     name = "multiprocessing.Pool"
+    slow = 1
+
+    def share(self, data):
+        return data
 
     def __init__(self, workers):
         self.pool = multiprocessing.get_context("fork").Pool(workers)
@@ -116,19 +164,46 @@ def echo(peer, nbytes):
     return (time.perf_counter() - start) * 1e3
 
 
+def echo_array(peer, nbytes):
+    import numpy
+
+    data = numpy.zeros(nbytes, "u1")
+    start = time.perf_counter()
+    assert peer.result(peer.submit(same, data)).nbytes == nbytes
+    return (time.perf_counter() - start) * 1e3
+
+
+def read_by_many(peer, nbytes, count):
+    """One array that 'count' tasks read: put once where that can be had, sent each time elsewhere."""
+    import numpy
+
+    data = numpy.zeros(nbytes, "u1")
+    start = time.perf_counter()
+    shared = peer.share(data)
+    for handle in [peer.submit(len, shared) for _ in range(count)]:
+        assert peer.result(handle) == nbytes
+    return (time.perf_counter() - start) * 1e3
+
+
 FIRST = {
     "achar": "import achar; s=time.perf_counter(); ex=achar.Executor({w}); ex.submit(int).result()",
     "multiprocessing.Pool": "import multiprocessing as m; s=time.perf_counter(); "
     "ex=m.get_context('spawn').Pool({w}); ex.apply(int)",
     "ProcessPoolExecutor": "import multiprocessing as m, concurrent.futures as c; s=time.perf_counter(); "
     "ex=c.ProcessPoolExecutor({w}, mp_context=m.get_context('spawn')); ex.submit(int).result()",
+    "loky": "import loky; s=time.perf_counter(); ex=loky.ProcessPoolExecutor({w}); ex.submit(int).result()",
+    "Dask": "import distributed as d; s=time.perf_counter(); ex=d.Client(n_workers={w}, threads_per_worker=1, "
+    "dashboard_address=None); ex.submit(int).result()",
 }
 
 
 def first_result(name, workers):
     """From the constructor to the first result, workers started clean, in an interpreter of its own."""
-    program = f"import time; {FIRST[name].format(w=workers)}; print(time.perf_counter()-s)"
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    program = f"import time\nif __name__ == '__main__': {FIRST[name].format(w=workers)}; print(time.perf_counter()-s)"
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+        file.write(program)
+        file.flush()
+        out = subprocess.run([sys.executable, file.name], capture_output=True, text=True, check=True)
     return float(out.stdout) * 1e3
 
 
@@ -139,21 +214,110 @@ MEASURES = [  # key, title, unit, higher is better
     ("map", "map, no-op items", "items/s", True),
     ("argument", "10 MB argument", "ms", False),
     ("echo", "10 MB echo", "ms", False),
+    ("array", "64 MB numpy echo", "ms", False),
+    ("shared", "10 MB array read by 100 tasks", "ms", False),
     ("first", "first result, clean start", "ms", False),
 ]
 
 
 def measure(peer, name, workers, scale):
-    p50, p99 = round_trips(peer, 1000 // scale)
+    slow = peer.slow  # so many times less to do
+    p50, p99 = round_trips(peer, 1000 // scale // min(slow, 5))
     return {
         "p50": p50,
         "p99": p99,
-        "throughput": throughput(peer, 20_000 // scale),
-        "map": mapped(peer, 100_000 // scale),
+        "throughput": throughput(peer, 20_000 // scale // slow),
+        "map": mapped(peer, 100_000 // scale // slow),
         "argument": large_argument(peer, 10_000_000),
         "echo": echo(peer, 10_000_000),
+        "array": echo_array(peer, 64 << 20),
+        "shared": read_by_many(peer, 10_000_000, 100),
         "first": first_result(name, workers),
     }
+
+
+def resident_nbytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def add_one(x):
+    return x + 1
+
+
+def growth(workers, scale):
+    """(what, how many, µs each, bytes each or None), with achar."""
+    rows = []
+    for count in (1000, 10_000, 100_000, 1_000_000):
+        count //= scale
+        with achar.Executor(workers) as ex:
+            ex.submit(nothing).result()
+            before, start = resident_nbytes(), time.perf_counter()
+            futures = [ex.submit(nothing) for _ in range(count)]
+            grown = resident_nbytes() - before
+            for future in futures:
+                future.result()
+            each = (time.perf_counter() - start) / count
+            rows.append(
+                ("no-op tasks, all submitted first", count, each * 1e6, grown / count if count > 9999 else None)
+            )
+            del futures, future
+    count = 100_000 // scale
+    with achar.Executor(workers) as ex:
+        start = time.perf_counter()
+        future = ex.submit(int)
+        for _ in range(count):
+            future = ex.submit(add_one, future)
+        assert future.result() == count
+        rows.append(("chain: each needs the one before", count, (time.perf_counter() - start) / count * 1e6, None))
+        start = time.perf_counter()
+        fan = [ex.submit(add_one, future) for _ in range(count)]
+        assert ex.submit(sum, fan).result() == count * (count + 1)
+        rows.append(("fan: all need one, one needs all", count, (time.perf_counter() - start) / count * 1e6, None))
+        del fan, future
+    return rows
+
+
+def figure(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def page(median, rows, options):
+    """docs/benchmarks/executor.md"""
+    names = list(median)
+    lines = [
+        "# The executor, measured",
+        "",
+        "<!-- made by `bench/run`; edit bench/executor.py instead -->",
+        "",
+        "`python bench/executor.py` made this page: all executors in one process, one after the other in each round;",
+        f"figures are medians of {options.rounds} rounds. CPython {sys.version.split()[0]}, {options.workers} workers, "
+        f"{os.cpu_count()} processors.",
+        "Absolute figures move with the machine; the ratios (in parentheses: how many times as good achar is) are what",
+        "to look at. mp.Pool and ProcessPoolExecutor fork their workers, except for the first result.",
+        "",
+        "| | " + " | ".join(names) + " |",
+        "|---|" + "---:|" * len(names),
+    ]
+    for key, title, unit, higher in MEASURES:
+        ours = median["achar"][key]
+        cells = []
+        for name in names:
+            value = median[name][key]
+            ratio = ours / value if higher else value / ours
+            cells.append(figure(value) + ("" if name == "achar" else f" ({ratio:.1f}×)"))
+        lines.append(f"| {title}, {unit} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "## Growth",
+        "",
+        "achar alone; memory is the client's resident memory while the tasks are queued.",
+        "",
+    ]
+    lines += ["| | how many | µs each | bytes each |", "|---|---:|---:|---:|"]
+    for what, count, each, nbytes in rows:
+        lines.append(f"| {what} | {count:,} | {each:.2f} | {figure(nbytes) if nbytes is not None else ''} |")
+    return "\n".join(lines) + "\n"
 
 
 def main():
@@ -162,9 +326,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--page", metavar="FILE")
     options = parser.parse_args()
     scale = 10 if options.quick else 1
-    peers = [Pool(options.workers), ProcessPool(options.workers), Achar(options.workers)]
+    peers = [Achar(options.workers), Pool(options.workers), ProcessPool(options.workers)]
+    for peer in (Loky, Dask):
+        try:
+            peers.append(peer(options.workers))
+        except ImportError as error:
+            print(f"left out: {error}", file=sys.stderr)
     rows = {peer.name: {key: [] for key, *_ in MEASURES} for peer in peers}
     for peer in peers:
         throughput(peer, 200)  # workers are up
@@ -175,18 +345,11 @@ def main():
     for peer in peers:
         peer.close()
     median = {name: {k: statistics.median(v) for k, v in row.items()} for name, row in rows.items()}
-    print(
-        f"CPython {sys.version.split()[0]}, {options.workers} workers, {os.cpu_count()} processors, "
-        f"median of {options.rounds} rounds\n"
-    )
-    print(f"{'':30}{'achar':>12}{'mp.Pool':>12}{'PPE':>12}   {'× mp.Pool':>10}{'× PPE':>8}")
-    for key, title, unit, higher in MEASURES:
-        a, p, e = (median[n][key] for n in ("achar", "multiprocessing.Pool", "ProcessPoolExecutor"))
-        ratios = [a / x if higher else x / a for x in (p, e)]
-        print(
-            f"{title + ', ' + unit:42}"[:42].rjust(0)
-            + f"{a:12,.1f}{p:12,.1f}{e:12,.1f}   {ratios[0]:10.2f}{ratios[1]:8.2f}"
-        )
+    text = page(median, growth(options.workers, scale), options)
+    print(text)
+    if options.page:
+        with open(options.page, "w") as file:
+            file.write(text)
     if options.json:
         with open(options.json, "w") as file:
             json.dump({"rounds": rows, "median": median}, file, indent=1)

@@ -69,6 +69,7 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
     env: environment variables for the workers, over this process's; None unsets one.
     serializer: a module or an object with dumps() and loads() (pickle, cloudpickle, dill, …) that writes
     functions, arguments and results instead of achar; exceptions always go achar's way.
+    kind: "process"; "thread" gives the same on threads of this process, as far as threads can.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         max_tasks_per_child: int | None = None,
         env: Mapping[str, str | None] | None = None,
         serializer: Any = None,
+        kind: str = "process",
         _depth: int = 0,
         _starts: int = 0,
     ) -> None:
@@ -319,7 +321,13 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
             return current_executor, ()
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: it owns processes")
 
-    def __new__(cls, *args: Any, serializer: Any = None, **keywords: Any) -> Executor:
+    def __new__(cls, *args: Any, serializer: Any = None, kind: str = "process", **keywords: Any) -> Executor:
+        if kind == "thread":
+            from ._threads import ThreadExecutor
+
+            return ThreadExecutor(*args, serializer=serializer, **keywords)  # type: ignore[return-value]
+        if kind != "process":
+            raise ValueError('kind must be "process" or "thread"')
         if serializer is not None and cls is Executor and getattr(serializer, "__name__", "") != "achar":
             cls = _SerializedExecutor
         return super().__new__(cls)

@@ -127,11 +127,14 @@ def test_shutdown_does_what_waits():
 
 def test_strangers_and_other_places(ex):
     with achar.Executor(1) as other:
-        stranger = other.submit(pow, 2, 2)
+        stranger = other.submit(time.sleep, 30)
         with pytest.raises(pickle.PicklingError, match="same executor"):
             ex.submit(len, stranger).result()
-        assert stranger.result() == 4
-        assert ex.submit(pow, stranger, 2).result() == 16  # a value now
+        assert other.cancel(stranger, force=True)
+        stranger = other.submit(pow, 2, 2)
+        assert other.wait([stranger])[0] == [stranger]
+        assert ex.submit(pow, stranger, 2).result() == 16  # a value by now
+        assert ex.submit(pow, other.put(3), 2).result() == 9
     mine = ex.submit(pow, 2, 2)
     with pytest.raises(pickle.PicklingError, match="argument of submit"):
         achar.dumps([mine])

@@ -98,13 +98,18 @@ PyObject *inputs_reduce(module_state *st, PyObject *future)
             return NULL;
         return reduced(st, (Py_ssize_t)collecting->count - 1, Py_None);
     }
-    if (!task && f->state == FUTURE_FINISHED && !f->exception)
+    /* Another executor's: a value, if it has ended. */
+    if (f->task && ACHAR__TASK_FINISHED(achar__task_state_of(f->task)) && future_settle(st, f) < 0)
+        return NULL;
+    if (!f->task && f->state == FUTURE_FINISHED && !f->exception)
         return reduced(st, -1, f->result ? f->result : Py_None);
-    if (!task && f->state >= FUTURE_CANCELLED) {
+    if (!f->task && f->state >= FUTURE_CANCELLED) {
         raise_input_failed(f);
         return NULL;
     }
-    byvalue_refuse(st, future, "as an argument, it must be a future of the same executor",
+    byvalue_refuse(st, future,
+                   "as an argument, it must be a future of the same executor, or one that "
+                   "has ended",
                    "send its result()");
     return NULL;
 }

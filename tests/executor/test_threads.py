@@ -1,0 +1,92 @@
+"""Executor(kind="thread"): the same calls, and what threads cannot do is refused."""
+
+import concurrent.futures
+import os
+import threading
+import time
+
+import achar
+import pytest
+
+
+@pytest.fixture
+def ex():
+    with achar.Executor(2, kind="thread") as executor:
+        yield executor
+
+
+def test_calls(ex):
+    assert isinstance(ex, concurrent.futures.Executor)
+    lock = threading.Lock()  # nothing is pickled
+    assert ex.submit(lambda x: x, lock).result() is lock
+    assert ex.submit(os.getpid).result() == os.getpid()
+    assert list(ex.map(pow, range(5), range(5))) == [n**n for n in range(5)]
+    assert list(ex.map(pow, range(5), range(5), buffersize=2)) == [n**n for n in range(5)]
+    assert list(ex.options(name="n").map(abs, [-1])) == [1]
+    assert ex.put(lock).result() is lock
+    done, others = ex.wait([ex.submit(time.sleep, 0), ex.submit(time.sleep, 0.5)], 1)
+    assert len(done) == 1 and len(others) == 1
+    with pytest.raises(ZeroDivisionError):
+        ex.submit(lambda: 1 / 0).result()
+
+
+def test_graphs(ex):
+    one, slow = ex.put(1), ex.submit(time.sleep, 0.05)
+    assert ex.submit(lambda x: x, {"a": [one, (slow, one)]}).result() == {"a": [1, (None, 1)]}
+    future = ex.submit(int)
+    for _ in range(200):
+        future = ex.submit(lambda x: x + 1, future)
+    assert future.result() == 200
+    bad = ex.submit(lambda: 1 / 0)
+    error = ex.submit(len, [ex.submit(len, bad)]).exception()
+    assert isinstance(error, achar.InputFailed) and isinstance(error.__cause__, ZeroDivisionError)
+
+
+def test_nesting_does_not_deadlock(ex):
+    def down(n):
+        return n if n == 0 else ex.submit(down, n - 1).result() + 1
+
+    assert [f.result(60) for f in [ex.submit(down, 20) for _ in range(4)]] == [20] * 4
+    assert ex.submit(lambda: ex.submit(pow, 2, 3)).result() == 8
+
+
+def test_retries(ex):
+    tries = []
+
+    def flaky():
+        tries.append(1)
+        if len(tries) < 3:
+            raise ValueError
+        return len(tries)
+
+    assert ex.options(retries=5, backoff=0).submit(flaky).result() == 3
+
+
+def test_commands_and_actors(ex):
+    done = ex.run(["/bin/sh", "-c", "cat; pwd; exit 3"], stdin="in\n", cwd="/").result()
+    assert (done.returncode, done.stdout) == (3, b"in\n/\n")
+    with pytest.raises(TimeoutError):
+        ex.run(["sleep", "100"], timeout=0.1).result()
+    counter = ex.actor(list, (1,))
+    calls = [counter.append(n) for n in range(100)]
+    concurrent.futures.wait(calls)
+    assert counter.copy().result() == [1, *range(100)]
+
+
+def test_what_threads_cannot(ex):
+    for options in ({"env": {"A": "1"}}, {"cwd": "/"}, {"timeout": 1}, {"priority": 1}):
+        with pytest.raises(ValueError, match="processes"):
+            ex.options(**options).submit(int)
+    running = ex.submit(time.sleep, 0.5)
+    while not running.running():
+        time.sleep(0.01)
+    with pytest.raises(ValueError, match="processes"):
+        ex.cancel(running, force=True)
+    for options in ({"serializer": achar}, {"max_tasks_per_child": 1}, {"env": {}}):
+        with pytest.raises(ValueError, match="processes"):
+            achar.Executor(kind="thread", **options)
+    with pytest.raises(ValueError, match="kind"):
+        achar.Executor(kind="fibre")
+    ex.shutdown()
+    with pytest.raises(RuntimeError):
+        ex.submit(int)
