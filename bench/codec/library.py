@@ -295,8 +295,8 @@ def page(results):
         if "memory" in case:
             m = case["memory"]
             kept, peak = m["kept"] / m["values"], m["read_peak"] / m["values"]
-            over = "" if kept <= BYTES_PER_VALUE else " **not met**"
-            lines.append(f"| {case['name']} | {m['values']:,} | {kept:.1f}{over} | {peak:.1f} |")
+            cells = [f"{value:.1f}" + (" **not met**" if value > BYTES_PER_VALUE else "") for value in (kept, peak)]
+            lines.append(f"| {case['name']} | {m['values']:,} | " + " | ".join(cells) + " |")
     if results["growth"]:
         lines += [
             "",
