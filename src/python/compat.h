@@ -633,6 +633,12 @@ static inline int compat_add_note(PyObject *exception, PyObject *note)
 #endif
 }
 
+/* Are there other memoryviews of what this one shows? */
+static inline int compat_view_is_shared(PyObject *view)
+{
+    return ((PyMemoryViewObject *)view)->mbuf->exports > 1;
+}
+
 /* ---- the block of what travels by value ---- */
 
 /*

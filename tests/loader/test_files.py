@@ -135,6 +135,27 @@ def test_misbehaving_files():
     assert achar.pickle.load(File(read=lambda n: whole, readline=len)) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("make", [bytes, bytearray])
+def test_a_view_that_readinto_keeps_is_taken_back(make):
+    data = pickle.dumps(make(b"x" * 200000), 5)
+    kept, ways = [], [lambda view: view, memoryview]  # memoryview: a view of its own, which nobody can end
+
+    class Keeps(io.BytesIO):
+        def readinto(self, view):
+            kept.append(ways[0](view))
+            return super().readinto(view)
+
+    loaded = achar.pickle.load(Keeps(data))
+    assert loaded == b"x" * 200000
+    with pytest.raises(ValueError, match="released"):
+        kept[0][0] = 65
+    del ways[0]
+    with pytest.raises(BufferError, match="kept a view"):
+        achar.pickle.load(Keeps(data))
+    kept[1][:] = b"y" * len(kept[1])
+    assert kept[1].tobytes() == b"y" * len(kept[1])
+
+
 def test_out_of_band_buffers():
     value = [pickle.PickleBuffer(bytearray(b"writable")), pickle.PickleBuffer(b"read-only")]
     buffers = []

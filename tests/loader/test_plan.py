@@ -34,7 +34,8 @@ def get(source, index, text):
     if index < 256:
         forms.append(b"h" + bytes([index]))
     if text:
-        forms.append(source.choice([b"g%d\n", b"g %d\n", b"g+%d\n", b"g0_%d\n"]) % index)
+        # An integer ends at a NUL, too.
+        forms.append(source.choice([b"g%d\n", b"g %d\n", b"g+%d\n", b"g0_%d\n", b"g%d\0zj\n"]) % index)
     return source.choice(forms)
 
 

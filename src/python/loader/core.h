@@ -179,8 +179,11 @@ void loader_input_clear(loader_input *in);
 int loader_need(loader *ld, uint64_t nbytes);
 /* As loader_need(1) at an opcode; the end of the input is EOFError. */
 int loader_need_opcode(loader *ld);
-/* Copies the next 'nbytes' to 'to', without a detour for large ones from files. 0 or -1. */
-int loader_read_into(loader *ld, uint8_t *to, size_t nbytes);
+/*
+ * Copies the next 'nbytes' to 'to', memory of 'owner', without a detour for large ones from files. 0
+ * or -1.
+ */
+int loader_read_into(loader *ld, PyObject *owner, uint8_t *to, size_t nbytes);
 /* The next line without its '\n', valid until the next read; in.next is behind it. 0 or -1. */
 int loader_line(loader *ld, const uint8_t **line, size_t *nbytes);
 /* After STOP: moves the file's position behind what was used. 0 or -1. */

@@ -307,7 +307,31 @@ int loader_need_opcode(loader *ld)
     return -1;
 }
 
-int loader_read_into(loader *ld, uint8_t *to, size_t nbytes)
+/*
+ * Ends the view that a readinto() was given: the memory may move, and has an end. Where that cannot
+ * be, since there are views of the view, 'owner' is kept for good, and BufferError is set. 0 or -1.
+ */
+static int take_back(PyObject *view, PyObject *owner)
+{
+    if (Py_REFCNT(view) == 1 && !compat_view_is_shared(view))
+        return 0;
+    PyObject *type, *value, *traceback, *done = NULL;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (compat_view_is_shared(view))
+        PyErr_SetString(PyExc_BufferError,
+                        "readinto() kept a view of the buffer that it was given");
+    else
+        done = PyObject_CallMethod(view, "release", NULL);
+    if (!done)
+        Py_INCREF(owner); /* for good */
+    bool failed = !done;
+    Py_XDECREF(done);
+    if (type) /* what readinto() raised itself comes first */
+        PyErr_Restore(type, value, traceback);
+    return failed ? -1 : 0;
+}
+
+int loader_read_into(loader *ld, PyObject *owner, uint8_t *to, size_t nbytes)
 {
     loader_input *in = &ld->in;
     if (in->in_frame && left(in) < nbytes && leave_frame(ld) < 0)
@@ -344,6 +368,8 @@ int loader_read_into(loader *ld, uint8_t *to, size_t nbytes)
     } else {
         PyObject *view = PyMemoryView_FromMemory((char *)to, (Py_ssize_t)nbytes, PyBUF_WRITE);
         PyObject *size = view ? call(ld, in->readinto, view) : NULL;
+        if (view && take_back(view, owner) < 0)
+            Py_CLEAR(size);
         Py_XDECREF(view);
         if (!size)
             return -1;

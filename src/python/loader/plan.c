@@ -41,17 +41,21 @@ typedef struct search {
     bool is_short;
 } search;
 
-/* Is the line that ends at 'newline' the argument of a GET? */
-static bool is_text_get(const search *s, const uint8_t *newline)
+/*
+ * Does what follows a 'g' read as the argument of a GET? An integer, which ends with the line or, as
+ * for the interpreter, before it at a NUL.
+ */
+static bool is_text_get(const search *s, const uint8_t *get)
 {
-    const uint8_t *at = newline;
-    while (at > s->start && (Py_ISDIGIT(at[-1]) || Py_ISSPACE(at[-1]) || at[-1] == '_' ||
-                             at[-1] == '+' || at[-1] == '-')) {
-        at--;
-        if (*at == '\n')
-            return false; /* the line before has been looked at */
+    bool has_digit = false;
+    for (const uint8_t *at = get + 1; at < s->end; at++) {
+        if (*at == '\n' || *at == 0)
+            return has_digit;
+        has_digit |= Py_ISDIGIT(*at);
+        if (!Py_ISDIGIT(*at) && !Py_ISSPACE(*at) && *at != '_' && *at != '+' && *at != '-')
+            return false;
     }
-    return at < newline && at > s->start && at[-1] == OP_GET;
+    return false;
 }
 
 /* Looks at a byte that may be part of a fetch. False: no plan. */
@@ -59,7 +63,7 @@ static bool look(const search *s, const uint8_t *at)
 {
     size_t left = (size_t)(s->end - at) - 1;
     switch (*at) {
-    case '\n':
+    case OP_GET:
         return !is_text_get(s, at);
     case OP_BINGET:
         return left < 1 || loader_memo_plan_fetch(s->memo, at[1]);
@@ -75,21 +79,21 @@ static bool search_bytes(const search *s)
 {
     const uint8_t *at = s->start;
 #ifdef __SSE2__
-    const __m128i newline = _mm_set1_epi8('\n'), nine = _mm_set1_epi8('9');
+    const __m128i text_get = _mm_set1_epi8(OP_GET), nine = _mm_set1_epi8('9');
     const __m128i long_get = _mm_set1_epi8(OP_LONG_BINGET);
     const __m128i get = s->is_short ? _mm_set1_epi8(OP_BINGET) : _mm_setzero_si128();
     const __m128i highest = _mm_set1_epi8((char)(s->limit >> 24 > 255 ? 255 : s->limit >> 24));
     const __m128i is_short = _mm_set1_epi8(s->is_short ? -1 : 0);
     for (; s->end - at >= 20; at += 16) {
         const __m128i bytes = _mm_loadu_si128((const __m128i *)at);
-        /* The number in front of a text GET's newline ends in a digit or a space. */
-        const __m128i before = _mm_loadu_si128((const __m128i *)(at - 1));
+        /* The number behind a text GET begins with a digit, a sign or a space. */
+        const __m128i after = _mm_loadu_si128((const __m128i *)(at + 1));
         /* The last byte of a LONG_BINGET's index is its highest. */
         const __m128i behind = _mm_loadu_si128((const __m128i *)(at + 4));
         const __m128i found = _mm_or_si128(
             _mm_and_si128(_mm_cmpeq_epi8(bytes, get), is_short),
-            _mm_or_si128(_mm_and_si128(_mm_cmpeq_epi8(bytes, newline),
-                                       _mm_cmpeq_epi8(_mm_min_epu8(before, nine), before)),
+            _mm_or_si128(_mm_and_si128(_mm_cmpeq_epi8(bytes, text_get),
+                                       _mm_cmpeq_epi8(_mm_min_epu8(after, nine), after)),
                          _mm_and_si128(_mm_cmpeq_epi8(bytes, long_get),
                                        _mm_cmpeq_epi8(_mm_min_epu8(behind, highest), behind))));
         for (int bits = _mm_movemask_epi8(found); bits; bits &= bits - 1)
@@ -98,7 +102,7 @@ static bool search_bytes(const search *s)
     }
 #endif
     for (; at < s->end; at++)
-        if ((*at == '\n' || *at == OP_LONG_BINGET || (s->is_short && *at == OP_BINGET)) &&
+        if ((*at == OP_GET || *at == OP_LONG_BINGET || (s->is_short && *at == OP_BINGET)) &&
             !look(s, at))
             return false;
     return true;

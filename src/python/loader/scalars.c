@@ -248,7 +248,7 @@ int loader_op_bytes(loader *ld, uint64_t nbytes)
         return -1;
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)piece);
     while (bytes) {
-        if (loader_read_into(ld, (uint8_t *)PyBytes_AS_STRING(bytes) + have, piece) < 0) {
+        if (loader_read_into(ld, bytes, (uint8_t *)PyBytes_AS_STRING(bytes) + have, piece) < 0) {
             Py_DECREF(bytes);
             return -1;
         }
@@ -270,7 +270,7 @@ int loader_op_bytearray(loader *ld, uint64_t nbytes)
         return -1;
     PyObject *array = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)piece);
     while (array) {
-        if (loader_read_into(ld, (uint8_t *)PyByteArray_AS_STRING(array) + have, piece) < 0)
+        if (loader_read_into(ld, array, (uint8_t *)PyByteArray_AS_STRING(array) + have, piece) < 0)
             break;
         have += piece;
         if (have == nbytes)
