@@ -7,6 +7,7 @@ in the same order, so two piles from one seed must come out the same.
 """
 
 import gc
+import io
 import pickle
 import random
 
@@ -304,6 +305,49 @@ def test_errors_pass_through():
             achar.pickle.dump(big, FailingWrite(times))
     with pytest.raises(Failure):
         achar.pickle.dumps(pickle.PickleBuffer(b"x"), 5, buffer_callback=fail)
+
+
+class Turned:
+    pass
+
+
+def turn(obj):
+    """Gives 'obj' another class, and its own, which nobody else holds, to the allocator."""
+    obj.__class__ = Turned
+    gc.collect()
+    return [b"A" * size for size in range(900, 1300) for _ in range(20)]
+
+
+@pytest.mark.parametrize("module", [achar, achar.pickle])
+@pytest.mark.parametrize("how", ["arguments", "override", "table"])
+def test_class_of_an_object_changes_under_its_pickling(module, how):
+    def arguments(self):
+        turn(self)
+        return (1,)
+
+    class Override(module.Pickler):
+        def reducer_override(self, obj):
+            if type(obj).__name__ == "Last":
+                turn(obj)
+            return NotImplemented
+
+    class Table(dict):
+        def __missing__(self, cls):
+            name = getattr(cls, "__name__", "")
+            del cls
+            if name == "Last":
+                turn(objects[0])
+            raise KeyError
+
+    class Tabled(module.Pickler):
+        dispatch_table = Table()
+
+    # The only references to its class are the object's and the class's own.
+    objects = [type("Last", (), {"__getnewargs__": arguments} if how == "arguments" else {})()]
+    gc.collect()
+    file = io.BytesIO()
+    {"arguments": module.Pickler, "override": Override, "table": Tabled}[how](file).dump(objects)
+    assert type(module.loads(file.getvalue())[0]) is Turned
 
 
 def test_write_changes_what_is_written():

@@ -205,7 +205,9 @@ static int find_arguments(saver *s, PyObject *function)
 {
     if (saver_before_python(s) < 0)
         return -1;
+    Py_INCREF(function);
     PyObject *args = PyObject_CallOneArg(function, saver_top(s)->obj);
+    Py_DECREF(function);
     if (!args)
         return -1;
     if (!PyTuple_Check(args)) {
@@ -365,11 +367,15 @@ static int write_at_once(saver *s, const saver_type_fact *fact)
     return 1;
 }
 
-/* Finds arguments and state. 1: go on; 0: ask in the ordinary way; 2: it is written, or another
- * kind of frame writes it; -1. */
-static int start(saver *s)
+/* What the class said holds no more: a callback, or the collector, gave the object another. */
+static inline int has_turned(saver *s, PyTypeObject *type)
 {
-    PyTypeObject *type = Py_TYPE(saver_top(s)->obj);
+    return Py_TYPE(saver_top(s)->obj) != type;
+}
+
+/* Like start(), for an instance of 'type', to which the caller holds a reference. */
+static int start_as(saver *s, PyTypeObject *type)
+{
     const saver_type_fact *fact = fact_of(s, type);
     if (!fact)
         return -1;
@@ -391,12 +397,16 @@ static int start(saver *s)
     int status = find_dict(s);
     if (status <= 0)
         return status;
+    if (has_turned(s, type))
+        return 0;
     fact = fact_of(s, type); /* the collector may have run, and all be changed */
     if (!fact || !fact->direct)
         return fact ? 0 : -1;
     if (fact->new_arguments) {
         if (find_arguments(s, fact->new_arguments) < 0)
             return -1;
+        if (has_turned(s, type))
+            return 0;
         fact = fact_of(s, type);
         if (!fact || !fact->direct)
             return fact ? 0 : -1;
@@ -404,6 +414,8 @@ static int start(saver *s)
         status = find_dict(s);
         if (status <= 0)
             return status;
+        if (has_turned(s, type))
+            return 0;
         fact = fact_of(s, type);
         if (!fact || !fact->direct)
             return fact ? 0 : -1;
@@ -422,6 +434,18 @@ static int start(saver *s)
     if (count_slots(fact, frame->obj, &atoms) > 0 && make_slots_state(s, fact) < 0)
         return -1;
     return 1;
+}
+
+/*
+ * Finds arguments and state. 1: go on; 0: ask in the ordinary way; 2: it is written, or another kind
+ * of frame writes it; -1.
+ */
+static int start(saver *s)
+{
+    PyTypeObject *type = (PyTypeObject *)Py_NewRef(Py_TYPE(saver_top(s)->obj));
+    int status = start_as(s, type);
+    Py_DECREF(type);
+    return status;
 }
 
 static int save_empty_tuple(saver *s)

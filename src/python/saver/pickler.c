@@ -3,7 +3,7 @@
  *
  * achar.pickle has the strict ones, achar the superset's; they differ in one flag. dump() and
  * dumps() need no Pickler object. A Pickler keeps its memo from one dump to the next; while it is
- * dumping it is 'busy', and a second dump, from a callback or another thread, is an error.
+ * dumping, or being set up, it is 'busy', and a second dump, from a callback or another thread, is an error.
  *
  * What changed in 3.13 is followed: before, persistent_id is looked up once, in __init__; from then
  * on the base class has such a method, an instance may have its own, and dump() looks it up.
@@ -391,16 +391,13 @@ static int find_persistent_id(module_state *st, pickler_object *self)
     return 0;
 }
 
-static int pickler_init(pickler_object *self, PyObject *args, PyObject *keywords)
+static int set_up(module_state *st, pickler_object *self, PyObject *args, PyObject *keywords)
 {
     static const char *const names[] = {"file", "protocol", "fix_imports", "buffer_callback", NULL};
     PyObject *file, *protocol = Py_None, *callback = Py_None;
     int fix_imports = 1;
-    module_state *st = state_of_type(Py_TYPE(self));
-    if (!st || !PyArg_ParseTupleAndKeywords(args, keywords, "O|OpO:Pickler", (char **)names, &file,
-                                            &protocol, &fix_imports, &callback))
-        return -1;
-    if (refuse_busy(self) < 0)
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OpO:Pickler", (char **)names, &file,
+                                     &protocol, &fix_imports, &callback))
         return -1;
     if (self->write)
         pickler_clear(self); /* may run code; 'file' is the caller's */
@@ -426,6 +423,18 @@ static int pickler_init(pickler_object *self, PyObject *args, PyObject *keywords
         return -1;
     Py_XSETREF(self->hooks.dispatch_table, table);
     return 0;
+}
+
+/* Asks the file and the Pickler for attributes, which may run code: meanwhile nobody else may use it. */
+static int pickler_init(pickler_object *self, PyObject *args, PyObject *keywords)
+{
+    module_state *st = state_of_type(Py_TYPE(self));
+    if (!st || refuse_busy(self) < 0)
+        return -1;
+    self->busy = 1;
+    int status = set_up(st, self, args, keywords);
+    self->busy = 0;
+    return status;
 }
 
 static int run_dump(module_state *st, pickler_object *self, PyObject *obj)

@@ -308,13 +308,10 @@ static PyObject *reduce_singleton_type(PyObject *type)
     return singleton ? Py_BuildValue("(O(O))", &PyType_Type, singleton) : NULL;
 }
 
-/*
- * Decides for the top frame's obj. 1: '*reduced' is a new reference; 0: it goes by its name; -1.
- */
-static int ask(saver *s, PyObject **reduced)
+/* Like ask(), for an object of 'type', to which the caller holds a reference. */
+static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
 {
     PyObject *obj = saver_top(s)->obj;
-    PyTypeObject *type = Py_TYPE(obj);
     *reduced = NULL;
     if (s->hooks->reducer_override) {
         PyObject *hook = Py_NewRef(s->hooks->reducer_override);
@@ -357,6 +354,18 @@ static int ask(saver *s, PyObject **reduced)
     if (*reduced && !PyUnicode_Check(*reduced))
         s->saw_mutable = 1;
     return *reduced ? 1 : -1;
+}
+
+/*
+ * Decides for the top frame's obj. 1: '*reduced' is a new reference; 0: it goes by its name; -1.
+ * A hook may give the object another class: as in _pickle, the class that it had decides.
+ */
+static int ask(saver *s, PyObject **reduced)
+{
+    PyTypeObject *type = (PyTypeObject *)Py_NewRef(Py_TYPE(saver_top(s)->obj));
+    int status = ask_as(s, type, reduced);
+    Py_DECREF(type);
+    return status;
 }
 
 static int step_ask(saver *s)
