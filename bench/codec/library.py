@@ -4,6 +4,9 @@
     python bench/codec/library.py --largest 10m      growth up to 10 MB of input (1 GB; 0 for none)
     python bench/codec/library.py --quick            tiny: does it work? Nothing is written to docs/
 
+Both sides have glibc keep the memory that is freed, as docs/libachar.md says for programs that read large
+graphs again and again; GLIBC_TUNABLES= in the environment measures without.
+
 The C side is library.c, which ninja builds. Both sides are processes that say how many seconds so many
 loops took (timing.py has the method); a ratio is how many times as fast as _pickle the library is.
 """
@@ -29,6 +32,7 @@ DIRECTIONS = ("reads", "writes")
 TARGETS = {"reads": 8, "writes": 4}
 BYTES_PER_VALUE = 24
 LONG_NBYTES = 10_000_000
+KEEP_MEMORY = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=268435456"
 
 MORE_CASES = [
     Case("small lists", "50,000 lists of two ints and a str",
@@ -44,15 +48,14 @@ CONTAINERS = {
 # What surely is a tree, so that the values can be counted, and many.
 WEIGHED = ["records", "pairs", "deep tree", "small lists", "small dicts", "empty lists", "ints", "floats",
            "ASCII strings", "set"]  # fmt: skip
+SETTLED = {"GLIBC_TUNABLES": KEEP_MEMORY, **os.environ, "PYTHONHASHSEED": "0"}
 
 
 class Server:
     """A process that takes a number of loops and answers with seconds."""
 
     def __init__(self, command):
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONHASHSEED": "0"}
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=SETTLED)
 
     def __call__(self, loops):
         self.process.stdin.write(f"{loops}\n")

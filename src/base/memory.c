@@ -4,12 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum {
-    HUGE_PAGE_NBYTES = 2 << 20,
-    TRIMMED_NBYTES = 128 << 10, /* glibc keeps less than this in any case */
-    SHOWN_LEAST_NBYTES = 256 << 10,
-    ADAPTING_MOST_NBYTES = 31 << 20, /* and does not adapt to blocks above 32 MB */
-};
+enum { HUGE_PAGE_NBYTES = 2 << 20 };
 
 /*
  * Most of the time that fresh memory of many megabytes takes is the kernel's, who hands it out page
@@ -68,23 +63,6 @@ void achar__memory_give_block(memory *mem, void *block, size_t nbytes)
 {
     mem->allocator.reallocate(mem->allocator.opaque, block, nbytes, 0);
     mem->used_nbytes -= nbytes;
-}
-
-/*
- * When a graph is freed, glibc returns the memory to the kernel if it is more than twice the largest
- * block that the program ever freed, and the next graph pays a page fault for each page: up to two
- * thirds of its time. What a graph takes is many blocks. So glibc is shown one that is larger than
- * all of them, which nobody writes to.
- */
-void achar__memory_foresee(const memory *mem, size_t nbytes)
-{
-    if (mem->allocator.reallocate != libc_reallocate || nbytes < TRIMMED_NBYTES / 2)
-        return;
-    size_t shown_nbytes = nbytes < ADAPTING_MOST_NBYTES / 2 ? nbytes * 2 : ADAPTING_MOST_NBYTES;
-    if (shown_nbytes < SHOWN_LEAST_NBYTES)
-        shown_nbytes = SHOWN_LEAST_NBYTES;
-    void *volatile block = malloc(shown_nbytes);
-    free(block);
 }
 
 int achar__memory_status(const memory *mem)

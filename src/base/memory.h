@@ -49,12 +49,6 @@ static inline void achar__memory_give(memory *mem, void *block, size_t nbytes)
         achar__memory_give_block(mem, block, nbytes);
 }
 
-/*
- * Says that about 'nbytes' will be taken in pieces and given back together, perhaps again and again.
- * A hint: nothing is taken, and limits do not matter.
- */
-void achar__memory_foresee(const memory *mem, size_t nbytes);
-
 /* ACHAR_E_LIMIT or ACHAR_E_NOMEM, whichever the last failure was. */
 int achar__memory_status(const memory *mem);
 

@@ -51,15 +51,9 @@ enum {
 /* Returns after how many more bytes to guess again. */
 static size_t expect(reading *r, const uint8_t *start, const uint8_t *cursor, const uint8_t *end)
 {
-    memory *mem = &r->graph->mem;
     uint64_t done = (uint64_t)(cursor - start), left = (uint64_t)(end - cursor);
     achar__arena_expect(&r->graph->arena, done, left);
     achar__memo_expect(&r->memo, done, left);
-    double total_nbytes = (double)mem->used_nbytes * (1 + (double)left / (double)done);
-    if (total_nbytes > r->foreseen_nbytes) {
-        r->foreseen_nbytes = 2 * total_nbytes;
-        achar__memory_foresee(mem, (size_t)total_nbytes);
-    }
     return done / 4 < TELLING_NBYTES ? done / 4 : TELLING_NBYTES;
 }
 
@@ -897,7 +891,6 @@ int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base, uint64_t
     r.options = options;
     r.marks_count = 0;
     r.protocol = 0;
-    r.foreseen_nbytes = 0;
     r.problem[0] = '\0';
     begin_stack(&r);
     achar__memo_init(&r.memo, &g->mem, options->max_memo_count);

@@ -21,9 +21,8 @@ typedef struct reading {
     size_t *marks; /* heights of the stack */
     size_t marks_count;
     size_t marks_capacity;
-    int protocol;           /* of the last PROTO: it decides whose names imports use */
-    double foreseen_nbytes; /* of memory, for the whole of it */
-    buffer scratch;         /* text on its way into the arena */
+    int protocol;   /* of the last PROTO: it decides whose names imports use */
+    buffer scratch; /* text on its way into the arena */
     memo memo;
     cell first_stack[STACK_FIRST_COUNT];
     size_t first_marks[MARKS_FIRST_COUNT];

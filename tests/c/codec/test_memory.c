@@ -1,7 +1,57 @@
 /* test_memory.c - the N-th allocation fails, for every N: an error, no crash, nothing left behind. */
 #include "kit.h"
 
+#include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+static size_t mapped_blocks_count(void)
+{
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
+    return mallinfo2().hblks;
+#else
+    return 0; /* nobody to ask */
+#endif
+}
+
+/*
+ * What glibc maps from the kernel, and what it keeps, is for the program to say; glibc itself learns
+ * from the largest block that was freed. So after a graph is freed, a block that is larger than all
+ * of the graph was is still mapped.
+ */
+static void malloc_is_left_as_it_was(void **state)
+{
+    enum { COUNT = 100000, NBYTES = 5 * COUNT + 3 };
+    char *data = malloc(NBYTES);
+    assert_non_null(data);
+    data[0] = '(';
+    for (size_t i = 0; i < COUNT; i++)
+        memcpy(data + 1 + 5 * i, "](K\1e", 5);
+    memcpy(data + 1 + 5 * COUNT, "l.", 2);
+    size_t before_count = mapped_blocks_count();
+    void *first = malloc(64 << 20);
+    assert_non_null(first);
+    bool is_glibc = mapped_blocks_count() == before_count + 1; /* and no sanitizer's malloc */
+
+    counting c;
+    counting_init(&c, 0);
+    achar_read_options options = {.allocator = &c.allocator};
+    achar_graph *graph;
+    assert_int_equal(achar_read(data, NBYTES, &options, &graph, NULL, NULL), ACHAR_OK);
+    achar_graph_free(graph);
+    size_t larger_nbytes = c.peak_nbytes + c.peak_nbytes / 2;
+
+    for (int i = 0; i < 3; i++)
+        achar_graph_free(read_bytes(data, NBYTES));
+    before_count = mapped_blocks_count();
+    void *second = malloc(larger_nbytes);
+    assert_non_null(second);
+    if (is_glibc)
+        assert_int_equal(mapped_blocks_count(), before_count + 1);
+    free(second);
+    free(first);
+    free(data);
+}
 
 static void golden_under_failure(const char *name, const unsigned char *data, size_t nbytes)
 {
@@ -99,6 +149,7 @@ static void streams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(malloc_is_left_as_it_was), /* first: nothing large was freed before */
         cmocka_unit_test(goldens),
         cmocka_unit_test(building),
         cmocka_unit_test(streams),
