@@ -8,6 +8,7 @@
  * An Unpickler at work refuses to be used (load, __init__): by its own callbacks and, since only
  * those let another thread run, by other threads.
  */
+#include "python/arguments.h"
 #include "python/loader/core.h"
 
 #include <structmember.h>
@@ -60,63 +61,30 @@ static int string_argument(const char *function, const char *name, PyObject *val
     return 0;
 }
 
-/* 1: taken, 0: no such keyword, -1 with an exception set */
-static int keyword_argument(const char *function, PyObject *key, PyObject *value,
-                            load_arguments *arguments)
+/*
+ * Reads 'values', the keyword arguments in the order of their names (NULL: not given). 0, or -1 with
+ * an exception set.
+ */
+static int read_keywords(const char *function, PyObject *const *values, load_arguments *arguments)
 {
-    if (PyUnicode_CompareWithASCIIString(key, "buffers") == 0) {
-        arguments->buffers = value;
-        return 1;
-    }
-    if (PyUnicode_CompareWithASCIIString(key, "fix_imports") == 0) {
-        arguments->fix_imports = PyObject_IsTrue(value);
-        return arguments->fix_imports < 0 ? -1 : 1;
-    }
-    if (PyUnicode_CompareWithASCIIString(key, "encoding") == 0)
-        return string_argument(function, "encoding", value, &arguments->encoding) < 0 ? -1 : 1;
-    if (PyUnicode_CompareWithASCIIString(key, "errors") == 0)
-        return string_argument(function, "errors", value, &arguments->errors) < 0 ? -1 : 1;
+    arguments->fix_imports = values[0] ? PyObject_IsTrue(values[0]) : 1;
+    if (arguments->fix_imports < 0 ||
+        (values[1] && string_argument(function, "encoding", values[1], &arguments->encoding) < 0) ||
+        (values[2] && string_argument(function, "errors", values[2], &arguments->errors) < 0))
+        return -1;
+    arguments->buffers = values[3];
     return 0;
 }
 
-/*
- * Vectorcall arguments: one object, positional or (where 'input_name' is not NULL) by that name,
- * and the keywords. Returns it, borrowed; NULL with an exception set.
- */
-static PyObject *parse_arguments(const char *function, const char *input_name,
-                                 PyObject *const *positional, Py_ssize_t nargs, PyObject *keywords,
-                                 load_arguments *arguments)
+/* What load() and loads() are called with. Returns the first argument, borrowed; NULL: an exception. */
+static PyObject *parse_arguments(const arguments_signature *signature, PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *keywords, load_arguments *arguments)
 {
-    PyObject *input = nargs > 0 ? positional[0] : NULL;
-    if (nargs > 1) {
-        PyErr_Format(PyExc_TypeError, "%s() takes exactly 1 positional argument (%zd given)",
-                     function, nargs);
+    PyObject *values[5];
+    if (arguments_read(signature, args, nargs, keywords, values) < 0 ||
+        read_keywords(signature->function, values + 1, arguments) < 0)
         return NULL;
-    }
-    Py_ssize_t count = keywords ? PyTuple_GET_SIZE(keywords) : 0;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *key = PyTuple_GET_ITEM(keywords, i), *value = positional[nargs + i];
-        int taken = keyword_argument(function, key, value, arguments);
-        if (taken < 0)
-            return NULL;
-        if (taken)
-            continue;
-        if (!input_name || PyUnicode_CompareWithASCIIString(key, input_name) != 0) {
-            PyErr_Format(PyExc_TypeError, "'%U' is an invalid keyword argument for %s()", key,
-                         function);
-            return NULL;
-        }
-        if (input) {
-            PyErr_Format(PyExc_TypeError, "argument for %s() given by name ('%s') and position (1)",
-                         function, input_name);
-            return NULL;
-        }
-        input = value;
-    }
-    if (!input)
-        PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s' (pos 1)", function,
-                     input_name ? input_name : "data");
-    return input;
+    return values[0];
 }
 
 /* Applies 'arguments'; the strings must outlive the loader. 0, or -1 with an exception set. */
@@ -132,6 +100,10 @@ static int configure(loader *ld, const load_arguments *arguments)
 
 /* ---- load() and loads() ---- */
 
+static const char *const load_names[] = {"file", "fix_imports", "encoding", "errors", "buffers"};
+static const arguments_signature load_signature = {"load", load_names, 5, 0, 1, 1};
+static const arguments_signature loads_signature = {"loads", load_names, 5, 1, 1, 1};
+
 static PyObject *loads(PyObject *module, PyObject *const *positional, Py_ssize_t nargs,
                        PyObject *keywords, bool superset)
 {
@@ -144,7 +116,7 @@ static PyObject *loads(PyObject *module, PyObject *const *positional, Py_ssize_t
         if (object)
             return object;
     }
-    PyObject *data = parse_arguments("loads", NULL, positional, nargs, keywords, &arguments);
+    PyObject *data = parse_arguments(&loads_signature, positional, nargs, keywords, &arguments);
     if (!data)
         return NULL;
     loader ld;
@@ -170,7 +142,7 @@ static PyObject *load(PyObject *module, PyObject *const *positional, Py_ssize_t 
                       PyObject *keywords, bool superset)
 {
     load_arguments arguments = LOAD_ARGUMENTS_DEFAULT;
-    PyObject *file = parse_arguments("load", "file", positional, nargs, keywords, &arguments);
+    PyObject *file = parse_arguments(&load_signature, positional, nargs, keywords, &arguments);
     if (!file)
         return NULL;
     loader ld;
@@ -343,16 +315,16 @@ static int unpickler_init(unpickler_object *self, PyObject *positional, PyObject
     static const char *const names[] = {"file",   "fix_imports", "encoding",
                                         "errors", "buffers",     NULL};
     load_arguments arguments = LOAD_ARGUMENTS_DEFAULT;
-    PyObject *file;
-    if (!PyArg_ParseTupleAndKeywords(positional, keywords, "O|$pUUO:Unpickler", (char **)names,
-                                     &file, &arguments.fix_imports, &arguments.encoding,
-                                     &arguments.errors, &arguments.buffers))
+    PyObject *file, *values[4] = {NULL};
+    Py_ssize_t count = PyTuple_GET_SIZE(positional) + (keywords ? PyDict_GET_SIZE(keywords) : 0);
+    if (PyTuple_GET_SIZE(positional) > 1 && count <= 5) { /* this parser would say "at most" */
+        PyErr_Format(PyExc_TypeError, "Unpickler() takes exactly 1 positional argument (%zd given)",
+                     PyTuple_GET_SIZE(positional));
         return -1;
-    if (arguments.encoding &&
-        string_argument("Unpickler", "encoding", arguments.encoding, &arguments.encoding) < 0)
-        return -1;
-    if (arguments.errors &&
-        string_argument("Unpickler", "errors", arguments.errors, &arguments.errors) < 0)
+    }
+    if (!PyArg_ParseTupleAndKeywords(positional, keywords, "O|$OOOO:Unpickler", (char **)names,
+                                     &file, &values[0], &values[1], &values[2], &values[3]) ||
+        read_keywords("Unpickler", values, &arguments) < 0)
         return -1;
     if (refuse_if_running(self) < 0)
         return -1;

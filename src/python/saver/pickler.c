@@ -8,6 +8,7 @@
  * What changed in 3.13 is followed: before, persistent_id is looked up once, in __init__; from then
  * on the base class has such a method, an instance may have its own, and dump() looks it up.
  */
+#include "python/arguments.h"
 #include "python/saver/engine.h"
 
 #include <stddef.h>
@@ -60,56 +61,26 @@ typedef struct dump_arguments {
 static int read_arguments(dump_arguments *arguments, int superset, int with_file,
                           PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
 {
-    const char *function = with_file ? "dump" : "dumps";
-    struct {
-        const char *name;
-        PyObject **value;
-    } known[] = {
-        {"obj", &arguments->obj},
-        {with_file ? "file" : "protocol", with_file ? &arguments->file : &arguments->protocol},
-        {with_file ? "protocol" : NULL, &arguments->protocol},
-        {"fix_imports", &arguments->fix_imports},
-        {"buffer_callback", &arguments->buffer_callback},
-        {"locks", &arguments->locks},
-        {"warn_size", &arguments->warn_size},
-    };
-    const int known_count = superset ? 7 : 5;
-    Py_ssize_t positional_max = with_file ? 3 : 2, required = with_file ? 2 : 1;
-
-    if (nargs > positional_max) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd positional arguments (%zd given)",
-                     function, positional_max, nargs);
+    enum { STRICT = 5, SUPERSET = 7 };
+    static const char *const dump_names[SUPERSET] = {
+        "obj", "file", "protocol", "fix_imports", "buffer_callback", "locks", "warn_size"};
+    static const char *const dumps_names[SUPERSET - 1] = {
+        "obj", "protocol", "fix_imports", "buffer_callback", "locks", "warn_size"};
+    const int count = superset ? SUPERSET : STRICT;
+    const arguments_signature dump_signature = {"dump", dump_names, count, 0, 3, 2};
+    const arguments_signature dumps_signature = {"dumps", dumps_names, count - 1, 0, 2, 1};
+    PyObject *values[SUPERSET] = {NULL};
+    if (arguments_read(with_file ? &dump_signature : &dumps_signature, args, nargs, keywords,
+                       values) < 0)
         return -1;
-    }
-    for (Py_ssize_t i = 0; i < nargs; i++)
-        *known[i].value = args[i];
-    Py_ssize_t keyword_count = keywords ? PyTuple_GET_SIZE(keywords) : 0;
-    for (Py_ssize_t k = 0; k < keyword_count; k++) {
-        PyObject *keyword = PyTuple_GET_ITEM(keywords, k);
-        int i = 0;
-        while (i < known_count &&
-               !(known[i].name && PyUnicode_CompareWithASCIIString(keyword, known[i].name) == 0))
-            i++;
-        if (i == known_count) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
-                         keyword);
-            return -1;
-        }
-        if (*known[i].value) {
-            PyErr_Format(PyExc_TypeError,
-                         "argument for %s() given by name ('%s') and position (%d)", function,
-                         known[i].name, i + 1);
-            return -1;
-        }
-        *known[i].value = args[nargs + k];
-    }
-    for (Py_ssize_t i = 0; i < required; i++) {
-        if (*known[i].value)
-            continue;
-        PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s' (pos %zd)", function,
-                     known[i].name, i + 1);
-        return -1;
-    }
+    PyObject *const *value = values;
+    arguments->obj = *value++;
+    arguments->file = with_file ? *value++ : NULL;
+    arguments->protocol = *value++;
+    arguments->fix_imports = *value++;
+    arguments->buffer_callback = *value++;
+    arguments->locks = *value++;
+    arguments->warn_size = *value;
     return 0;
 }
 
