@@ -30,6 +30,9 @@ extern const verb cli_trace;
  * and returns false if it cannot. The caller frees '*data'. */
 bool cli_slurp(const char *path, unsigned char **data, size_t *nbytes);
 
+/* The same of a file that cli_open() opened, from where it stands; closes it. */
+bool cli_slurp_file(FILE *file, const char *path, unsigned char **data, size_t *nbytes);
+
 /* The file, or stdin for "-"; NULL after saying what is wrong. */
 FILE *cli_open(const char *path);
 

@@ -28,10 +28,15 @@ FILE *cli_open(const char *path)
 
 bool cli_slurp(const char *path, unsigned char **data, size_t *nbytes)
 {
+    FILE *file = cli_open(path);
+    return file != NULL && cli_slurp_file(file, path, data, nbytes);
+}
+
+bool cli_slurp_file(FILE *file, const char *path, unsigned char **data, size_t *nbytes)
+{
     size_t capacity = 64 << 10, used = 0;
     unsigned char *block = malloc(capacity);
-    FILE *file = block == NULL ? NULL : cli_open(path);
-    while (file != NULL && block != NULL) {
+    while (block != NULL) {
         used += fread(block + used, 1, capacity - used, file);
         if (used < capacity)
             break;
@@ -40,10 +45,10 @@ bool cli_slurp(const char *path, unsigned char **data, size_t *nbytes)
             free(block);
         block = larger;
     }
-    bool good = file != NULL && block != NULL && !ferror(file);
-    if (file != NULL && !good)
+    bool good = block != NULL && !ferror(file);
+    if (!good)
         fprintf(stderr, "achar: %s: %s\n", path, strerror(block == NULL ? ENOMEM : errno));
-    if (file != NULL && file != stdin)
+    if (file != stdin)
         fclose(file);
     if (!good) {
         free(block);

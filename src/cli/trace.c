@@ -7,7 +7,6 @@
 #include "cli/cli.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -27,20 +26,26 @@ typedef struct input {
     bool mapped;
 } input;
 
-/* A regular file is mapped; what is none is read to its end. */
+/* A regular file is mapped; what is none is read to its end. It is opened once: a FIFO's writer
+ * that has written and closed does not come again. */
 static bool open_input(const char *path, input *in)
 {
     *in = (input){0};
+    FILE *file = cli_open(path);
+    if (file == NULL)
+        return false;
     struct stat about;
-    int fd = strcmp(path, "-") == 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &about) == 0 && S_ISREG(about.st_mode) && about.st_size > 0) {
-        void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data != MAP_FAILED)
-            *in = (input){.data = data, .nbytes = (size_t)about.st_size, .mapped = true};
+    if (file != stdin && fstat(fileno(file), &about) == 0 && S_ISREG(about.st_mode) &&
+        about.st_size > 0) {
+        size_t nbytes = (size_t)about.st_size;
+        void *data = mmap(NULL, nbytes, PROT_READ, MAP_PRIVATE, fileno(file), 0);
+        if (data != MAP_FAILED) {
+            fclose(file);
+            *in = (input){.data = data, .nbytes = nbytes, .mapped = true};
+            return true;
+        }
     }
-    if (fd >= 0)
-        close(fd);
-    return in->mapped || cli_slurp(path, &in->data, &in->nbytes);
+    return cli_slurp_file(file, path, &in->data, &in->nbytes);
 }
 
 static void close_input(input *in)

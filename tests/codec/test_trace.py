@@ -247,6 +247,20 @@ def test_a_large_memo_keeps_what_is_asked_for(command):
     assert "[['shared'], ['0', '1', '2', '3', '4', '5', '6', '7', …+199992], ['shared']]" in done.stdout.decode()
 
 
+def test_a_named_fifo(tmp_path):
+    """What was written to it is there once, for whoever opened it."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    process = subprocess.Popen([built("achar"), "trace", "--no-pager", fifo], stdout=subprocess.PIPE)
+    try:
+        with fifo.open("wb") as file:
+            file.write(pickle.dumps(["through"]))
+        out, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and b"result ['through']" in out
+
+
 def limited_to(nbytes, *arguments):
     return subprocess.run(
         [built("achar"), "trace", *arguments],
