@@ -101,6 +101,10 @@ stress: build-asan/build.ninja build-hostile/build.ninja build $(VENV)/.has-test
 	@ACHAR_STRESS=1 meson test -C build-hostile --no-rebuild --suite codec --timeout-multiplier 40 --print-errorlogs
 	@echo "== runtime tests, ten times"
 	@meson test -C build-asan --no-rebuild --suite runtime --suite sync --repeat 10 --print-errorlogs
+	@echo "== processes with locks, conditions and queues, killed at random for a minute"
+	@ACHAR_STORM_S=60 meson test -C build-asan --no-rebuild 'sync storm' --print-errorlogs
+	@echo "== multiprocessing's own tests of locks; the model of conditions, with a death"
+	@ACHAR_SLOW_TESTS=1 python -m pytest tests/sync tests/model
 	@echo "== a storm: 100,000 tasks, a worker killed every 50 ms"
 	@python tests/executor/storm.py
 	@echo "== Python tests with examples"
