@@ -42,7 +42,9 @@ static bool enter(stage *s, int which, int64_t timeout_ns)
     while (status == ACHAR_E_OWNER_DIED) {
         if (achar_lock_recover(s->locks[which], 1) == ACHAR_OK) {
             atomic_fetch_add(&s->record->recoveries, 1);
-            s->record->right = s->record->left;
+            if (which == 0) { /* the lock that guards them */
+                s->record->right = s->record->left;
+            }
             return true;
         }
         status = achar_lock_acquire(s->locks[which], timeout_ns);
