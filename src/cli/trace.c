@@ -133,19 +133,30 @@ static int trace_file(const char *path, const achar_trace_options *options, bool
 
 /* ---- options ---- */
 
-/* A number from 1 on. */
 static bool parse_number(const char *text, uint64_t *number)
 {
     char *end;
     errno = 0;
-    *number = strtoull(text, &end, 0);
+    *number = strtoull(text, &end, 10);
     return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
 }
 
-/* "N", the N-th opcode, or "@N", a byte. */
+/* A number from 1 on: to the library 0 is any. */
+static bool parse_count(const char *text, uint64_t *count)
+{
+    return parse_number(text, count) && *count != 0;
+}
+
+/* "N", the N-th opcode, or "@N", a byte. Byte 0 is the first opcode's. */
 static bool parse_place(const char *text, uint64_t *step, uint64_t *offset)
 {
-    return parse_number(text + (text[0] == '@'), text[0] == '@' ? offset : step);
+    if (text[0] != '@')
+        return parse_count(text, step);
+    if (!parse_number(text + 1, offset))
+        return false;
+    if (*offset == 0)
+        *step = 1;
+    return true;
 }
 
 enum { OPTION_COLOR = 256, OPTION_NO_PAGER, OPTION_WIDTH, OPTION_HTML };
@@ -181,20 +192,22 @@ static int run(int argc, char **argv)
             break;
         case 'f':
             if (!parse_place(optarg, &trace.first_step, &trace.first_offset))
-                return cli_misused(&cli_trace, "not an opcode's number nor @ and a byte's: %s",
+                return cli_misused(&cli_trace,
+                                   "not an opcode's number, from 1 on, nor @ and a byte's: %s",
                                    optarg);
             break;
         case 't':
             if (!parse_place(optarg, &trace.last_step, &trace.last_offset))
-                return cli_misused(&cli_trace, "not an opcode's number nor @ and a byte's: %s",
+                return cli_misused(&cli_trace,
+                                   "not an opcode's number, from 1 on, nor @ and a byte's: %s",
                                    optarg);
             break;
         case 'F':
             trace.full = 1;
             break;
         case 'n':
-            if (!parse_number(optarg, &trace.steps_limit))
-                return cli_misused(&cli_trace, "not a number of opcodes: %s", optarg);
+            if (!parse_count(optarg, &trace.steps_limit))
+                return cli_misused(&cli_trace, "not a number of opcodes, from 1 on: %s", optarg);
             break;
         case OPTION_HTML:
             trace.format = ACHAR_TRACE_HTML;
@@ -236,10 +249,10 @@ const verb cli_trace = {
              "      --html               one page to step through, for a browser; > page.html\n"
              "  -F, --full               all of the stack and memo at each step, values longer\n"
              "  -f, --from PLACE         show from there on; PLACE is the number of an opcode,\n"
-             "  -t, --to PLACE           or @ and the number of a byte\n"
+             "  -t, --to PLACE           from 1 on, or @ and the number of a byte, from 0 on\n"
              "  -n, --limit COUNT        show so many opcodes at most (--html: 100000)\n"
              "  -e, --encoding ENCODING  of Python 2's str: ascii (default), latin1, utf-8, bytes\n"
-             "      --width COLUMNS      of a line (a terminal's own; elsewhere any)\n"
+             "      --width COLUMNS      of a line, 0 for any (a terminal's own; elsewhere any)\n"
              "      --color WHEN         auto (on terminals, without NO_COLOR), always, never\n"
              "      --no-pager           not through $PAGER, also on a terminal\n"
              "\n"

@@ -187,11 +187,31 @@ def test_colors_only_when_asked_for(command):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["-n", "x"], ["-f", "-1"], ["-t", "@"], ["--color=red"], ["-e", "x"], ["a", "b"], []]
+    "arguments",
+    [
+        *(["-n", number] for number in ["x", "0", "", "0x1", "99999999999999999999"]),
+        *([option, place] for option in ["-f", "-t"] for place in ["0", "-1", "0x1", "@", "@x", "@-1"]),
+        *(["--width", width] for width in ["x", "-1"]),
+        ["--color=red"],
+        ["-e", "x"],
+        ["a", "b"],
+        [],
+    ],
 )
 def test_misuse(command, arguments):
     done = command("trace", *arguments, *([] if arguments in ([], ["a", "b"]) else ["-"]), stdin=b"N.")
     assert done.returncode == 2 and b"achar trace" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, shown",
+    [(["-n", "1"], 1), (["-t", "1"], 1), (["-t", "@0"], 1), (["-t", "@1"], 1), (["-t", "@2"], 2), (["-n", "010"], 10),
+     (["-f", "@0"], 21), (["-f", "08", "-t", "09"], 2)],
+)  # fmt: skip
+def test_ends_of_what_is_shown(command, arguments, shown):
+    done = command("trace", *arguments, "-", stdin=b"\x80\x02" + b"N0" * 9 + b"N.")
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(rb"(?m)^ *\d+ +\d+ +[A-Z]", done.stdout)) == shown, done.stdout
 
 
 def on_a_terminal(arguments, **environment):
