@@ -55,7 +55,8 @@ typedef struct achar_read_options {
  *
  * On success '*graph' is the caller's, to free with achar_graph_free(). On failure it is NULL and
  * 'error' (may be NULL) says what and where. Returns ACHAR_OK or any of the codes from
- * ACHAR_E_TRUNCATED on, ACHAR_E_LIMIT, ACHAR_E_NOMEM.
+ * ACHAR_E_TRUNCATED on, ACHAR_E_LIMIT, ACHAR_E_NOMEM; ACHAR_E_INVALID for NULL 'data' with bytes or
+ * NULL 'graph', an encoding that there is none of, or data at an address of more than 56 bits.
  *
  * The reader is strict where interpreters differ: opcodes may not straddle frames, STOP ends the
  * frame that it is in, and numbers as text are plain decimal.
@@ -77,7 +78,8 @@ typedef struct achar_reader achar_reader;
  * the stream stands just behind it, so the caller may read other things in between.
  *
  * achar_reader_open_fd() reads from a descriptor, which stays the caller's. It reads ahead, but
- * never waits for more than the pickle at hand needs.
+ * never waits for more than the pickle at hand needs. The descriptor is to be a blocking one: where
+ * read() would have to wait and does not (EAGAIN), that is ACHAR_E_IO and the end of the reader.
  *
  * Graphs from a stream or descriptor own a copy of their input. 'options' is copied, but not what
  * it points to. Returns ACHAR_OK, ACHAR_E_NOMEM, or ACHAR_E_INVALID for a NULL 'data' or 'file'

@@ -1,6 +1,8 @@
 /* test_stream.c - several pickles one after another: memory, stdio streams, descriptors. */
 #include "kit.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -216,6 +218,26 @@ static void a_bad_descriptor_is_an_io_error(void **state)
     achar_reader_close(reader);
 }
 
+static void a_descriptor_that_does_not_wait_ends_the_reader(void **state)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(write(ends[1], "K", 1), 1);
+    achar_reader *reader;
+    achar_graph *graph;
+    achar_error error;
+    assert_int_equal(achar_reader_open_fd(ends[0], NULL, &reader), ACHAR_OK);
+    assert_int_equal(achar_reader_next(reader, &graph, &error), ACHAR_E_IO);
+    assert_non_null(strstr(error.message, strerror(EAGAIN)));
+    assert_int_equal(write(ends[1], "\1.", 2), 2);
+    assert_int_equal(achar_reader_next(reader, &graph, &error), ACHAR_E_IO);
+    assert_null(graph);
+    achar_reader_close(reader);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void a_lying_size_costs_nothing(void **state)
 {
     static const char data[] = "\x80\x04\x8e\0\0\0\0\0\1\0\0abc";
@@ -310,6 +332,7 @@ int main(void)
         cmocka_unit_test(a_line_in_many_pieces_is_searched_once),
         cmocka_unit_test(errors_count_from_the_start_and_stay),
         cmocka_unit_test(a_bad_descriptor_is_an_io_error),
+        cmocka_unit_test(a_descriptor_that_does_not_wait_ends_the_reader),
         cmocka_unit_test(a_lying_size_costs_nothing),
         cmocka_unit_test(the_limit_is_for_input_and_graph),
     };
