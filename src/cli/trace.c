@@ -133,12 +133,18 @@ static int trace_file(const char *path, const achar_trace_options *options, bool
 
 /* ---- options ---- */
 
-static bool parse_number(const char *text, uint64_t *number)
+static bool parse_digits(const char *text, int base, uint64_t *number)
 {
     char *end;
     errno = 0;
-    *number = strtoull(text, &end, 10);
+    *number = strtoull(text, &end, base);
     return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
+}
+
+/* Decimal: 010 is ten. */
+static bool parse_number(const char *text, uint64_t *number)
+{
+    return parse_digits(text, 10, number);
 }
 
 /* A number from 1 on: to the library 0 is any. */
@@ -147,12 +153,13 @@ static bool parse_count(const char *text, uint64_t *count)
     return parse_number(text, count) && *count != 0;
 }
 
-/* "N", the N-th opcode, or "@N", a byte. Byte 0 is the first opcode's. */
+/* "N", the N-th opcode, or "@N", a byte, also as "@0xN". Byte 0 is the first opcode's. */
 static bool parse_place(const char *text, uint64_t *step, uint64_t *offset)
 {
     if (text[0] != '@')
         return parse_count(text, step);
-    if (!parse_number(text + 1, offset))
+    bool hexadecimal = strncasecmp(text, "@0x", 3) == 0;
+    if (!parse_digits(text + 1, hexadecimal ? 16 : 10, offset))
         return false;
     if (*offset == 0)
         *step = 1;
@@ -249,7 +256,7 @@ const verb cli_trace = {
              "      --html               one page to step through, for a browser; > page.html\n"
              "  -F, --full               all of the stack and memo at each step, values longer\n"
              "  -f, --from PLACE         show from there on; PLACE is the number of an opcode,\n"
-             "  -t, --to PLACE           from 1 on, or @ and the number of a byte, from 0 on\n"
+             "  -t, --to PLACE           from 1 on, or @ and a byte's, from 0 on (also @0x1f)\n"
              "  -n, --limit COUNT        show so many opcodes at most (--html: 100000)\n"
              "  -e, --encoding ENCODING  of Python 2's str: ascii (default), latin1, utf-8, bytes\n"
              "      --width COLUMNS      of a line, 0 for any (a terminal's own; elsewhere any)\n"
