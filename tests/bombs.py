@@ -1,5 +1,5 @@
 """Pickles that ask for memory, time or depth out of all proportion. Nothing in them imports or calls
-anything. What each tool makes of them: loader/test_bombs.py, codec/test_bombs.py."""
+anything. What each tool makes of them: loader/test_bombs.py, codec/test_codec_bombs.py."""
 
 import struct
 

@@ -1,6 +1,12 @@
 """How the tests are dealt out when pytest-xdist runs them in several processes."""
 
+import signal
+
 import pytest
+
+# In a shell's background job SIGINT is ignored, and so it would be by the scripts that get a Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests of these files share something that takes long to make, so one process runs them: the processes
 # take one test each, or one group.

@@ -190,7 +190,11 @@ def test_colors_only_when_asked_for(command):
     "arguments",
     [
         *(["-n", number] for number in ["x", "0", "", "0x1", "99999999999999999999"]),
-        *([option, place] for option in ["-f", "-t"] for place in ["0", "-1", "0x1", "a", "@", "@x", "@a", "@-1", "@0x", "@0x-1", "@0x0x1"]),
+        *(
+            [option, place]
+            for option in ["-f", "-t"]
+            for place in ["0", "-1", "0x1", "a", "@", "@x", "@a", "@-1", "@0x", "@0x-1", "@0x0x1"]
+        ),
         *(["--width", width] for width in ["x", "-1"]),
         ["--color=red"],
         ["-e", "x"],

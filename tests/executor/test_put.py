@@ -49,7 +49,8 @@ def test_stored_once_and_read_in_place(ex):
     before = shared_nbytes()
     ref = ex.put([array, array])
     stored = shared_nbytes() - before
-    assert 8 * MIB <= stored < 9 * MIB
+    # Less, where workers have come to share meanwhile what was the client's alone.
+    assert 8 * MIB - (64 << 10) <= stored < 9 * MIB
 
     def look(pair):
         def private():
