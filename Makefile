@@ -22,6 +22,8 @@ export PATH := $(venv)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 # ThreadSanitizer of GCC 12 cannot live with the address layouts of newer kernels.
 no_aslr = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+# Twice as many as processors: many of the tests wait for something, most of the time.
+test_processes = $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
 c_files = $(shell find src include tests examples bench fuzz -name '*.[ch]' -o -name '*.cpp')
 
 .NOTPARALLEL:
@@ -76,7 +78,7 @@ conformance: build $(VENV)/.has-test
 
 test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-lint | system-test
 	@echo "== Python tests"
-	@python -m pytest -n auto --maxprocesses 8
+	@python -m pytest -n $(test_processes)
 
 # What lies closest to the interpreter, on every other CPython 3.X of the machine.
 test-versions: build

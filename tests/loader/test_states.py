@@ -301,10 +301,14 @@ def test_more_classes_than_are_remembered():
     assert [(type(made), made.number, made.other) for made in loaded] == [(type(m), m.number, m.other) for m in value]
 
 
+class SmallPoint(Point):
+    """For one test: in a class whose instances were ever given other attributes, objects are larger."""
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="objects have a dict from the beginning")
 def test_loaded_objects_are_as_small_as_others():
     # who has no __dict__ yet refers to its attributes, not to a dict
-    for points in ([Point(i, i, i) for i in range(100)], load([Point(i, i, i) for i in range(100)])):
+    for points in ([SmallPoint(i, i, i) for i in range(100)], load([SmallPoint(i, i, i) for i in range(100)])):
         assert not any(isinstance(referent, dict) for point in points for referent in gc.get_referents(point))
 
 

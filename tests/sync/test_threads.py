@@ -95,22 +95,26 @@ import {module} as chosen
 condition = chosen.Condition(chosen.Lock())
 lost = 0
 for round in range(300):
-    results = {{}}
+    entered, results = {{}}, {{}}
     def wait(name, timeout):
         with condition:
+            entered[name] = time.monotonic()
             results[name] = condition.wait(timeout)
     hasty = threading.Thread(target=wait, args=("hasty", 0.003), daemon=True)
     patient = threading.Thread(target=wait, args=("patient", 5), daemon=True)
-    started = time.monotonic()
     hasty.start()
     time.sleep(0.0005)
     patient.start()
-    time.sleep(0.0005)
     # notify(1) when the limit has just expired, but before the thread that waited can do anything
-    with condition:
-        while time.monotonic() < started + 0.006:
-            pass
-        condition.notify(1)
+    notified = False
+    while not notified:
+        time.sleep(0.0005)
+        with condition:
+            if len(entered) == 2:  # both wait
+                while time.monotonic() < entered["hasty"] + 0.006:
+                    pass
+                condition.notify(1)
+                notified = True
     hasty.join()
     # The notification was for one of the two: who says that it was not notified leaves it.
     if not results["hasty"]:
