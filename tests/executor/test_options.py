@@ -180,6 +180,15 @@ def failing_until(path, good, how):
 WAYS_TO_FAIL = {"raise": lambda: {}["not yet"], "die": lambda: os._exit(9), "take too long": lambda: time.sleep(60)}
 
 
+def test_retries_have_the_time_limit_too(ex, tmp_path):
+    """Nobody is there who would wake the pool's thread after it has sent the next attempt itself."""
+    options = ex.options(retries=2, backoff=0.001, timeout=0.02)
+    for i in range(40):
+        path = tmp_path / str(i)
+        assert options.submit(failing_until(str(path), 3, WAYS_TO_FAIL["take too long"])).result() == "good"
+        assert attempts_at(path) == 3  # and not 2, of which one lasted for a minute
+
+
 @pytest.mark.parametrize("how", WAYS_TO_FAIL)
 def test_retries(ex, tmp_path, how):
     path = tmp_path / "attempts"

@@ -28,7 +28,7 @@ static bool has_news(const achar__slot *slot)
     }
 }
 
-/* Returns when the slot wants to be looked at again. */
+/* Returns when the slot wants to be looked at again, but for the time limit of its task. */
 static int64_t look_at_slot_locked(achar__pool *pool, achar__slot *slot, int64_t now_ns)
 {
     if (slot->state == ACHAR__SLOT_STARTING && atomic_load(&slot->up->ready)) {
@@ -38,15 +38,13 @@ static int64_t look_at_slot_locked(achar__pool *pool, achar__slot *slot, int64_t
         pool->may_have_room = true;
     }
     achar__drain_locked(pool, slot);
-    int64_t limit_ns = achar__limit_time_locked(slot, now_ns);
     if (slot->state == ACHAR__SLOT_LEAVING && !slot->killed) {
-        if (now_ns >= slot->leave_deadline_ns) {
-            achar__slot_kill_locked(slot);
-        } else {
-            return earlier(limit_ns, slot->leave_deadline_ns);
+        if (now_ns < slot->leave_deadline_ns) {
+            return slot->leave_deadline_ns;
         }
+        achar__slot_kill_locked(slot);
     }
-    return limit_ns;
+    return ACHAR__NO_DEADLINE;
 }
 
 /* One round; returns when the next is due. */
@@ -63,6 +61,10 @@ static int64_t tend_locked(achar__pool *pool)
     if (pool->queue.count && pool->may_have_room) {
         achar__dispatch_locked(pool);
         unstick_ns = achar__unstick_locked(pool, now_ns);
+    }
+    /* Last, since what was just dispatched can have a limit, too. */
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        due_ns = earlier(due_ns, achar__limit_time_locked(&pool->slots[i], now_ns));
     }
     for (unsigned i = 0; i < pool->slot_count; i++) {
         achar__slot *slot = &pool->slots[i];
