@@ -9,28 +9,13 @@ import time
 
 import achar
 import pytest
+from sync_support import ended, forked
 
 ENOUGH = 30
 
 
 def run(main):
     return asyncio.run(asyncio.wait_for(main, ENOUGH))
-
-
-def forked(function):
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
-
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def threads_of_the_process():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import achar
 import pytest
+from sync_support import ended, forked
 
 HERE = Path(__file__).parent
 ENOUGH = 30
@@ -22,23 +23,6 @@ def run(code, *arguments, timeout=60):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False
     )
-
-
-def forked(function):
-    """Runs function() in a forked child; its pid."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
-
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def hold_and_stay(lock, ready):

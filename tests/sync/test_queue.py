@@ -17,6 +17,7 @@ from pathlib import Path
 import achar
 import numpy
 import pytest
+from sync_support import ended, forked
 
 HERE = Path(__file__).parent
 ENOUGH = 30
@@ -26,22 +27,6 @@ def in_thread(function, *arguments):
     thread = threading.Thread(target=function, args=arguments, daemon=True)
     thread.start()
     return thread
-
-
-def forked(function):
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
-
-
-def ended(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 class Point:
