@@ -3,59 +3,6 @@
 
 /* ---- UTF-8 ---- */
 
-/*
- * The size of the character that is not ASCII and begins at 'at', where 4 bytes can be read; 0 if
- * it is not one. As a little-endian number they are compared with what a character of each size has
- * in its fixed bits; then comes what must not be: the longer form of a shorter character, or one
- * beyond the last code point.
- */
-static inline size_t character(const uint8_t *at)
-{
-    uint32_t word;
-    memcpy(&word, at, 4);
-    if ((word & 0xc0e0) == 0x80c0)
-        return (word & 0x1e) != 0 ? 2 : 0;
-    if ((word & 0xc0c0f0) == 0x8080e0)
-        return (word & 0x200f) != 0 ? 3 : 0;
-    if ((word & 0xc0c0c0f8) == 0x808080f0)
-        return (word & 0x3007) != 0 && ((word & 0x04) == 0 || (word & 0x3003) == 0) ? 4 : 0;
-    return 0;
-}
-
-/* Where it stops looking, less than 8 bytes before the end; NULL if what comes before is wrong. */
-static inline const uint8_t *skip_valid(const uint8_t *at, const uint8_t *end)
-{
-    while (end - at >= 8) {
-        uint64_t high = text_word(at) & TEXT_HIGH_BITS;
-        if (high == 0) {
-            at += 8;
-            continue;
-        }
-        at += __builtin_ctzll(high) / 8;
-        /* where one is not ASCII, the next is not either, as a rule */
-        while (end - at >= 4 && *at >= 0x80) {
-            size_t size = character(at);
-            if (size == 0)
-                return NULL;
-            at += size;
-        }
-    }
-    return at;
-}
-
-bool achar__utf8_valid(const uint8_t *at, size_t nbytes)
-{
-    if (nbytes == 0)
-        return true; /* 'at' may be NULL then */
-    const uint8_t *end = at + nbytes;
-    at = skip_valid(at, end);
-    if (at == NULL)
-        return false;
-    uint8_t last[16] = {0}; /* NUL does not continue a character */
-    memcpy(last, at, (size_t)(end - at));
-    return skip_valid(last, last + sizeof last) != NULL;
-}
-
 uint32_t achar__utf8_decode(const uint8_t *at, size_t *nbytes)
 {
     uint8_t first = at[0];

@@ -61,8 +61,14 @@ static inline bool text_is_ascii_before(const uint8_t *at, size_t nbytes, const 
 #endif
 }
 
-/* Whether the bytes are UTF-8, lone surrogates allowed. */
+/* ---- utf8.c: whether the bytes are UTF-8, lone surrogates allowed ---- */
+
 bool achar__utf8_valid(const uint8_t *at, size_t nbytes);
+
+/* The same without vectors, whatever the processor. */
+bool achar__utf8_valid_by_characters(const uint8_t *at, size_t nbytes);
+
+/* ---- text.c ---- */
 
 /* The code point at 'at' of valid UTF-8; '*nbytes' is its size, 1 to 4. */
 uint32_t achar__utf8_decode(const uint8_t *at, size_t *nbytes);
