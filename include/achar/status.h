@@ -32,6 +32,11 @@ extern "C" {
     X(E_OWNER_DIED, -8, "its owner died while holding it")                                         \
     X(E_NOT_HELD, -9, "it is not held by the caller")                                              \
     X(E_BROKEN, -10, "the barrier is broken")                                                      \
+    X(E_RAISED, -11, "the task raised an exception")                                               \
+    X(E_WORKER_DIED, -12, "the worker that ran the task died")                                     \
+    X(E_OVERDUE, -13, "the time limit of the task passed")                                         \
+    X(E_CANCELLED, -14, "the task was cancelled")                                                  \
+    X(E_NO_WORKERS, -15, "workers cannot be started")                                              \
     X(E_TRUNCATED, -32, "the pickle ends too early")                                               \
     X(E_OPCODE, -33, "not an opcode")                                                              \
     X(E_PROTOCOL, -34, "not a protocol this library knows")                                        \

@@ -14,11 +14,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from . import _calls, _command
-from .executor import Executor, default_workers
+from ._launch import default_workers
+from ._options import Commands
+from .executor import Executor
 
 _local = threading.local()  # .executor: whose task this thread runs
 
@@ -47,7 +49,7 @@ class ThreadFuture(concurrent.futures.Future):
             executor._add_workers(-1)
 
 
-class ThreadExecutor(concurrent.futures.ThreadPoolExecutor):
+class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
     def __init__(
         self,
         max_workers: int | None = None,
@@ -146,24 +148,11 @@ class ThreadExecutor(concurrent.futures.ThreadPoolExecutor):
 
     wait = Executor.wait
 
-    def run(
-        self,
-        command: Sequence[str | os.PathLike[str]],
-        *,
-        stdin: bytes | str | None = None,
-        timeout: float | None = None,
-        env: Mapping[str, str | None] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-        check: bool = False,
-        retries: int = 0,
+    def _run(
+        self, args: list[str], stdin: bytes | None, timeout: Any, env: Any, cwd: Any, check: bool, retries: int
     ) -> ThreadFuture:
-        """As for processes: a program has a process of its own in any case."""
-        if isinstance(command, (str, bytes)):
-            raise TypeError('command must be a list: ["sh", "-c", ...] for a line of the shell')
-        args = [os.fsdecode(arg) for arg in command]
-        data = stdin.encode() if isinstance(stdin, str) else stdin
         options = self.options(retries=retries, name=args[0])
-        return options.submit(_run_command, args, data, timeout, env, cwd, check)
+        return options.submit(_run_command, args, stdin, timeout, env, cwd, check)
 
     def actor(self, cls: Callable[..., Any], /, *args: Any, restarts: int = 0, **kwargs: Any) -> ThreadActor:
         """An object that is called by one thread, in the order of the calls."""

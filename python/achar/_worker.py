@@ -45,8 +45,9 @@ def set_up(hello: dict) -> BaseException | None:
     os.environ.pop("ACHAR_WORKER", None)  # the runtime's word for this process, not for its children
     if sys.stderr is not None:
         faulthandler.enable()
-    sys.path[:] = hello["path"]
-    sys.argv[:] = hello["argv"]
+    if hello["path"] is not None:  # a client in C has none
+        sys.path[:] = hello["path"]
+        sys.argv[:] = hello["argv"]
     if hello["cwd"] is not None:
         try:
             os.chdir(hello["cwd"])

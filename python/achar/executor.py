@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import subprocess
 import sys
 import threading
 import time
 import weakref
 
-from . import _achar, _calls
+from . import _achar, _calls, _launch
+from ._options import Commands, TaskOptions
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
@@ -34,17 +34,6 @@ __all__ = ["Executor", "Future"]
 MAX_WORKERS = 1024  # the runtime's limit
 SIBLINGS_MAX = 8  # environments that have workers of their own
 
-# Libraries that start a thread per processor in every worker would be in each other's way.
-THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
-
-
 class Future(_achar.FutureCore, concurrent.futures.Future):
     """A task's result, some day; a ``concurrent.futures.Future``.
 
@@ -55,7 +44,7 @@ class Future(_achar.FutureCore, concurrent.futures.Future):
     __slots__ = ()
 
 
-class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
+class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
     """Runs calls in worker processes.
 
     Functions and classes of ``__main__`` and of functions are sent by value, and workers never
@@ -69,6 +58,8 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
     env: environment variables for the workers, over this process's; None unsets one.
     serializer: a module or an object with dumps() and loads() (pickle, cloudpickle, dill, …) that writes
     functions, arguments and results instead of achar; exceptions always go achar's way.
+    program: the command line of a worker written in C (achar/worker.h), which does its tasks by name:
+    ``Executor(program=["./adder"]).submit("add", 1, 2)``.
     kind: "process"; "thread" gives the same on threads of this process, as far as threads can.
     """
 
@@ -82,12 +73,13 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         max_tasks_per_child: int | None = None,
         env: Mapping[str, str | None] | None = None,
         serializer: Any = None,
+        program: Sequence[str | os.PathLike[str]] | None = None,
         kind: str = "process",
         _depth: int = 0,
         _starts: int = 0,
     ) -> None:
         if max_workers is None:
-            max_workers = min(default_workers(), MAX_WORKERS)
+            max_workers = min(_launch.default_workers(), MAX_WORKERS)
         elif max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         elif max_workers > MAX_WORKERS:
@@ -104,28 +96,32 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         _forget_ended_pools()
         hello = {
             "path": list(sys.path),
-            "cwd": _getcwd(),
+            "cwd": _launch.folder(),
             "argv": list(sys.argv),
             "depth": _depth,
         }
         self._max_workers = max_workers
         self._pool = _achar.Pool(
-            _worker_command(),
-            _worker_environment(max_workers, env),
+            _launch.python_command() if program is None else _launch.program_command(program),
+            _launch.environment(max_workers, env),
             max_workers,
             hello,
             None if initializer is None else (initializer, tuple(initargs)),
             max_tasks_per_child or 0,
-            True,
+            program is None,
             _starts,
         )
         self._setup = (max_workers, mp_context, initializer, initargs)
-        self._setup_options = {"max_tasks_per_child": max_tasks_per_child, "serializer": serializer}
+        self._setup_options = {
+            "max_tasks_per_child": max_tasks_per_child,
+            "serializer": serializer,
+            "program": program,
+        }
         self._env = dict(env or {})
         self._siblings: dict[frozenset, Executor] = {}
         self._actors: weakref.WeakSet[Executor] = weakref.WeakSet()
         if not _depth:  # else the one above waits for it
-            _pools[self._pool] = _start_door(self._pool, self._setup, self._env)
+            _pools[self._pool] = None if program is not None else _start_door(self._pool, self._setup, self._env)
 
     def map(
         self,
@@ -211,35 +207,6 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
         """
         return future._cancel_by_force() if force and isinstance(future, Future) else future.cancel()
 
-    def run(
-        self,
-        command: Sequence[str | os.PathLike[str]],
-        *,
-        stdin: bytes | str | None = None,
-        timeout: float | None = None,
-        env: Mapping[str, str | None] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-        check: bool = False,
-        retries: int = 0,
-    ) -> Future:
-        """Run a program on a worker; the Future's result is an achar.Command: exit code, output, error.
-
-        stdin: what it reads; None: nothing. timeout: seconds; then the program is killed, with all that
-        it has started and its worker, and the Future fails with TimeoutError. check: an exit code other
-        than 0 is subprocess.CalledProcessError. Output of more than 16 MiB stays in files of the
-        temporary folder; see achar.Command.
-        """
-        import tempfile
-
-        from ._command import run_command
-
-        if isinstance(command, (str, bytes)):
-            raise TypeError('command must be a list: ["sh", "-c", ...] for a line of the shell')
-        args = [os.fsdecode(arg) for arg in command]
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        options = self.options(timeout=timeout, env=env, cwd=cwd, retries=retries, name=args[0])
-        return options.submit(run_command, args, data, check, tempfile.gettempdir())
-
     def actor(self, cls: Callable[..., Any], /, *args: Any, restarts: int = 0, **kwargs: Any) -> _actor.Actor:
         """Make cls(*args, **kwargs) in a process of its own; ``actor.method(x)`` returns a Future.
 
@@ -321,182 +288,29 @@ class Executor(_achar.ExecutorCore, concurrent.futures.Executor):
             return current_executor, ()
         raise TypeError(f"cannot pickle {type(self).__name__!r} object: it owns processes")
 
-    def __new__(cls, *args: Any, serializer: Any = None, kind: str = "process", **keywords: Any) -> Executor:
+    def __new__(
+        cls, *args: Any, serializer: Any = None, program: Any = None, kind: str = "process", **keywords: Any
+    ) -> Executor:
         if kind == "thread":
             from ._threads import ThreadExecutor
 
-            return ThreadExecutor(*args, serializer=serializer, **keywords)  # type: ignore[return-value]
+            return ThreadExecutor(*args, serializer=serializer, program=program, **keywords)  # type: ignore[return-value]
         if kind != "process":
             raise ValueError('kind must be "process" or "thread"')
-        if serializer is not None and cls is Executor and getattr(serializer, "__name__", "") != "achar":
-            cls = _SerializedExecutor
+        if cls is Executor and program is not None:
+            from ._variants import ProgramExecutor
+
+            cls = ProgramExecutor
+        elif cls is Executor and serializer is not None and getattr(serializer, "__name__", "") != "achar":
+            from ._variants import SerializedExecutor
+
+            cls = SerializedExecutor
         return super().__new__(cls)
-
-
-class _SerializedExecutor(Executor):
-    """Executor(serializer=…): functions, arguments and results go through its dumps() and loads()."""
-
-    def __init__(self, *args: Any, serializer: Any, **keywords: Any) -> None:
-        if not callable(getattr(serializer, "dumps", None)) or not callable(getattr(serializer, "loads", None)):
-            raise TypeError("serializer must have dumps() and loads()")
-        super().__init__(*args, serializer=serializer, **keywords)
-        self._serializer = serializer
-
-    def _submit_with(self, options: tuple, name: str | None, fn: Any, args: tuple, kwargs: dict) -> Future:
-        s = self._serializer
-        call = (s, _calls.Foreign(s, (fn, args, kwargs)))
-        return super()._submit_with(options, name or _calls.name_of(fn), _calls.call_foreign, call, {})
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
-        return self._submit_with((None, 0, 0, 0), None, fn, args, kwargs)
-
-    def _map(self, fn: Any, iterables: tuple, timeout: float | None, buffersize: int | None) -> Iterator[Any]:
-        s = self._serializer
-        calls = (_calls.Foreign(s, args) for args in zip(*iterables, strict=False))
-        return super()._map(_calls.ForeignFunction(s, fn), (calls,), timeout, buffersize)
-
-
-class TaskOptions:
-    """An executor together with options for tasks; see Executor.options()."""
-
-    __slots__ = ("_executor", "_name", "_options", "_place")
-
-    def __init__(
-        self,
-        executor: Executor,
-        timeout: float | None,
-        retries: int,
-        backoff: float,
-        priority: int,
-        name: str | None,
-    ) -> None:
-        if timeout is not None and not timeout > 0:
-            raise ValueError("timeout must be None or > 0")
-        if not isinstance(retries, int) or not isinstance(priority, int):
-            raise TypeError("retries and priority must be integers")
-        if not 0 <= retries <= 1000:
-            raise ValueError("retries must be 0 to 1000")
-        if not backoff >= 0:
-            raise ValueError("backoff must be >= 0")
-        if not -100 <= priority <= 100:
-            raise ValueError("priority must be -100 to 100")
-        if name is not None and not isinstance(name, str):
-            raise TypeError("name must be a str or None")
-        self._executor, self._name = executor, name
-        self._options = (timeout, retries, min(backoff, 60), priority)
-        self._place: tuple[dict[str, str | None] | None, str | None] | None = None
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
-        """Have a worker call fn(*args, **kwargs); returns the Future of its result."""
-        name = self._name
-        if self._place is not None:
-            name = name or _calls.name_of(fn)
-            fn, args, kwargs = _calls.call_in_place, (*self._place, fn, args, kwargs), {}
-        return self._executor._submit_with(self._options, name, fn, args, kwargs)
-
-    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None) -> Iterator[T]:
-        """Like ``map(fn, *iterables)``, each call a task with these options; 'timeout' is for all of it."""
-        deadline = None if timeout is None else timeout + time.monotonic()
-        return _results([self.submit(fn, *args) for args in zip(*iterables, strict=False)], deadline)
-
-
-def _results(futures: list[Future], deadline: float | None) -> Iterator[Any]:
-    """The futures' results in order; who stops reading cancels the rest."""
-    futures.reverse()
-    try:
-        while futures:
-            # No name for the future or its result: while the caller has it, nobody else does.
-            yield futures.pop().result(None if deadline is None else deadline - time.monotonic())
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-# ---- how many workers, and how they are started
-
-
-def default_workers() -> int:
-    """How many processors this process may use: its affinity mask and its cgroup's quota."""
-    count = len(os.sched_getaffinity(0))
-    quota = _cgroup_processors()
-    if quota is not None:
-        count = min(count, max(1, -int(-quota // 1)))
-    return count
-
-
-def _cgroup_processors() -> float | None:
-    """The tightest CPU quota of the cgroups that this process is in, in processors."""
-    tightest = None
-    for path in _cgroup_folders():
-        try:
-            if path.endswith("/cpu.max"):
-                with open(path) as file:
-                    quota, period = file.read().split()
-            else:
-                with open(path) as file:
-                    quota = file.read().strip()
-                with open(path.replace("quota", "period")) as file:
-                    period = file.read().strip()
-            if quota not in ("max", "-1"):
-                processors = int(quota) / int(period)
-                tightest = processors if tightest is None else min(tightest, processors)
-        except (OSError, ValueError, ZeroDivisionError):
-            continue  # not a limit that is set, or not one that we can see
-    return tightest
-
-
-def _cgroup_folders() -> Iterator[str]:
-    """The files that may hold a quota: of this process's cgroups and of all above them."""
-    try:
-        with open("/proc/self/cgroup") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, folder = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        root, name = (
-            (f"/sys/fs/cgroup/{controllers}", "cpu.cfs_quota_us") if controllers else ("/sys/fs/cgroup", "cpu.max")
-        )
-        while True:
-            yield f"{root}{folder.rstrip('/')}/{name}"
-            if folder in ("", "/"):
-                break
-            folder = folder.rpartition("/")[0]
-
-
-def _worker_command() -> list[str]:
-    # Only what finds achar; the rest of sys.path comes with the hello (see _worker.py).
-    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    program = f"import sys; sys.path.insert(0, {home!r}); from achar._worker import main; main()"
-    flags: Sequence[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return [sys.executable, *flags, "-c", program]
-
-
-def _worker_environment(workers: int, env: Mapping[str, str | None] | None) -> list[str | bytes] | None:
-    share = str(max(1, default_workers() // workers))
-    environment = dict(os.environ)
-    for name in THREAD_LIMITS:
-        environment.setdefault(name, share)
-    for name, value in (env or {}).items():
-        if value is None:
-            environment.pop(name, None)
-        else:
-            environment[name] = value
-    return [f"{name}={value}" for name, value in environment.items()]
-
-
-def _getcwd() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:
-        return None  # it has been removed; workers stay where they start
 
 
 # ---- the end
 
-_pools: dict[_achar.Pool, threading.Thread] = {}  # with the thread at its door
+_pools: dict[_achar.Pool, threading.Thread | None] = {}  # with the thread at its door
 _exiting = False
 
 

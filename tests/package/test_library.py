@@ -6,8 +6,11 @@ import decimal
 import pickle
 import re
 import shutil
+import sys
 import uuid
+from pathlib import Path
 
+import achar
 import numpy
 import pytest
 from package_support import HEADERS, ROOT, public_functions, run
@@ -155,6 +158,18 @@ def use(installed, name, program, folder):
         texts, results, lost = map(int, numbers)
         assert texts == results + lost and lost <= 1
         printed = texts
+    elif name == "text_worker":
+        with achar.Executor(1, program=[program], env={"LD_LIBRARY_PATH": str(installed.library)}) as ex:
+            printed = [ex.submit("count", "so much text", "t").result(), ex.submit("lengths", ["a", "bcd"]).result()]
+            assert printed == [2, {"a": 1, "bcd": 3}]
+            with pytest.raises(ValueError, match="'tt' is no letter of one byte"):
+                ex.submit("count", "text", "tt").result()
+            with pytest.raises(TypeError, match="item 1 is no str"):
+                ex.submit("lengths", ["a", 1]).result()
+    elif name == "call_python":
+        printed = installed.execute(program, sys.executable, Path(achar.__file__).parents[1]).stdout.splitlines()
+        assert printed[:2] == ["0! = 1", "10! = 3628800"] and len(printed) == 9
+        assert printed[8] == "TypeError: math.factorial() takes exactly one argument (0 given)"
     else:
         pytest.fail(f"examples/{name} is new: say here how it is run and what it does")
     return printed

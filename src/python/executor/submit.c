@@ -23,6 +23,8 @@ static const char *const TASK_ITEMS[] = {"args", "kwargs", NULL};
 /* What tasks of 'fn' are called in messages: a new reference, never NULL. */
 static PyObject *name_of_callable(PyObject *fn)
 {
+    if (PyUnicode_CheckExact(fn)) /* of a C worker's task */
+        return Py_NewRef(fn);
     PyObject *name = PyObject_GetAttrString(fn, "__qualname__");
     if (name && PyUnicode_Check(name))
         return name;

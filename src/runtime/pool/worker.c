@@ -47,7 +47,7 @@ struct achar__worker {
     uint64_t position; /* of the current or next task */
     int64_t started_ns;
     bool busy; /* between next and finish */
-    uint64_t overdue_seen;
+    _Atomic uint64_t overdue_seen; /* by the handler of SIGALRM */
     unsigned pin_counts[ACHAR__PIN_COUNT];
 
     /* of a stretch */

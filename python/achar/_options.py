@@ -1,0 +1,111 @@
+"""What executors of all kinds have around submit(): ``options(...)``, and ``run(...)`` for commands."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import _calls
+
+TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any, TypeVar
+
+    from .executor import Executor, Future
+
+    T = TypeVar("T")
+
+
+class TaskOptions:
+    """An executor together with options for tasks; see Executor.options()."""
+
+    __slots__ = ("_executor", "_name", "_options", "_place")
+
+    def __init__(
+        self,
+        executor: Executor,
+        timeout: float | None,
+        retries: int,
+        backoff: float,
+        priority: int,
+        name: str | None,
+    ) -> None:
+        if timeout is not None and not timeout > 0:
+            raise ValueError("timeout must be None or > 0")
+        if not isinstance(retries, int) or not isinstance(priority, int):
+            raise TypeError("retries and priority must be integers")
+        if not 0 <= retries <= 1000:
+            raise ValueError("retries must be 0 to 1000")
+        if not backoff >= 0:
+            raise ValueError("backoff must be >= 0")
+        if not -100 <= priority <= 100:
+            raise ValueError("priority must be -100 to 100")
+        if name is not None and not isinstance(name, str):
+            raise TypeError("name must be a str or None")
+        self._executor, self._name = executor, name
+        self._options = (timeout, retries, min(backoff, 60), priority)
+        self._place: tuple[dict[str, str | None] | None, str | None] | None = None
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
+        """Have a worker call fn(*args, **kwargs); returns the Future of its result."""
+        name = self._name
+        if self._place is not None:
+            name = name or _calls.name_of(fn)
+            fn, args, kwargs = _calls.call_in_place, (*self._place, fn, args, kwargs), {}
+        return self._executor._submit_with(self._options, name, fn, args, kwargs)
+
+    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None) -> Iterator[T]:
+        """Like ``map(fn, *iterables)``, each call a task with these options; 'timeout' is for all of it."""
+        deadline = None if timeout is None else timeout + time.monotonic()
+        return _results([self.submit(fn, *args) for args in zip(*iterables, strict=False)], deadline)
+
+
+def _results(futures: list[Future], deadline: float | None) -> Iterator[Any]:
+    """The futures' results in order; who stops reading cancels the rest."""
+    futures.reverse()
+    try:
+        while futures:
+            # No name for the future or its result: while the caller has it, nobody else does.
+            yield futures.pop().result(None if deadline is None else deadline - time.monotonic())
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+class Commands:
+    """run() of executors: it makes a program a task of the executor's, with the options that it has."""
+
+    def run(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        *,
+        stdin: bytes | str | None = None,
+        timeout: float | None = None,
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        check: bool = False,
+        retries: int = 0,
+    ) -> Any:
+        """Run a program as a task; the Future's result is an achar.Command: exit code, output, error.
+
+        stdin: what it reads; None: nothing. timeout: seconds; then the program is killed, with all that
+        it has started, and the Future fails with TimeoutError. check: an exit code other
+        than 0 is subprocess.CalledProcessError. Output of more than 16 MiB stays in files of the
+        temporary folder; see achar.Command.
+        """
+        if isinstance(command, (str, bytes)):
+            raise TypeError('command must be a list: ["sh", "-c", ...] for a line of the shell')
+        args = [os.fsdecode(arg) for arg in command]
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        return self._run(args, data, timeout, env, cwd, check, retries)
+
+    def _run(
+        self, args: list[str], stdin: bytes | None, timeout: Any, env: Any, cwd: Any, check: bool, retries: int
+    ) -> Any:
+        import tempfile
+
+        from ._command import run_command
+
+        options = self.options(timeout=timeout, env=env, cwd=cwd, retries=retries, name=args[0])  # type: ignore[attr-defined]
+        return options.submit(run_command, args, stdin, check, tempfile.gettempdir())
