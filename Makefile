@@ -60,14 +60,11 @@ sanitize: build-asan/build.ninja build-hostile/build.ninja build-tsan/build.ninj
 	@ninja -C build-asan --quiet
 	@meson test -C build-asan --no-rebuild --print-errorlogs
 	@echo "== codec tests with tiny chunks, buffers and stacks"
-	@ninja -C build-hostile --quiet
-	@meson test -C build-hostile --no-rebuild --no-suite runtime --no-suite sync --no-suite long --print-errorlogs
+	@meson test --quiet -C build-hostile --no-suite runtime --no-suite sync --no-suite long --print-errorlogs
 	@echo "== runtime tests under ThreadSanitizer"
-	@ninja -C build-tsan --quiet
-	@$(no_aslr) meson test -C build-tsan --no-rebuild --suite runtime --print-errorlogs
+	@$(no_aslr) meson test --quiet -C build-tsan --suite runtime --print-errorlogs
 	@echo "== C tests, but for those of several processes, under Clang's MemorySanitizer and UndefinedBehaviorSanitizer"
-	@ninja -C build-msan --quiet
-	@meson test -C build-msan --no-rebuild --no-suite runtime --no-suite sync --print-errorlogs
+	@meson test --quiet -C build-msan --no-suite runtime --no-suite sync --print-errorlogs
 
 # CPython's own pickle tests, on every CPython of the machine.
 conformance: build $(VENV)/.has-test
@@ -172,7 +169,7 @@ build-asan/build.ninja: $(VENV)/.has-build
 build-hostile/build.ninja: $(VENV)/.has-build
 	@echo "== configuring build-hostile"
 	@$(call quietly,meson setup --reconfigure build-hostile $(c_tests) -Dhostile=true \
-	  -Dbuildtype=debugoptimized -Db_sanitize=address$(comma)undefined \
+	  -Dbuildtype=debug -Db_sanitize=address$(comma)undefined \
 	  -Dc_args=-fno-sanitize-recover=all)
 	@touch $@
 
