@@ -70,10 +70,10 @@ def uncontended(make, rounds=100_000):
 
 
 def wake_all(make, waiters=32, rounds=30):
-    """From notify_all() until the last of the waiters has gone on."""
-    condition = make()
+    """From notify_all() until the last of the waiters has gone on; nobody polls meanwhile."""
+    condition, ended = make(), threading.Semaphore(0)
     arrived, gone = [0], [0]
-    total = 0.0
+    times = []
 
     def wait():
         for _ in range(rounds):
@@ -81,10 +81,14 @@ def wake_all(make, waiters=32, rounds=30):
                 arrived[0] += 1
                 condition.wait()
                 gone[0] += 1
+                if gone[0] % waiters == 0:
+                    times.append(time.perf_counter())
+                    ended.release()
 
     threads = [threading.Thread(target=wait) for _ in range(waiters)]
     for thread in threads:
         thread.start()
+    total = 0.0
     for number in range(1, rounds + 1):
         while arrived[0] < waiters * number:
             time.sleep(0.001)
@@ -93,9 +97,8 @@ def wake_all(make, waiters=32, rounds=30):
         started = time.perf_counter()
         with condition:
             condition.notify_all()
-        while gone[0] < waiters * number:
-            time.sleep(0)
-        total += time.perf_counter() - started
+        ended.acquire()
+        total += times[-1] - started
     for thread in threads:
         thread.join()
     return total / rounds

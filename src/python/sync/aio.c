@@ -45,7 +45,7 @@ static int wait_in_call(void *argument)
     sync_object *o = (sync_object *)self->target;
     switch (self->call) {
     case CALL_ACQUIRE_LOCK:
-        return achar__lock_acquire_until(sync_lock_of(self->target), ACHAR__NO_DEADLINE);
+        return achar__lock_acquire_until(sync_lock_of(self->target), ACHAR__NO_DEADLINE, NULL);
     case CALL_ACQUIRE_PERMIT:
         return achar__semaphore_acquire_until((achar_semaphore){o->space, o->cell},
                                               ACHAR__NO_DEADLINE);

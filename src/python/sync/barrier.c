@@ -88,7 +88,7 @@ static PyObject *barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t 
     int leads = o->action != NULL;
     sync_wait_begin(&waiting);
     int status =
-        achar__barrier_wait_until(barrier_of(self), deadline_ns, leads, &waiting.on_signal, &index);
+        achar__barrier_wait_until(barrier_of(self), deadline_ns, leads, &waiting.host, &index);
     sync_wait_end(&waiting);
     if (status != ACHAR_OK)
         return status == ACHAR_E_INTERRUPTED ? NULL : sync_raise(status);

@@ -19,7 +19,7 @@ static int wait_until(PyObject *self, int64_t deadline_ns)
 {
     sync_waiting waiting;
     sync_wait_begin(&waiting);
-    int status = achar__condition_wait_until(condition_of(self), deadline_ns, &waiting.on_signal);
+    int status = achar__condition_wait_until(condition_of(self), deadline_ns, &waiting.host);
     sync_wait_end(&waiting);
     switch (status) {
     case ACHAR_OK:

@@ -74,7 +74,7 @@ static PyObject *event_wait(PyObject *self, PyObject *const *args, Py_ssize_t na
     if (achar_event_is_set(event_of(self)))
         Py_RETURN_TRUE;
     sync_wait_begin(&waiting);
-    int status = achar__event_wait_until(event_of(self), deadline_ns, &waiting.on_signal);
+    int status = achar__event_wait_until(event_of(self), deadline_ns, &waiting.host);
     sync_wait_end(&waiting);
     if (status == ACHAR_E_INTERRUPTED || PyErr_Occurred()) /* set just when a handler raised */
         return NULL;

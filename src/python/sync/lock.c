@@ -27,9 +27,12 @@ int sync_lock_acquire(achar_lock lock, int64_t deadline_ns)
     if (achar__lock_take(lock))
         return 1;
     do {
-        Py_BEGIN_ALLOW_THREADS status = achar__lock_acquire_until(lock, deadline_ns);
-        Py_END_ALLOW_THREADS if (status == ACHAR_E_INTERRUPTED &&
-                                 PyErr_CheckSignals() < 0) return -1;
+        sync_waiting waiting;
+        sync_wait_begin(&waiting);
+        status = achar__lock_acquire_until(lock, deadline_ns, &waiting.host);
+        sync_wait_end(&waiting);
+        if (status == ACHAR_E_INTERRUPTED && PyErr_CheckSignals() < 0)
+            return -1;
     } while (status == ACHAR_E_INTERRUPTED);
     if (status == ACHAR_OK)
         return 1;
@@ -39,9 +42,24 @@ int sync_lock_acquire(achar_lock lock, int64_t deadline_ns)
     return -1;
 }
 
+/* Who is woken may run at once. A thread of this process needs the GIL for that. */
+static void ring(achar_space *space, achar__waiter *next)
+{
+    if (atomic_load_explicit(&next->ticket, memory_order_relaxed) == achar__ticket(space)) {
+        PyThreadState *thread = PyEval_SaveThread();
+        achar__waiter_ring(space, next);
+        PyEval_RestoreThread(thread);
+    } else {
+        achar__waiter_ring(space, next);
+    }
+}
+
 PyObject *sync_lock_release(achar_lock lock)
 {
-    int status = achar_lock_release(lock);
+    achar__waiter *next = NULL;
+    int status = achar__lock_release(lock, &next);
+    if (next)
+        ring(lock.space, next);
     if (__builtin_expect(status == ACHAR_OK, 1))
         Py_RETURN_NONE;
     if (status != ACHAR_E_NOT_HELD)

@@ -155,24 +155,41 @@ int sync_lock_arguments(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
 
 /* ---- waiting ---- */
 
+static void take_gil(void *context)
+{
+    sync_waiting *waiting = context;
+    if (waiting->thread)
+        PyEval_RestoreThread(waiting->thread);
+    waiting->thread = NULL;
+}
+
+static void drop_gil(void *context)
+{
+    sync_waiting *waiting = context;
+    if (!waiting->thread)
+        waiting->thread = PyEval_SaveThread();
+}
+
 static int answer_signals(void *context)
 {
     sync_waiting *waiting = context;
-    PyEval_RestoreThread(waiting->thread);
+    bool had_gil = !waiting->thread;
+    take_gil(waiting);
     int raised = PyErr_CheckSignals();
-    waiting->thread = PyEval_SaveThread();
+    if (!had_gil)
+        drop_gil(waiting);
     return raised;
 }
 
 void sync_wait_begin(sync_waiting *waiting)
 {
-    waiting->on_signal = (achar__on_signal){answer_signals, waiting};
+    waiting->host = (achar__host){answer_signals, take_gil, drop_gil, waiting};
     waiting->thread = PyEval_SaveThread();
 }
 
 void sync_wait_end(sync_waiting *waiting)
 {
-    PyEval_RestoreThread(waiting->thread);
+    take_gil(waiting);
 }
 
 /* ---- life ---- */

@@ -74,8 +74,8 @@ static PyObject *put(PyObject *self, PyObject *object, int64_t deadline_ns)
     int status = achar__queue_put_until(queue_of(self), &payload.message, 0, NULL);
     if (status == ACHAR_E_TIMEOUT && deadline_ns != 0) {
         sync_wait_begin(&waiting);
-        status = achar__queue_put_until(queue_of(self), &payload.message, deadline_ns,
-                                        &waiting.on_signal);
+        status =
+            achar__queue_put_until(queue_of(self), &payload.message, deadline_ns, &waiting.host);
         sync_wait_end(&waiting);
     }
     sync_payload_clear(&payload); /* nothing, if it was put */
@@ -103,8 +103,8 @@ static PyObject *get(PyObject *self, int64_t deadline_ns)
     int status = achar__queue_get_until(queue_of(self), 0, NULL, buffer, &message);
     if (status == ACHAR_E_TIMEOUT && deadline_ns != 0) {
         sync_wait_begin(&waiting);
-        status = achar__queue_get_until(queue_of(self), deadline_ns, &waiting.on_signal, buffer,
-                                        &message);
+        status =
+            achar__queue_get_until(queue_of(self), deadline_ns, &waiting.host, buffer, &message);
         sync_wait_end(&waiting);
     }
     switch (status) {
@@ -223,7 +223,7 @@ static PyObject *queue_join(PyObject *self, PyObject *unused)
     sync_waiting waiting;
     SYNC_CHECK(self);
     sync_wait_begin(&waiting);
-    int status = achar__queue_join_until(queue_of(self), ACHAR__NO_DEADLINE, &waiting.on_signal);
+    int status = achar__queue_join_until(queue_of(self), ACHAR__NO_DEADLINE, &waiting.host);
     sync_wait_end(&waiting);
     if (status == ACHAR_OK)
         Py_RETURN_NONE;

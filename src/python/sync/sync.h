@@ -81,10 +81,10 @@ int sync_two_arguments(const char *method, const char *first, const char *second
                        PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                        PyObject *values[2]);
 
-/* Signals are answered with the GIL while a wait goes on without it. */
+/* A wait goes on without the GIL; signals are answered, and locks are taken, with it. */
 typedef struct sync_waiting {
-    PyThreadState *thread;
-    achar__on_signal on_signal;
+    PyThreadState *thread; /* NULL: it has the GIL */
+    achar__host host;
 } sync_waiting;
 void sync_wait_begin(sync_waiting *waiting);
 void sync_wait_end(sync_waiting *waiting);

@@ -93,12 +93,12 @@ void achar__barrier_bury_waiter(achar_space *space, achar_cell *barrier, achar__
 
 /* Until the action that is running has ended. ACHAR_OK or ACHAR_E_INTERRUPTED. */
 static int stand_at_gate(achar_space *space, achar_cell *barrier, achar__waiter *waiter,
-                         uint32_t ticket, const achar__on_signal *on_signal)
+                         uint32_t ticket, const achar__host *host)
 {
     waiter->value = AT_GATE;
     achar__put_on(space, barrier, &barrier->gate, waiter, ACHAR__WAITER_QUEUED);
     achar__unlatch(space, barrier);
-    int status = achar__waiter_sleep_on(space, waiter, ACHAR__NO_DEADLINE, on_signal);
+    int status = achar__waiter_sleep_on(space, waiter, ACHAR__NO_DEADLINE, host);
     achar__latch(space, barrier, ticket);
     if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
         achar__take_off(space, barrier, waiter, ACHAR__WAITER_IDLE);
@@ -126,7 +126,7 @@ static int trip(achar_space *space, achar_cell *barrier, uint32_t ticket, int le
 }
 
 static int wait_for_others(achar_space *space, achar_cell *barrier, achar__waiter *waiter,
-                           uint32_t ticket, int64_t deadline_ns, const achar__on_signal *on_signal,
+                           uint32_t ticket, int64_t deadline_ns, const achar__host *host,
                            achar__bells *bells)
 {
     achar__change change = achar__change_begin(space, barrier);
@@ -137,7 +137,7 @@ static int wait_for_others(achar_space *space, achar_cell *barrier, achar__waite
     achar__change_commit(&change);
     for (;;) {
         achar__unlatch(space, barrier);
-        int status = achar__waiter_sleep_on(space, waiter, deadline_ns, on_signal);
+        int status = achar__waiter_sleep_on(space, waiter, deadline_ns, host);
         ACHAR__CRASH_POINT("awake");
         achar__latch(space, barrier, ticket);
         switch (atomic_load(&waiter->state)) {
@@ -167,7 +167,7 @@ static int wait_for_others(achar_space *space, achar_cell *barrier, achar__waite
 }
 
 int achar__barrier_wait_until(achar_barrier barrier, int64_t deadline_ns, int lead,
-                              const achar__on_signal *on_signal, uint32_t *index)
+                              const achar__host *host, uint32_t *index)
 {
     achar_space *space = barrier.space;
     achar_cell *cell = barrier.cell;
@@ -180,7 +180,7 @@ int achar__barrier_wait_until(achar_barrier barrier, int64_t deadline_ns, int le
     }
     achar__latch(space, cell, ticket);
     while (status == ACHAR_OK && cell->barrier.state == ACTING) {
-        status = stand_at_gate(space, cell, waiter, ticket, on_signal);
+        status = stand_at_gate(space, cell, waiter, ticket, host);
     }
     if (status == ACHAR_OK) {
         *index = cell->barrier.arrived;
@@ -189,7 +189,7 @@ int achar__barrier_wait_until(achar_barrier barrier, int64_t deadline_ns, int le
         } else if (*index + 1 == cell->barrier.parties) {
             status = trip(space, cell, ticket, lead, &bells);
         } else {
-            status = wait_for_others(space, cell, waiter, ticket, deadline_ns, on_signal, &bells);
+            status = wait_for_others(space, cell, waiter, ticket, deadline_ns, host, &bells);
         }
     }
     atomic_store(&waiter->state, ACHAR__WAITER_IDLE);

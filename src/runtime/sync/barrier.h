@@ -5,6 +5,6 @@
 #include "runtime/sync/waiter.h"
 
 int achar__barrier_wait_until(achar_barrier barrier, int64_t deadline_ns, int lead,
-                              const achar__on_signal *on_signal, uint32_t *index);
+                              const achar__host *host, uint32_t *index);
 
 #endif

@@ -164,7 +164,7 @@ static void queue_for_lock(waiting *w)
 }
 
 /* A signal handler is to run: no lock may be given to this thread meanwhile. Unlatched within. */
-static void run_handlers(waiting *w, const achar__on_signal *on_signal)
+static void run_handlers(waiting *w, const achar__host *host)
 {
     achar__waiter *waiter = w->waiter;
     achar__bells bells = {.count = 0};
@@ -178,7 +178,7 @@ static void run_handlers(waiting *w, const achar__on_signal *on_signal)
         return; /* it has ended; the handlers can run afterwards */
     }
     achar__unlatch(w->space, w->lock);
-    bool gives_up = !on_signal || on_signal->call(on_signal->context) != 0;
+    bool gives_up = !host || host->on_signal(host->context) != 0;
     achar__latch(w->space, w->lock, ticket);
     if (gives_up) {
         w->interrupted = true;
@@ -210,13 +210,16 @@ static int outcome(const waiting *w)
 }
 
 /* Sleeps until the lock is this thread's again, or its owner has died. Unlatched. */
-static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__on_signal *on_signal)
+static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__host *host)
 {
     uint32_t ticket = ACHAR__LOCK_TICKET(w->mine);
+    enum achar__sleep_manner manner = achar__sleep_manner_of(host);
     int64_t firm_ns = 0;
     for (;;) {
-        int status = achar__waiter_sleep(w->space, w->waiter, deadline_ns);
+        int status = achar__waiter_sleep(w->space, w->waiter, deadline_ns, manner);
+        manner = ACHAR__SLEEP_AT_ONCE; /* signals that come from now on interrupt it */
         ACHAR__CRASH_POINT("awake");
+        achar__host_woken(host);
         achar__latch(w->space, w->lock, ticket);
         enum achar__waiter_state state = atomic_load(&w->waiter->state);
         if (state == ACHAR__WAITER_GRANTED) {
@@ -233,7 +236,7 @@ static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__on_sig
             achar__lock_wait_again(w->waiter, &firm_ns);
         }
         if (status == ACHAR_E_INTERRUPTED && !w->interrupted) {
-            run_handlers(w, on_signal);
+            run_handlers(w, host);
         } else if (status == ACHAR_E_TIMEOUT) {
             if (state == ACHAR__WAITER_ON_CONDITION) {
                 w->timed_out = true;
@@ -244,11 +247,12 @@ static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__on_sig
             deadline_ns = ACHAR__NO_DEADLINE; /* the lock has to be had, whatever the time */
         }
         achar__unlatch(w->space, w->lock);
+        achar__host_sleeps(host);
     }
 }
 
 int achar__condition_wait_until(achar_condition condition, int64_t deadline_ns,
-                                const achar__on_signal *on_signal)
+                                const achar__host *host)
 {
     waiting w = {.space = condition.space, .condition = condition.cell};
     w.lock = achar__home_of(w.space, w.condition);
@@ -272,11 +276,11 @@ int achar__condition_wait_until(achar_condition condition, int64_t deadline_ns,
         achar__waiter_ring(w.space, next);
     }
 
-    status = sleep_and_return(&w, deadline_ns, on_signal);
+    status = sleep_and_return(&w, deadline_ns, host);
     if (status != ACHAR_E_OWNER_DIED) {
         w.lock->lock.depth = depth;
     }
-    atomic_store(&w.waiter->state, ACHAR__WAITER_IDLE);
+    atomic_store_explicit(&w.waiter->state, ACHAR__WAITER_IDLE, memory_order_release);
     achar__unlatch(w.space, w.lock);
     achar__waiter_give_back(w.space, w.waiter);
     return status;

@@ -7,8 +7,8 @@
 
 #include "runtime/sync/waiter.h"
 
-/* As achar_condition_wait(). With 'on_signal', ACHAR_E_INTERRUPTED only if its call said so. */
+/* As achar_condition_wait(). With 'host', ACHAR_E_INTERRUPTED only if it said so. */
 int achar__condition_wait_until(achar_condition condition, int64_t deadline_ns,
-                                const achar__on_signal *on_signal);
+                                const achar__host *host);
 
 #endif

@@ -71,8 +71,7 @@ int achar_event_clear(achar_event event)
     return ACHAR_OK;
 }
 
-int achar__event_wait_until(achar_event event, int64_t deadline_ns,
-                            const achar__on_signal *on_signal)
+int achar__event_wait_until(achar_event event, int64_t deadline_ns, const achar__host *host)
 {
     achar_space *space = event.space;
     achar__waiter *waiter = NULL;
@@ -94,7 +93,7 @@ int achar__event_wait_until(achar_event event, int64_t deadline_ns,
     }
     achar__unlatch(space, event.cell);
     if (!is_set) {
-        status = achar__waiter_sleep_on(space, waiter, deadline_ns, on_signal);
+        status = achar__waiter_sleep_on(space, waiter, deadline_ns, host);
         achar__latch(space, event.cell, ticket);
         if (atomic_load(&waiter->state) == ACHAR__WAITER_GRANTED) {
             status = ACHAR_OK;

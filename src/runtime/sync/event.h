@@ -4,7 +4,6 @@
 
 #include "runtime/sync/waiter.h"
 
-int achar__event_wait_until(achar_event event, int64_t deadline_ns,
-                            const achar__on_signal *on_signal);
+int achar__event_wait_until(achar_event event, int64_t deadline_ns, const achar__host *host);
 
 #endif

@@ -2,20 +2,12 @@
 #include "runtime/sync/latch.h"
 #include "runtime/sync/futex.h"
 #include "runtime/sync/settle.h"
+#include "runtime/sync/spin.h"
 
 #include <achar/status.h>
 
 #define SPIN_COUNT  100
 #define PATIENCE_NS INT64_C(10000000) /* then see whether the holder lives */
-
-static void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 /* The latch was held by a process that is dead, and is ours now. */
 static void repair(achar_space *space, achar_cell *cell)
@@ -37,7 +29,7 @@ void achar__latch_slowly(achar_space *space, _Atomic uint32_t *latch, achar_cell
             atomic_compare_exchange_strong(latch, &free, ticket)) {
             return;
         }
-        relax();
+        achar__relax();
     }
     for (;;) {
         uint32_t seen = 0;

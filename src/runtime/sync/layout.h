@@ -85,7 +85,8 @@ typedef struct achar__waiter {
     achar__place object;     /* the cell that it waits for; for a wait() the condition */
     _Atomic uint32_t ticket; /* of its process */
     _Atomic uint32_t flags;
-    uint32_t value; /* what comes with GRANTED: a barrier's index */
+    uint32_t value;          /* what comes with GRANTED: a barrier's index */
+    _Atomic uint32_t asleep; /* 0: who rings the bell need not wake anyone */
 } achar__waiter;
 _Static_assert(sizeof(achar__waiter) == 64, "one cache line");
 

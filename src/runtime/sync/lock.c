@@ -85,12 +85,12 @@ static bool is_free(uint64_t word)
     return (word & ~ACHAR__LOCK_WAITED) == 0;
 }
 
-/* FREE to OWNED; '*word' is what the word was. */
+/* FREE to OWNED. '*word' is what the word seems to be, and then what it was. */
 static inline bool take(achar_cell *lock, uint64_t mine, uint64_t *word)
 {
-    *word = 0;
     if (__builtin_expect(atomic_compare_exchange_strong_explicit(
-                             &lock->word, word, mine, memory_order_acquire, memory_order_relaxed),
+                             &lock->word, word, mine | (*word & ACHAR__LOCK_WAITED),
+                             memory_order_acquire, memory_order_relaxed),
                          1)) {
         return true;
     }
@@ -105,7 +105,7 @@ static inline bool take(achar_cell *lock, uint64_t mine, uint64_t *word)
 
 int achar__lock_try_latched(achar_cell *lock, uint64_t mine)
 {
-    uint64_t word;
+    uint64_t word = 0;
     while (!take(lock, mine, &word)) {
         if (ACHAR__LOCK_KIND(word) == ACHAR__LOCK_ORPHANED) {
             return ACHAR_E_OWNER_DIED;
@@ -154,13 +154,15 @@ void achar__lock_thaw(achar_space *space, achar_cell *lock)
 
 bool achar__lock_claim(achar_space *space, achar_cell *lock, achar__waiter *waiter, uint64_t mine)
 {
-    uint64_t word;
+    uint64_t word = ACHAR__LOCK_WAITED;
     if (!take(lock, mine | ACHAR__LOCK_WAITED, &word)) {
         return false;
     }
     ACHAR__CRASH_POINT("claimed");
     achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
-    achar__lock_thaw(space, lock);
+    if (achar__list_is_empty(space, &lock->queue)) { /* WAITED, it is nobody else's to change */
+        atomic_store_explicit(&lock->word, mine, memory_order_release);
+    }
     return true;
 }
 
@@ -184,7 +186,7 @@ static achar__waiter *nudge(achar_space *space, achar_cell *lock)
     if (!first || atomic_load(&first->state) != ACHAR__WAITER_QUEUED) {
         return NULL;
     }
-    atomic_store(&first->state, ACHAR__WAITER_NUDGED);
+    atomic_store_explicit(&first->state, ACHAR__WAITER_NUDGED, memory_order_release);
     return first;
 }
 
@@ -192,11 +194,11 @@ achar__waiter *achar__lock_pass_on(achar_space *space, achar_cell *lock)
 {
     achar__waiter *next = achar__list_first(space, &lock->queue);
     if (!next) {
-        atomic_store(&lock->word, 0);
+        atomic_store_explicit(&lock->word, 0, memory_order_release);
         return NULL;
     }
     if (!(atomic_load(&next->flags) & ACHAR__WAITER_FIRM)) {
-        atomic_store(&lock->word, ACHAR__LOCK_WAITED);
+        atomic_store_explicit(&lock->word, ACHAR__LOCK_WAITED, memory_order_release);
         ACHAR__CRASH_POINT("freed");
         return nudge(space, lock);
     }
@@ -268,13 +270,16 @@ void achar__lock_bury_waiter(achar_space *space, achar_cell *lock, achar__waiter
 
 /* Under the latch, and without it while asleep. The waiter is on the queue, and then on none. */
 static int queue_until(achar_space *space, achar_cell *lock, achar__waiter *waiter, uint64_t mine,
-                       int64_t deadline_ns)
+                       int64_t deadline_ns, const achar__host *host)
 {
     int64_t firm_ns = 0;
     for (;;) {
         achar__unlatch(space, lock);
-        int status = achar__waiter_sleep(space, waiter, deadline_ns);
+        achar__host_sleeps(host);
+        int status = achar__waiter_sleep(space, waiter, deadline_ns,
+                                         host ? ACHAR__SLEEP_AT_ONCE : ACHAR__SLEEP_SOON);
         ACHAR__CRASH_POINT("awake");
+        achar__host_woken(host);
         achar__latch(space, lock, ACHAR__LOCK_TICKET(mine));
         switch (atomic_load(&waiter->state)) {
         case ACHAR__WAITER_GRANTED: /* perhaps just when the time was up */
@@ -298,7 +303,8 @@ static int queue_until(achar_space *space, achar_cell *lock, achar__waiter *wait
 }
 
 /* The lock is not free at first sight. */
-static int acquire_slowly(achar_space *space, achar_cell *lock, uint64_t mine, int64_t deadline_ns)
+static int acquire_slowly(achar_space *space, achar_cell *lock, uint64_t mine, int64_t deadline_ns,
+                          const achar__host *host)
 {
     uint32_t ticket = ACHAR__LOCK_TICKET(mine);
     achar__waiter *waiter = NULL;
@@ -314,7 +320,7 @@ static int acquire_slowly(achar_space *space, achar_cell *lock, uint64_t mine, i
         return status;
     }
     achar__put_on(space, lock, &lock->queue, waiter, ACHAR__WAITER_QUEUED);
-    status = queue_until(space, lock, waiter, mine, deadline_ns);
+    status = queue_until(space, lock, waiter, mine, deadline_ns, host);
     atomic_store(&waiter->state, ACHAR__WAITER_IDLE);
     achar__unlatch(space, lock);
     achar__waiter_give_back(space, waiter);
@@ -343,16 +349,16 @@ static int refuse(achar_lock lock, uint64_t word)
     }
     if (lock.space->shared && holder != 0 && holder != achar__ticket(lock.space) &&
         achar__reap_if_dead(lock.space, holder)) {
-        return achar__lock_acquire_until(lock, 0);
+        return achar__lock_acquire_until(lock, 0, NULL);
     }
     return ACHAR_E_TIMEOUT;
 }
 
-int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns)
+int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns, const achar__host *host)
 {
     achar_cell *cell = lock.cell;
     uint64_t mine = my_word(lock.space, cell);
-    uint64_t word;
+    uint64_t word = 0;
     if (ACHAR__LOCK_TICKET(mine) == 0) {
         return ACHAR_E_LIMIT;
     }
@@ -367,12 +373,12 @@ int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns)
         return ACHAR_OK;
     }
     return deadline_ns == 0 ? refuse(lock, word)
-                            : acquire_slowly(lock.space, cell, mine, deadline_ns);
+                            : acquire_slowly(lock.space, cell, mine, deadline_ns, host);
 }
 
 bool achar__lock_take(achar_lock lock)
 {
-    uint64_t mine = my_word(lock.space, lock.cell), word;
+    uint64_t mine = my_word(lock.space, lock.cell), word = 0;
     if (ACHAR__LOCK_TICKET(mine) == 0) {
         return false;
     }
@@ -413,10 +419,11 @@ int achar__lock_reset(achar_lock lock)
 
 int achar_lock_acquire(achar_lock lock, int64_t timeout_ns)
 {
-    return achar__lock_acquire_until(lock, timeout_ns == 0 ? 0 : achar__deadline_in(timeout_ns));
+    return achar__lock_acquire_until(lock, timeout_ns == 0 ? 0 : achar__deadline_in(timeout_ns),
+                                     NULL);
 }
 
-int achar_lock_release(achar_lock lock)
+int achar__lock_release(achar_lock lock, achar__waiter **next)
 {
     achar_cell *cell = lock.cell;
     uint64_t word = atomic_load_explicit(&cell->word, memory_order_relaxed);
@@ -439,20 +446,26 @@ int achar_lock_release(achar_lock lock)
         return ACHAR_E_NOT_HELD;
     }
     uint32_t ticket = achar__ticket(lock.space);
-    achar__waiter *next = NULL;
     if (ticket == 0) {
         return ACHAR_E_LIMIT;
     }
     achar__latch(lock.space, cell, ticket);
     bool is_held = ACHAR__LOCK_KIND(atomic_load(&cell->word)) == ACHAR__LOCK_OWNED;
     if (is_held) {
-        next = achar__lock_pass_on(lock.space, cell);
+        *next = achar__lock_pass_on(lock.space, cell);
     }
     achar__unlatch(lock.space, cell);
+    return is_held ? ACHAR_OK : ACHAR_E_NOT_HELD;
+}
+
+int achar_lock_release(achar_lock lock)
+{
+    achar__waiter *next = NULL;
+    int status = achar__lock_release(lock, &next);
     if (next) {
         achar__waiter_ring(lock.space, next);
     }
-    return is_held ? ACHAR_OK : ACHAR_E_NOT_HELD;
+    return status;
 }
 
 int achar_lock_recover(achar_lock lock, int hold)

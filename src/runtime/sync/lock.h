@@ -48,8 +48,11 @@ uint32_t achar__lock_act_as(uint32_t number);
 /* Whether this thread has it; of a plain lock: whether anyone has. */
 bool achar__lock_is_held(achar_space *space, const achar_cell *lock);
 
-/* As achar_lock_acquire(), until a time of futex.h; 0: does not wait. */
-int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns);
+/* As achar_lock_acquire(), until a time of futex.h; 0: does not wait. A signal ends the waiting. */
+int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns, const achar__host *host);
+
+/* As achar_lock_release(); '*next', if it is set, has to be rung (achar__waiter_ring()). */
+int achar__lock_release(achar_lock lock, achar__waiter **next);
 
 /* Takes the lock if that can be seen at once; asks nothing about whoever has it. */
 bool achar__lock_take(achar_lock lock);

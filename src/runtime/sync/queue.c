@@ -173,7 +173,7 @@ typedef struct call {
     achar_cell *queue;
     uint32_t ticket;
     int64_t deadline_ns;
-    const achar__on_signal *on_signal;
+    const achar__host *host;
     achar__waiter *waiter; /* NULL: has not waited yet */
     bool looked;           /* for the dead */
     achar__bells bells;    /* to ring without the latch */
@@ -218,7 +218,7 @@ static int wait_on(call *c, achar__link *list, uint32_t flags)
     }
     achar__unlatch(space, c->queue);
     achar__bells_ring(space, &c->bells);
-    status = achar__waiter_sleep_on(space, c->waiter, c->deadline_ns, c->on_signal);
+    status = achar__waiter_sleep_on(space, c->waiter, c->deadline_ns, c->host);
     ACHAR__CRASH_POINT("awake");
     achar__latch(space, c->queue, c->ticket);
     if (status != ACHAR_OK && atomic_load(&c->waiter->state) == ACHAR__WAITER_QUEUED) {
@@ -302,13 +302,13 @@ static void append(call *c, const achar_message *message, uint32_t *spare)
 }
 
 int achar__queue_put_until(achar_queue queue, achar_message *message, int64_t deadline_ns,
-                           const achar__on_signal *on_signal)
+                           const achar__host *host)
 {
     call c = {.space = queue.space,
               .queue = queue.cell,
               .ticket = achar__ticket(queue.space),
               .deadline_ns = deadline_ns,
-              .on_signal = on_signal};
+              .host = host};
     achar__messages *m = &c.queue->messages;
     uint32_t nbytes = record_nbytes(message->nbytes, message->extent), spare = 0;
     int status = c.ticket ? achar__arena_map(c.space) : ACHAR_E_LIMIT;
@@ -382,14 +382,14 @@ static void take_first(call *c, void *buffer, achar_message *out, uint32_t *empt
     achar__change_commit(&change);
 }
 
-int achar__queue_get_until(achar_queue queue, int64_t deadline_ns,
-                           const achar__on_signal *on_signal, void *buffer, achar_message *out)
+int achar__queue_get_until(achar_queue queue, int64_t deadline_ns, const achar__host *host,
+                           void *buffer, achar_message *out)
 {
     call c = {.space = queue.space,
               .queue = queue.cell,
               .ticket = achar__ticket(queue.space),
               .deadline_ns = deadline_ns,
-              .on_signal = on_signal};
+              .host = host};
     achar__messages *m = &c.queue->messages;
     uint32_t emptied = 0;
     int status = c.ticket ? achar__arena_map(c.space) : ACHAR_E_LIMIT;
@@ -449,14 +449,13 @@ int achar_queue_task_done(achar_queue queue)
     return status;
 }
 
-int achar__queue_join_until(achar_queue queue, int64_t deadline_ns,
-                            const achar__on_signal *on_signal)
+int achar__queue_join_until(achar_queue queue, int64_t deadline_ns, const achar__host *host)
 {
     call c = {.space = queue.space,
               .queue = queue.cell,
               .ticket = achar__ticket(queue.space),
               .deadline_ns = deadline_ns,
-              .on_signal = on_signal};
+              .host = host};
     achar__messages *m = &c.queue->messages;
     int status = ACHAR_OK;
     if (c.ticket == 0) {

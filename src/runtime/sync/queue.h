@@ -1,6 +1,6 @@
 /*
  * queue.h - putting and taking until a time of futex.h (0: does not wait), with a word to say about
- * signals: ACHAR_E_INTERRUPTED only if 'on_signal' said so, or is NULL.
+ * signals: ACHAR_E_INTERRUPTED only if 'host' said so, or is NULL.
  */
 #ifndef ACHAR_RUNTIME_SYNC_QUEUE_H
 #define ACHAR_RUNTIME_SYNC_QUEUE_H
@@ -12,17 +12,16 @@
 
 /* As achar_queue_put_message(); a message whose 'extent' is 0 is copied, and stays the caller's. */
 int achar__queue_put_until(achar_queue queue, achar_message *message, int64_t deadline_ns,
-                           const achar__on_signal *on_signal);
+                           const achar__host *host);
 
 /* As achar_queue_get(); a short message is in 'buffer', whose size is the number above. */
-int achar__queue_get_until(achar_queue queue, int64_t deadline_ns,
-                           const achar__on_signal *on_signal, void *buffer, achar_message *out);
+int achar__queue_get_until(achar_queue queue, int64_t deadline_ns, const achar__host *host,
+                           void *buffer, achar_message *out);
 
 /* Whether a put would not have to wait now. */
 bool achar__queue_has_room(achar_queue queue);
 
-int achar__queue_join_until(achar_queue queue, int64_t deadline_ns,
-                            const achar__on_signal *on_signal);
+int achar__queue_join_until(achar_queue queue, int64_t deadline_ns, const achar__host *host);
 
 /* A long message: memory in the arena, at least 'nbytes'. As achar_message_create(). */
 int achar__message_reserve(achar_space *space, size_t nbytes, achar_message *out);

@@ -209,7 +209,7 @@ int achar__semaphore_acquire_until(achar_semaphore semaphore, int64_t deadline_n
     }
     achar__put_on(space, cell, &cell->queue, waiter, ACHAR__WAITER_QUEUED);
     achar__unlatch(space, cell);
-    status = achar__waiter_sleep(space, waiter, deadline_ns);
+    status = achar__waiter_sleep(space, waiter, deadline_ns, ACHAR__SLEEP_AT_ONCE);
     ACHAR__CRASH_POINT("awake");
     achar__latch(space, cell, ticket);
     switch (atomic_load(&waiter->state)) {

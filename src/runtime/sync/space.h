@@ -20,9 +20,11 @@
 typedef struct achar__member {
     _Atomic uint32_t ticket;
     _Atomic uint32_t arrivals_seen; /* of header.arrivals: those are watched */
-    pthread_mutex_t lock;           /* guards what follows; zeros are an unlocked one */
-    achar__place idle_waiters;      /* our own, chained by link.next */
-    bool watching;                  /* the watcher's thread exists */
+    /* Our own, chained by link.next: the first's place, and in the upper half how often one was
+     * taken, so that an exchange fails when the chain has changed meanwhile. */
+    _Atomic uint64_t idle_waiters;
+    pthread_mutex_t lock; /* guards what follows; zeros are an unlocked one */
+    bool watching;        /* the watcher's thread exists */
     bool stop;
     pthread_t watcher;
     bool waking; /* the waker's thread exists */

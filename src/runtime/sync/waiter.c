@@ -4,6 +4,7 @@
  */
 #include "runtime/sync/waiter.h"
 #include "runtime/sync/futex.h"
+#include "runtime/sync/spin.h"
 #include "runtime/sync/strand.h"
 #include "runtime/test_points.h"
 
@@ -11,7 +12,41 @@
 
 #define LOOK_NS INT64_C(100000000)
 
-/* Claims a page for this process; its lock is held. */
+static _Atomic achar__place *next_of(achar__waiter *waiter)
+{
+    return (_Atomic achar__place *)&waiter->link.next;
+}
+
+/* Puts a chain of waiters, 'last' its end, before the idle ones. */
+static void put_idle(achar_space *space, achar__place first, achar__waiter *last)
+{
+    _Atomic uint64_t *idle = &space->member->idle_waiters;
+    uint64_t before = atomic_load_explicit(idle, memory_order_relaxed);
+    do {
+        atomic_store_explicit(next_of(last), (achar__place)before, memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak_explicit(idle, &before, (before >> 32 << 32) | first,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+/* NULL: there is none. */
+static achar__waiter *take_idle(achar_space *space)
+{
+    _Atomic uint64_t *idle = &space->member->idle_waiters;
+    uint64_t before = atomic_load_explicit(idle, memory_order_acquire), after;
+    achar__waiter *waiter;
+    do {
+        if ((achar__place)before == 0) {
+            return NULL;
+        }
+        waiter = achar__waiter_at(space, (achar__place)before);
+        after = ((before >> 32) + 1) << 32 |
+                atomic_load_explicit(next_of(waiter), memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak_explicit(idle, &before, after, memory_order_acquire,
+                                                    memory_order_acquire));
+    return waiter;
+}
+
+/* Claims a page for this process; its waiters are idle. */
 static int claim_chunk(achar_space *space, uint32_t ticket)
 {
     for (uint32_t i = 0; i < ACHAR__CHUNK_COUNT; i++) {
@@ -29,11 +64,11 @@ static int claim_chunk(achar_space *space, uint32_t ticket)
             continue;
         }
         achar__waiter *waiters = achar__at(space, place);
-        for (uint32_t w = ACHAR__CHUNK_WAITERS; w-- > 0;) {
+        for (uint32_t w = 0; w < ACHAR__CHUNK_WAITERS; w++) {
             waiters[w].ticket = ticket;
-            waiters[w].link.next = space->member->idle_waiters;
-            space->member->idle_waiters = achar__place_of(space, &waiters[w]);
+            waiters[w].link.next = achar__place_of(space, &waiters[w + 1]);
         }
+        put_idle(space, place, &waiters[ACHAR__CHUNK_WAITERS - 1]);
         return ACHAR_OK;
     }
     return ACHAR_E_LIMIT;
@@ -42,40 +77,48 @@ static int claim_chunk(achar_space *space, uint32_t ticket)
 int achar__waiter_take(achar_space *space, uint32_t ticket, const achar_cell *object,
                        achar__waiter **out)
 {
-    achar__member *member = space->member;
-    int status = ACHAR_OK;
+    achar__waiter *waiter;
     if (ticket == 0) {
         return ACHAR_E_LIMIT;
     }
-    pthread_mutex_lock(&member->lock);
-    if (member->idle_waiters == 0) {
-        status = claim_chunk(space, ticket);
+    while (!(waiter = take_idle(space))) {
+        pthread_mutex_lock(&space->member->lock); /* one page is enough for all who look */
+        bool is_empty = (achar__place)atomic_load(&space->member->idle_waiters) == 0;
+        int status = is_empty ? claim_chunk(space, ticket) : ACHAR_OK;
+        pthread_mutex_unlock(&space->member->lock);
+        if (status != ACHAR_OK) {
+            return status;
+        }
     }
-    if (status == ACHAR_OK) {
-        achar__waiter *waiter = achar__waiter_at(space, member->idle_waiters);
-        member->idle_waiters = waiter->link.next;
-        waiter->object = achar__place_of(space, object);
-        waiter->flags = achar__on_strand() ? ACHAR__WAITER_ASYNC : 0;
-        waiter->value = 0;
-        *out = waiter;
-    }
-    pthread_mutex_unlock(&member->lock);
-    return status;
+    waiter->object = achar__place_of(space, object);
+    atomic_store_explicit(&waiter->flags, achar__on_strand() ? ACHAR__WAITER_ASYNC : 0,
+                          memory_order_relaxed);
+    waiter->value = 0;
+    *out = waiter;
+    return ACHAR_OK;
 }
 
 void achar__waiter_give_back(achar_space *space, achar__waiter *waiter)
 {
-    pthread_mutex_lock(&space->member->lock);
-    waiter->link.next = space->member->idle_waiters;
-    space->member->idle_waiters = achar__place_of(space, waiter);
-    pthread_mutex_unlock(&space->member->lock);
+    put_idle(space, achar__place_of(space, waiter), waiter);
 }
 
-int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadline_ns)
+/* On the futex, if the bell is still 'seen'. */
+static int sleep_on_bell(achar_space *space, achar__waiter *waiter, uint32_t seen,
+                         int64_t deadline_ns)
+{
+    atomic_store(&waiter->asleep, 1); /* before the kernel looks at the bell; ring() looks after */
+    int status = achar__futex_wait(&waiter->bell, seen, space->shared, deadline_ns);
+    atomic_store_explicit(&waiter->asleep, 0, memory_order_relaxed);
+    return status;
+}
+
+int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadline_ns,
+                        enum achar__sleep_manner manner)
 {
     for (;;) {
-        uint32_t seen = atomic_load(&waiter->bell);
-        uint32_t state = atomic_load(&waiter->state);
+        uint32_t seen = atomic_load_explicit(&waiter->bell, memory_order_acquire);
+        uint32_t state = atomic_load_explicit(&waiter->state, memory_order_acquire);
         if (ACHAR__WAITER_HAS_ENDED(state) || state == ACHAR__WAITER_NUDGED) {
             return ACHAR_OK;
         }
@@ -88,11 +131,20 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
             }
             continue;
         }
+        if (manner != ACHAR__SLEEP_AT_ONCE) {
+            enum achar__spin_outcome outcome = achar__spin(&waiter->bell, seen);
+            if (outcome == ACHAR__SPIN_RUNG) {
+                continue;
+            }
+            if (outcome == ACHAR__SPIN_VAIN && manner == ACHAR__SLEEP_HOSTED) {
+                return ACHAR_E_INTERRUPTED; /* a signal may have come, and would not again */
+            }
+        }
         if (!watched) { /* no thread, no descriptors: this one looks itself, now and then */
             int64_t look_ns = achar__deadline_in(LOOK_NS);
             until_ns = deadline_ns < 0 || look_ns < deadline_ns ? look_ns : deadline_ns;
         }
-        int status = achar__futex_wait(&waiter->bell, seen, space->shared, until_ns);
+        int status = sleep_on_bell(space, waiter, seen, until_ns);
         if (!watched && status == ACHAR_E_TIMEOUT) {
             achar__reap_the_dead(space);
             status = until_ns == deadline_ns ? ACHAR_E_TIMEOUT : ACHAR_OK;
@@ -104,25 +156,29 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
 }
 
 int achar__waiter_sleep_on(achar_space *space, achar__waiter *waiter, int64_t deadline_ns,
-                           const achar__on_signal *on_signal)
+                           const achar__host *host)
 {
+    enum achar__sleep_manner manner = achar__sleep_manner_of(host);
     int status;
     do {
-        status = achar__waiter_sleep(space, waiter, deadline_ns);
-    } while (status == ACHAR_E_INTERRUPTED && on_signal && !on_signal->call(on_signal->context));
+        status = achar__waiter_sleep(space, waiter, deadline_ns, manner);
+        manner = ACHAR__SLEEP_AT_ONCE; /* signals that come from now on interrupt it */
+    } while (status == ACHAR_E_INTERRUPTED && host && !host->on_signal(host->context));
     return status;
 }
 
 void achar__waiter_ring(achar_space *space, achar__waiter *waiter)
 {
     ACHAR__CRASH_POINT("before-ring");
-    _Atomic uint32_t *bell = &waiter->bell;
-    atomic_fetch_add(bell, 1);
-    if (waiter->flags & ACHAR__WAITER_ASYNC) {
-        bell = &space->header->processes[ACHAR__TICKET_INDEX(waiter->ticket)].bell;
+    atomic_fetch_add(&waiter->bell, 1);
+    if (atomic_load_explicit(&waiter->flags, memory_order_relaxed) & ACHAR__WAITER_ASYNC) {
+        _Atomic uint32_t *bell =
+            &space->header->processes[ACHAR__TICKET_INDEX(waiter->ticket)].bell;
         atomic_fetch_add(bell, 1);
+        achar__futex_wake(bell, space->shared, 1);
+    } else if (atomic_load(&waiter->asleep)) {
+        achar__futex_wake(&waiter->bell, space->shared, 1);
     }
-    achar__futex_wake(bell, space->shared, 1);
 }
 
 void achar__bells_add(achar_space *space, achar__bells *bells, achar__waiter *waiter)

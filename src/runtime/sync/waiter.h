@@ -15,24 +15,58 @@ int achar__waiter_take(achar_space *space, uint32_t ticket, const achar_cell *ob
 void achar__waiter_give_back(achar_space *space, achar__waiter *waiter);
 
 /*
- * What to do when a signal handler has run while a thread waited. 'call' may run any code; not 0:
- * give up waiting. NULL: give up at once.
+ * What the program that a thread belongs to wants of its waiting. NULL: give up for a signal.
+ *
+ * on_signal() is called when a signal handler has run; it may run any code; not 0: give up waiting.
+ *
+ * woken() is called before the thread tries to take a lock that it was woken for, sleeps() before
+ * it sleeps again: an interpreter's own lock is had first, so that nobody holds the lock asked for
+ * while waiting for that.
  */
-typedef struct achar__on_signal {
-    int (*call)(void *context);
+typedef struct achar__host {
+    int (*on_signal)(void *context);
+    void (*woken)(void *context);
+    void (*sleeps)(void *context);
     void *context;
-} achar__on_signal;
+} achar__host;
+
+static inline void achar__host_woken(const achar__host *host)
+{
+    if (host) {
+        host->woken(host->context);
+    }
+}
+
+static inline void achar__host_sleeps(const achar__host *host)
+{
+    if (host) {
+        host->sleeps(host->context);
+    }
+}
 
 /*
  * Sleeps until somebody has ended the waiting, or nudged the waiter, at most until 'deadline_ns'
  * (futex.h). ACHAR_OK: so it is. ACHAR_E_TIMEOUT and ACHAR_E_INTERRUPTED: as futex.h; it may have ended all the same, which
  * only the holder of the latch can tell.
  */
-int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadline_ns);
+enum achar__sleep_manner {
+    ACHAR__SLEEP_AT_ONCE, /* for calls that may not answer a signal where they stand */
+    ACHAR__SLEEP_SOON,    /* looks for a moment first (spin.h) */
+    ACHAR__SLEEP_HOSTED   /* the same; signals that came in that moment are ACHAR_E_INTERRUPTED, */
+                          /* which may be said where there was none */
+};
+int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadline_ns,
+                        enum achar__sleep_manner manner);
+
+/* As the caller's host allows. */
+static inline enum achar__sleep_manner achar__sleep_manner_of(const achar__host *host)
+{
+    return host ? ACHAR__SLEEP_HOSTED : ACHAR__SLEEP_SOON;
+}
 
 /* The same; signals are answered where the waiter stands. ACHAR_E_INTERRUPTED: it gives up. */
 int achar__waiter_sleep_on(achar_space *space, achar__waiter *waiter, int64_t deadline_ns,
-                           const achar__on_signal *on_signal);
+                           const achar__host *host);
 
 /* Wakes the waiter so that it looks. Not under the latch: it would wake into that. */
 void achar__waiter_ring(achar_space *space, achar__waiter *waiter);
