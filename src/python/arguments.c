@@ -12,8 +12,10 @@
 /* Which of the named arguments 'key' is; -1: none. */
 static Py_ssize_t index_of(const arguments_signature *signature, PyObject *key)
 {
+    Py_UCS4 first = PyUnicode_GET_LENGTH(key) ? PyUnicode_READ_CHAR(key, 0) : 0;
     for (Py_ssize_t i = signature->positional_only; i < signature->count; i++)
-        if (PyUnicode_CompareWithASCIIString(key, signature->names[i]) == 0)
+        if (first == (unsigned char)signature->names[i][0] &&
+            PyUnicode_CompareWithASCIIString(key, signature->names[i]) == 0)
             return i;
     return -1;
 }

@@ -444,6 +444,17 @@ static inline PyObject *compat_ascii_new(size_t nbytes, uint8_t **characters)
 #endif
 }
 
+/* Where a str keeps its hash, -1 if it is not known yet; NULL: nobody may set it but the interpreter. */
+static inline Py_hash_t *compat_text_hash(PyObject *text)
+{
+#if COMPAT_INSIDES
+    return &((PyASCIIObject *)text)->hash;
+#else
+    (void)text;
+    return NULL;
+#endif
+}
+
 /*
  * Extends an exact list by 'count' objects whose references it takes over; they are dropped on
  * error. 0, or -1 with an exception set.

@@ -26,6 +26,7 @@ typedef struct module_state {
     bool decimal_only;
     struct achar__worker *worker; /* in a worker process: its side of the task path; else NULL */
     struct saver_type_fact *saver_facts;    /* saver: a cache, which saver_facts_owner owns */
+    struct loader_hash *loader_hashes;      /* loader: a cache, which loader_hashes_owner owns */
     PyObject *small_ints[STATE_SMALL_INTS]; /* 0 to 255, borrowed from the interpreter */
 } module_state;
 

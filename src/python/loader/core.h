@@ -133,6 +133,8 @@ typedef struct loader {
 void loader_init(loader *ld, module_state *st);
 /* Frees all; the loader may be initialised again. Runs Python code (finalizers). */
 void loader_clear(loader *ld);
+/* The same for a loader that nobody else can see and that is not used again, after loader_run(). */
+void loader_end(loader *ld);
 /* Loads one object from the input, keeping the memo. A new reference; NULL with an exception set. */
 PyObject *loader_run(loader *ld);
 /* What options.buffers asks for. 0, or -1 with an exception set. */

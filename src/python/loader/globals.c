@@ -7,6 +7,7 @@
  * sys.modules and what is in it may change at any time.
  */
 #include "python/loader/core.h"
+#include "python/loader/hashes.h"
 
 /* ---- find_class ---- */
 
@@ -125,6 +126,23 @@ static int find_in_module(PyObject *module, PyObject *name, PyObject **found)
     return compat_find_attr(module, name, found);
 }
 
+/*
+ * Is 'name' one that getattr() takes as it is? 0: it has dots, or is "<locals>"; -1 with an
+ * exception set.
+ */
+static int is_plain_name(PyObject *name)
+{
+    if (!PyUnicode_Check(name))
+        return 0;
+    if (PyUnicode_IS_COMPACT_ASCII(name)) {
+        const char *text = (const char *)PyUnicode_1BYTE_DATA(name);
+        return !memchr(text, '.', (size_t)PyUnicode_GET_LENGTH(name)) &&
+               (text[0] != '<' || strcmp(text, "<locals>") != 0);
+    }
+    Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1);
+    return dot == -2 ? -1 : dot == -1;
+}
+
 PyObject *loader_find_class(loader *ld, PyObject *module_name, PyObject *name)
 {
     PyObject *module = NULL, *found = NULL;
@@ -138,12 +156,9 @@ PyObject *loader_find_class(loader *ld, PyObject *module_name, PyObject *name)
     if (!module)
         goto done;
     if (ld->protocol >= 4) {
-        Py_ssize_t dot = !PyUnicode_Check(name)
-                             ? 0
-                             : PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1);
-        bool plain = dot == -1 && PyUnicode_CompareWithASCIIString(name, "<locals>") != 0;
-        if (!plain) {
-            found = dot == -2 ? NULL : follow_dots(ld->st, module, name);
+        int plain = is_plain_name(name);
+        if (plain <= 0) {
+            found = plain < 0 ? NULL : follow_dots(ld->st, module, name);
             goto done;
         }
     }
@@ -201,10 +216,13 @@ int loader_op_stack_global(loader *ld)
     if (loader_above_fence(ld) < 2)
         return loader_fail_underflow(ld);
     PyObject *name = loader_pop(ld), *module_name = loader_pop(ld), *found = NULL;
-    if (PyUnicode_CheckExact(module_name) && PyUnicode_CheckExact(name))
+    if (PyUnicode_CheckExact(module_name) && PyUnicode_CheckExact(name)) {
+        loader_hash_text(ld->st, module_name);
+        loader_hash_text(ld->st, name);
         found = loader_global(ld, module_name, name);
-    else
+    } else {
         loader_fail(ld, "STACK_GLOBAL requires str");
+    }
     Py_DECREF(name);
     Py_DECREF(module_name);
     return found ? loader_push(ld, found) : -1;

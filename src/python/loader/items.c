@@ -10,6 +10,7 @@
  * overflow there.
  */
 #include "python/loader/core.h"
+#include "python/loader/hashes.h"
 
 int loader_drop(loader *ld, size_t count)
 {
@@ -122,9 +123,11 @@ done:
 /* Stores 'count' / 2 pairs, which the stack keeps owning. */
 static int set_pairs(loader *ld, PyObject *mapping, PyObject **items, size_t count)
 {
-    bool exact = PyDict_CheckExact(mapping);
+    bool exact = PyDict_CheckExact(mapping), few = count <= 2 * LOADER_HASHED_PAIRS;
     for (size_t i = 0; i < count; i += 2) {
         PyObject *key = items[i], *value = items[i + 1];
+        if (few && PyUnicode_CheckExact(key))
+            loader_hash_text(ld->st, key);
         int plain = check_key(ld, key);
         if (plain < 0)
             return -1;

@@ -7,6 +7,7 @@
  * copies written back (CALL). What the loop holds while it runs is described in core.h.
  */
 #include "python/loader/core.h"
+#include "python/loader/hashes.h"
 #include "python/loader/text.h"
 
 #include "codec/decode.h"
@@ -96,6 +97,14 @@ void loader_clear(loader *ld)
     loader_input_clear(&ld->in);
     Py_CLEAR(ld->persistent_load);
     Py_CLEAR(ld->buffers);
+}
+
+void loader_end(loader *ld)
+{
+    loader_memo_end(&ld->memo);
+    loader_input_clear(&ld->in);
+    Py_XDECREF(ld->persistent_load);
+    Py_XDECREF(ld->buffers);
 }
 
 int loader_grow_stack(loader *ld)
@@ -765,7 +774,7 @@ PyObject *loader_loads(module_state *st, const void *data, size_t nbytes,
     }
     object = loader_run(&ld);
 done:
-    loader_clear(&ld);
+    loader_end(&ld);
     return object;
 }
 
@@ -861,5 +870,5 @@ int loader_exec(PyObject *module, module_state *st)
     INTERN(str_persistent_load, "persistent_load")
     INTERN(str_setstate, "__setstate__")
 #undef INTERN
-    return ask_interpreter(st);
+    return loader_hashes_exec(st) < 0 ? -1 : ask_interpreter(st);
 }

@@ -40,6 +40,17 @@ void loader_memo_clear(loader_memo *memo)
     Py_XDECREF(far_out);
 }
 
+void loader_memo_end(loader_memo *memo)
+{
+    for (size_t i = 0; i < memo->filled; i++)
+        Py_XDECREF(memo->slots[i]);
+    if (memo->slots != memo->inline_slots)
+        PyMem_Free(memo->slots);
+    if (memo->fetched != memo->inline_fetched)
+        PyMem_Free(memo->fetched);
+    Py_XDECREF(memo->far);
+}
+
 static int grow(loader_memo *memo, size_t index)
 {
     size_t capacity = memo->capacity * 2;

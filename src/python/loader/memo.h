@@ -46,6 +46,8 @@ typedef struct loader_memo {
 void loader_memo_init(loader_memo *memo);
 /* Empties it. Runs Python code (finalizers) after the memo is consistent again. */
 void loader_memo_clear(loader_memo *memo);
+/* Lets go of all, for a memo that nobody can see and that is not used again. Runs Python code. */
+void loader_memo_end(loader_memo *memo);
 /* Stores a new reference to 'value'. 0, or -1 with MemoryError set. May run Python code. */
 int loader_memo_put(loader_memo *memo, size_t index, PyObject *value);
 /* Borrowed; NULL without an exception if there is none, with one if memory ran out. */

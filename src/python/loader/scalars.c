@@ -61,7 +61,7 @@ static PyObject *lone_scalar(const module_state *st, const uint8_t *at, size_t n
 PyObject *loader_lone_scalar(const module_state *st, const uint8_t *at, size_t nbytes)
 {
     PyObject *object = lone_scalar(st, at, nbytes);
-    if (!object)
+    if (!object && PyErr_Occurred())
         PyErr_Clear(); /* the machine runs into the same error, and can say where */
     return object;
 }

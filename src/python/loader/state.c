@@ -345,13 +345,36 @@ static int build_slots(loader *ld, PyObject *object, PyObject *state)
     return status;
 }
 
+/*
+ * object.__setstate__(state) where the class, which finds attributes as object does, has a method of
+ * that name. 1: done; 0: it has to be looked up otherwise; -1 with an exception set.
+ */
+static int call_setstate(loader *ld, PyObject *object, PyObject *state)
+{
+    if (Py_TYPE(object)->tp_getattro != PyObject_GenericGetAttr)
+        return 0;
+    PyObject *method = _PyType_Lookup(Py_TYPE(object), ld->st->str_setstate); /* borrowed */
+    if (!method || !(Py_TYPE(method)->tp_flags & Py_TPFLAGS_METHOD_DESCRIPTOR))
+        return 0;
+    loader_call_begin(ld);
+    PyObject *result = PyObject_CallMethodOneArg(object, ld->st->str_setstate, state);
+    Py_XDECREF(result);
+    loader_call_end(ld);
+    return result ? 1 : -1;
+}
+
 int loader_op_build(loader *ld)
 {
     if (loader_above_fence(ld) < 2)
         return loader_fail_underflow(ld);
     PyObject *state = loader_pop(ld), *object = ld->top[-1];
     PyObject *setstate = NULL, *slots = NULL;
-    int status = -1;
+    int status = call_setstate(ld, object, state);
+    if (status) {
+        Py_DECREF(state);
+        return status < 0 ? -1 : 0;
+    }
+    status = -1;
     bool plain = runs_no_python(object, ld->st->str_setstate);
     if (!plain)
         loader_call_begin(ld);

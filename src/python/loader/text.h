@@ -149,7 +149,8 @@ static PyObject *text_wide(const uint8_t *at, size_t nbytes)
 
 static PyObject *text_other(const uint8_t *at, size_t nbytes)
 {
-    PyObject *text = nbytes <= LOADER_SHORT_TEXT_NBYTES ? text_wide(at, nbytes) : NULL;
+    bool is_short = nbytes > 1 && nbytes <= LOADER_SHORT_TEXT_NBYTES;
+    PyObject *text = is_short ? text_wide(at, nbytes) : NULL;
     if (text || PyErr_Occurred())
         return text;
     return PyUnicode_DecodeUTF8((const char *)at, (Py_ssize_t)nbytes, "surrogatepass");

@@ -104,18 +104,31 @@ static const char *const load_names[] = {"file", "fix_imports", "encoding", "err
 static const arguments_signature load_signature = {"load", load_names, 5, 0, 1, 1};
 static const arguments_signature loads_signature = {"loads", load_names, 5, 1, 1, 1};
 
+/* loads() of a bytes object and nothing else, as it is mostly called. */
+static PyObject *loads_plain(module_state *st, PyObject *data, bool superset)
+{
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(data);
+    size_t nbytes = (size_t)PyBytes_GET_SIZE(data);
+    PyObject *object = loader_lone_scalar(st, bytes, nbytes);
+    if (object)
+        return object;
+    loader ld;
+    loader_init(&ld, st);
+    ld.superset = superset;
+    loader_input_memory(&ld.in, bytes, nbytes);
+    object = loader_run(&ld);
+    loader_end(&ld);
+    return object;
+}
+
 static PyObject *loads(PyObject *module, PyObject *const *positional, Py_ssize_t nargs,
                        PyObject *keywords, bool superset)
 {
     load_arguments arguments = LOAD_ARGUMENTS_DEFAULT;
     module_state *st = state_of_module(module);
     PyObject *object = NULL;
-    if (nargs == 1 && !keywords && PyBytes_CheckExact(positional[0])) {
-        object = loader_lone_scalar(st, (const uint8_t *)PyBytes_AS_STRING(positional[0]),
-                                    (size_t)PyBytes_GET_SIZE(positional[0]));
-        if (object)
-            return object;
-    }
+    if (nargs == 1 && !keywords && PyBytes_CheckExact(positional[0]))
+        return loads_plain(st, positional[0], superset);
     PyObject *data = parse_arguments(&loads_signature, positional, nargs, keywords, &arguments);
     if (!data)
         return NULL;
@@ -132,7 +145,7 @@ static PyObject *loads(PyObject *module, PyObject *const *positional, Py_ssize_t
     }
     if (configure(&ld, &arguments) == 0)
         object = loader_run(&ld);
-    loader_clear(&ld);
+    loader_end(&ld);
     if (view.obj)
         PyBuffer_Release(&view);
     return object;
@@ -151,7 +164,7 @@ static PyObject *load(PyObject *module, PyObject *const *positional, Py_ssize_t 
     ld.superset = superset;
     if (loader_input_file(&ld.in, file) == 0 && configure(&ld, &arguments) == 0)
         object = loader_run(&ld);
-    loader_clear(&ld);
+    loader_end(&ld);
     return object;
 }
 
