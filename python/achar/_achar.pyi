@@ -3,9 +3,10 @@ from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
+from _typeshed import SupportsWrite
+
 from achar import aio as _aio
 from achar import pickle as _pickle
-from achar.pickle import dump as dump
 from achar.pickle import load as load
 from achar.pickle import loads as loads
 
@@ -17,7 +18,20 @@ def dumps(
     buffer_callback: Callable[[Any], Any] | None = None,
     locks: Literal["fresh"] | None = None,
     warn_size: int | None = None,
+    portable: bool = False,
 ) -> bytes: ...
+
+def dump(
+    obj: object,
+    file: SupportsWrite[bytes],
+    protocol: int | None = None,
+    *,
+    fix_imports: bool = True,
+    buffer_callback: Callable[[Any], Any] | None = None,
+    locks: Literal["fresh"] | None = None,
+    warn_size: int | None = None,
+    portable: bool = False,
+) -> None: ...
 
 class Pickler(_pickle.Pickler): ...
 class Unpickler(_pickle.Unpickler): ...

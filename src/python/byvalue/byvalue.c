@@ -69,7 +69,9 @@ int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced)
     byvalue_reducer reducer = byvalue_reducer_of_type(session->st, Py_TYPE(obj));
     if (session->log)
         return reduce_observed(session, reducer, obj, reduced);
-    return reducer ? reducer(session, obj, reduced) : 0;
+    int status = reducer ? reducer(session, obj, reduced) : 0;
+    return status == 1 && session->portable ? byvalue_reduce_portable(session, obj, reduced)
+                                            : status;
 }
 
 int byvalue_name(const byvalue_session *session, PyObject *obj, PyObject **module_name,

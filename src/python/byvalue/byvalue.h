@@ -25,6 +25,15 @@ void byvalue_session_free(byvalue_session *session);
  */
 void byvalue_choose(byvalue_session *session, int fresh_locks, PyObject *log, PyObject *skip);
 
+/* byvalue_choose_portable() asks for a stream that the standard library alone can load: portable.c. */
+void byvalue_choose_portable(byvalue_session *session, int portable);
+
+/*
+ * byvalue_check_portable() is 0 if 'obj' may stand in this stream as a name in the module of this
+ * name: always, or, in a portable stream, if that is the standard library's. -1: PicklingError.
+ */
+int byvalue_check_portable(byvalue_session *session, PyObject *obj, PyObject *module_name);
+
 /*
  * byvalue_reduce() decides about 'obj'.
  *  2  by name: it was looked up, and byvalue_name() tells under which

@@ -41,6 +41,7 @@ struct byvalue_session {
     PyObject *named; /* not owned, only compared: what was found by name last, and its name */
     PyObject *named_module, *named_qualname;
     int fresh_locks;
+    int portable;
     PyObject *log, *skip; /* borrowed or NULL: byvalue_choose() */
     unsigned captures;    /* CODE_* flags of all functions seen, and CAPTURES_* */
 };
@@ -120,6 +121,14 @@ int byvalue_reduce_weak_container(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_traceback(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_context_variable(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_file(byvalue_session *, PyObject *, PyObject **);
+
+/*
+ * portable.c. byvalue_reduce_portable() replaces the answer '*reduced' of a reducer, a new reference,
+ * by one that needs the standard library only; takes the reference over if it fails.
+ * byvalue_reduce_stand_in() is the answer for 'obj', a function of achar._v1 called 'name'. 1, 2, -1.
+ */
+int byvalue_reduce_portable(byvalue_session *, PyObject *obj, PyObject **reduced);
+int byvalue_reduce_stand_in(byvalue_session *, PyObject *obj, PyObject *name, PyObject **reduced);
 
 /*
  * byvalue_is_overridden() is 1 if a class before 'known' in the MRO of 'type', or copyreg, says

@@ -105,13 +105,14 @@ int byvalue_answer_name(byvalue_session *session, PyObject *obj, PyObject *modul
  */
 int byvalue_reduce_builtin(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
-    (void)reduced;
     module_state *st = session->st;
     PyObject *self = PyCFunction_GET_SELF(obj);
     PyObject *module_name = ((PyCFunctionObject *)obj)->m_module;
     if (!module_name || (self && !PyModule_Check(self)))
         return 0;
     PyObject *name = PyDict_GetItemWithError(st->byvalue_v1_names, obj);
+    if (name && session->portable)
+        return byvalue_reduce_stand_in(session, obj, name, reduced);
     if (name)
         return byvalue_answer_name(session, obj, module_name, name);
     name = PyErr_Occurred() ? NULL : PyObject_GetAttr(obj, st->byvalue_str___name__);

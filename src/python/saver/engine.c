@@ -40,6 +40,7 @@ int saver_init(saver *s, module_state *st, const saver_options *options, const s
         if (!s->session)
             return -1;
         byvalue_choose(s->session, options->fresh_locks, options->log, options->skip);
+        byvalue_choose_portable(s->session, options->portable);
     }
     return 0;
 }

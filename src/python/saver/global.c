@@ -348,6 +348,19 @@ done:
     return status;
 }
 
+/* In a portable stream, where by-value code has just said what the name is: 1; else 0. */
+static int find_answered(saver *s, PyObject *obj, global_place *place)
+{
+    PyObject *module_name, *name;
+    if (!s->options->portable || !byvalue_name(s->session, obj, &module_name, &name) ||
+        PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) >= 0)
+        return 0;
+    place->module_name = Py_NewRef(module_name);
+    place->last = Py_NewRef(name);
+    place->is_in_module = 1;
+    return 1;
+}
+
 int saver_begin_global(saver *s, PyObject *name)
 {
     PyObject *obj = saver_top(s)->obj, *reduced = NULL;
@@ -356,6 +369,9 @@ int saver_begin_global(saver *s, PyObject *name)
 
     if (saver_before_python(s) < 0)
         return -1;
+    int found = !name && find_answered(s, obj, &place);
+    if (found)
+        name = place.last;
     Py_XINCREF(name);
     if (!name && find_qualname(s, obj, &name) < 0)
         return -1;
@@ -363,10 +379,13 @@ int saver_begin_global(saver *s, PyObject *name)
         name = PyObject_GetAttr(obj, s->st->str___name__);
     if (!name)
         return -1;
-    int found = find_in_loaded_module(s, obj, name, &place);
+    if (!found)
+        found = find_in_loaded_module(s, obj, name, &place);
     if (found < 0 || (found == 0 && find_properly(s, obj, name, &place) < 0))
         goto done;
-    if (s->protocol >= 2) {
+    if (s->session && byvalue_check_portable(s->session, obj, place.module_name) < 0)
+        goto done;
+    if (s->protocol >= 2 && !s->options->portable) { /* codes are this process's */
         int written = write_extension(s, obj, place.module_name, name);
         if (written != 0) {
             if (written > 0)

@@ -55,17 +55,19 @@ typedef struct dump_arguments {
     PyObject *buffer_callback;
     PyObject *locks; /* the superset's only */
     PyObject *warn_size;
+    PyObject *portable;
 } dump_arguments;
 
 /* Reads them into 'arguments'. 'with_file': dump's, whose second argument is the file. 0 or -1. */
 static int read_arguments(dump_arguments *arguments, int superset, int with_file,
                           PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
 {
-    enum { STRICT = 5, SUPERSET = 7 };
+    enum { STRICT = 5, SUPERSET = 8 };
     static const char *const dump_names[SUPERSET] = {
-        "obj", "file", "protocol", "fix_imports", "buffer_callback", "locks", "warn_size"};
+        "obj",   "file",      "protocol", "fix_imports", "buffer_callback",
+        "locks", "warn_size", "portable"};
     static const char *const dumps_names[SUPERSET - 1] = {
-        "obj", "protocol", "fix_imports", "buffer_callback", "locks", "warn_size"};
+        "obj", "protocol", "fix_imports", "buffer_callback", "locks", "warn_size", "portable"};
     const int count = superset ? SUPERSET : STRICT;
     const arguments_signature dump_signature = {"dump", dump_names, count, 0, 3, 2};
     const arguments_signature dumps_signature = {"dumps", dumps_names, count - 1, 0, 2, 1};
@@ -80,7 +82,8 @@ static int read_arguments(dump_arguments *arguments, int superset, int with_file
     arguments->fix_imports = *value++;
     arguments->buffer_callback = *value++;
     arguments->locks = *value++;
-    arguments->warn_size = *value;
+    arguments->warn_size = *value++;
+    arguments->portable = *value;
     return 0;
 }
 
@@ -94,6 +97,8 @@ static int make_options(const dump_arguments *arguments, int superset, saver_opt
         if (options->fix_imports < 0)
             return -1;
     }
+    if (arguments->portable && (options->portable = PyObject_IsTrue(arguments->portable)) < 0)
+        return -1;
     if (arguments->locks && arguments->locks != Py_None) {
         options->fresh_locks = PyUnicode_Check(arguments->locks) &&
                                PyUnicode_CompareWithASCIIString(arguments->locks, "fresh") == 0;
@@ -236,7 +241,8 @@ static PyMethodDef strict_functions[] = {
 
 PyDoc_STRVAR(superset_dumps_doc,
              "dumps($module, /, obj, protocol=None, *, fix_imports=True,\n"
-             "      buffer_callback=None, locks=None, warn_size=None)\n--\n\n"
+             "      buffer_callback=None, locks=None, warn_size=None,\n"
+             "      portable=False)\n--\n\n"
              "Return the pickle of an object as bytes; functions, classes and modules that the\n"
              "other side cannot import go by value.\n\n"
              "protocol         0 to 5; negative: the highest; None: 5\n"
@@ -246,7 +252,9 @@ PyDoc_STRVAR(superset_dumps_doc,
              "locks            'fresh': locks and the like arrive as new ones, free; None: they\n"
              "                 are refused\n"
              "warn_size        bytes; a larger pickle sets off a warning that says what in it is\n"
-             "                 large (dumps() only)");
+             "                 large (dumps() only)\n"
+             "portable         true: it can be loaded with nothing but the standard library, by\n"
+             "                 pickle.loads of the same minor version");
 
 static PyMethodDef superset_functions[] = {
     {"dumps", FUNCTION(superset_dumps), WITH_KEYWORDS, superset_dumps_doc},

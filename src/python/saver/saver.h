@@ -31,6 +31,7 @@ typedef struct saver_options {
     int superset;    /* 0: achar.pickle; 1: by-value code, deep nesting, errors with paths */
     PyObject *buffer_callback; /* borrowed; NULL: in band */
     int fresh_locks;           /* superset: locks are made anew, not refused */
+    int portable;              /* superset: the stream needs nothing but the standard library */
     PyObject *log;             /* superset, borrowed: what byvalue_observe() says; NULL: none */
     PyObject *skip;
     /*
