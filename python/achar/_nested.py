@@ -32,7 +32,7 @@ DEPTH_MAX = 32
 DOOR_FD = 6  # src/runtime/pool/wire.h
 FRAME = struct.Struct("<BQQ")
 OPTIONS = struct.Struct("<dIdiII")  # limit (0: none), retries, backoff, priority, input count, size of the name
-SUBMIT, CANCEL, RELEASE, GOODBYE, RETURNED, FAILED = range(1, 7)
+SUBMIT, CANCEL, RELEASE, GOODBYE, FAILED, *RETURNED_OF_KIND = range(1, 9)  # the kinds of packed.h: 0, 1, 2
 HELLO = struct.Struct("<I")  # the worker's depth; sent with the connection
 
 
@@ -127,13 +127,14 @@ class Link:
         if not future.set_running_or_notify_cancel():
             return
         try:
-            outcome = _achar.loads(data)
+            kind = RETURNED_OF_KIND.index(what) if what != FAILED else 0
+            outcome = _achar.loads_packed(kind, data)
         except BaseException as error:
             what, outcome = FAILED, error
-        if what == RETURNED:
-            future.set_result(outcome)
-        else:
+        if what == FAILED:
             future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 class NestedExecutor(concurrent.futures.Executor):
@@ -371,9 +372,10 @@ class Server:
         with self.lock:
             finished, self.finished = self.finished, []
         for connection, number, future in finished:
-            data = future._bytes() if hasattr(future, "_bytes") else None
-            what = RETURNED
-            if data is None:
+            returned = future._bytes() if hasattr(future, "_bytes") else None
+            if returned is not None:
+                what, data = RETURNED_OF_KIND[returned[0]], returned[1]
+            else:
                 what = FAILED
                 error = concurrent.futures.CancelledError() if future.cancelled() else future.exception()
                 try:

@@ -52,7 +52,8 @@ module_state *state_of_type(PyTypeObject *type);
     X(future)                                                                                      \
     X(executor)                                                                                    \
     X(inputs)                                                                                      \
-    X(reference)                                                                                   \
+    X(packed)                                                                                      \
+    X(view)                                                                                        \
     X(executor_submit)                                                                             \
     X(executor_map)                                                                                \
     X(worker)                                                                                      \

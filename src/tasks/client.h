@@ -13,6 +13,7 @@ struct achar_task {
     bool is_read;          /* 'status' is final, and the rest is filled in */
     int status;            /* of its end */
     achar_graph *graph;    /* of the result */
+    achar_buffer *buffers; /* of the graph */
     achar_failure failure; /* its texts are in 'texts', or static */
     char *texts[3];        /* type, message, traceback */
 };

@@ -95,9 +95,9 @@ static achar_value read_input(achar_job *job, size_t index)
     }
     achar__job_input *input = &job->inputs[index];
     if (!input->graph) {
-        int status = kind == ACHAR__INPUT_PUT
-                         ? achar__payload_read_put(bytes, nbytes, &input->buffers, &input->graph)
-                         : achar_read(bytes, nbytes, NULL, &input->graph, NULL, NULL);
+        achar_error error;
+        int status =
+            achar__payload_read(bytes, nbytes, kind, &input->buffers, &input->graph, &error);
         if (status != ACHAR_OK) {
             return achar_nothing();
         }

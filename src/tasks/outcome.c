@@ -124,7 +124,8 @@ static void read_end(achar_task *task)
     achar__task_result_of(task->task, &r);
     task->failure.exit_code = -1;
     if (r.state == ACHAR__TASK_RETURNED) {
-        task->status = achar_read(r.bytes, r.nbytes, NULL, &task->graph, NULL, &error);
+        task->status =
+            achar__payload_read(r.bytes, r.nbytes, r.kind, &task->buffers, &task->graph, &error);
         if (task->status != ACHAR_OK) {
             say(task, "the result cannot be read: %s", error.message);
         }
@@ -188,6 +189,7 @@ void achar_task_free(achar_task *task)
         return;
     }
     achar_graph_free(task->graph);
+    free(task->buffers);
     achar__task_release(task->task);
     for (int i = 0; i < 3; i++) {
         free(task->texts[i]);

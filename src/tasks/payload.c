@@ -4,14 +4,15 @@
 #include <achar/build.h>
 #include <achar/write.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     FIRST_NBYTES = 256,
     PROTOCOL = 5,
-    PUT_HEADER_NBYTES = 16,
-    PUT_ENTRY_NBYTES = 16,
+    PACKED_FOOTER_NBYTES = 16,
+    PACKED_ENTRY_NBYTES = 16,
 };
 
 /* ---- into shared memory ---- */
@@ -204,37 +205,33 @@ static uint64_t word_at(const char *at)
     return word;
 }
 
-int achar__payload_read_put(const void *bytes, size_t nbytes, achar_buffer **buffers,
-                            achar_graph **graph)
+static int read_packed(const char *data, size_t nbytes, int readonly, achar_buffer **buffers,
+                       achar_graph **graph, achar_error *error)
 {
-    const char *data = bytes;
-    *buffers = NULL;
-    *graph = NULL;
-    if (nbytes < PUT_HEADER_NBYTES) {
+    if (nbytes < PACKED_FOOTER_NBYTES) {
         return ACHAR_E_INVALID;
     }
-    uint64_t count = word_at(data), pickle_nbytes = word_at(data + 8);
-    if (count > (nbytes - PUT_HEADER_NBYTES) / PUT_ENTRY_NBYTES) {
+    size_t room = nbytes - PACKED_FOOTER_NBYTES;
+    uint64_t pickle_nbytes = word_at(data + room), count = word_at(data + room + 8);
+    if (count > room / PACKED_ENTRY_NBYTES ||
+        pickle_nbytes > room - (size_t)count * PACKED_ENTRY_NBYTES) {
         return ACHAR_E_INVALID;
     }
-    size_t pickle_at = PUT_HEADER_NBYTES + (size_t)count * PUT_ENTRY_NBYTES;
-    if (pickle_nbytes > nbytes - pickle_at) {
-        return ACHAR_E_INVALID;
-    }
+    size_t table = room - (size_t)count * PACKED_ENTRY_NBYTES;
     achar_buffer *list = calloc(count ? (size_t)count : 1, sizeof *list);
     if (!list) {
         return ACHAR_E_NOMEM;
     }
     int status = ACHAR_OK;
     for (size_t i = 0; i < count && status == ACHAR_OK; i++) {
-        const char *entry = data + PUT_HEADER_NBYTES + i * PUT_ENTRY_NBYTES;
+        const char *entry = data + table + i * PACKED_ENTRY_NBYTES;
         uint64_t offset = word_at(entry), size = word_at(entry + 8);
-        list[i] = (achar_buffer){data + offset, (size_t)size, 1};
-        status = offset <= nbytes && size <= nbytes - offset ? ACHAR_OK : ACHAR_E_INVALID;
+        list[i] = (achar_buffer){data + offset, (size_t)size, readonly};
+        status = offset <= table && size <= table - offset ? ACHAR_OK : ACHAR_E_INVALID;
     }
     const achar_read_options options = {.buffers = list, .buffers_count = (size_t)count};
     if (status == ACHAR_OK) {
-        status = achar_read(data + pickle_at, (size_t)pickle_nbytes, &options, graph, NULL, NULL);
+        status = achar_read(data, (size_t)pickle_nbytes, &options, graph, NULL, error);
     }
     if (status != ACHAR_OK) {
         free(list);
@@ -242,4 +239,16 @@ int achar__payload_read_put(const void *bytes, size_t nbytes, achar_buffer **buf
     }
     *buffers = list;
     return ACHAR_OK;
+}
+
+int achar__payload_read(const void *bytes, size_t nbytes, uint32_t kind, achar_buffer **buffers,
+                        achar_graph **graph, achar_error *error)
+{
+    *buffers = NULL;
+    *graph = NULL;
+    *error = (achar_error){.code = ACHAR_E_INVALID, .opcode = -1};
+    snprintf(error->message, sizeof error->message, "%s", achar_status_message(ACHAR_E_INVALID));
+    return kind == ACHAR__KIND_PICKLE
+               ? achar_read(bytes, nbytes, NULL, graph, NULL, error)
+               : read_packed(bytes, nbytes, kind == ACHAR__KIND_PUT, buffers, graph, error);
 }

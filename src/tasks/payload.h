@@ -1,7 +1,7 @@
 /*
  * payload.h - what tasks carry, written and read without Python.
  *
- * The other end may be Python: src/python/executor/wire.h, leaf.h and reference.c have the same
+ * The other end may be Python: src/python/executor/wire.h, leaf.h and packed.c have the same
  * formats. In short:
  *
  *   function   pickle of a str, the task's name, to a C worker; of an import, to a Python worker
@@ -9,7 +9,8 @@
  *              args tuple, or a leaf
  *   RETURNED   pickle of the result; in a stretch, a record
  *   RAISED     [u32 exception_nbytes][pickle of the exception][pickle of (type, text, traceback, why)]
- *   put()      [u64 buffer_count][u64 pickle_nbytes][u64 offset, u64 nbytes]... [pickle][buffers]
+ *   packed     what put() stores, and results with large buffers: [pickle] [buffer]...
+ *              [u64 offset, u64 nbytes]... [u64 pickle_nbytes][u64 buffer_count]
  */
 #ifndef ACHAR_TASKS_PAYLOAD_H
 #define ACHAR_TASKS_PAYLOAD_H
@@ -25,8 +26,8 @@
 /* Kinds of records in a stretch. */
 enum { ACHAR__RECORD_PICKLE = 0, ACHAR__RECORD_RAISED, ACHAR__RECORD_LEAF };
 
-/* The kind of an input that was put(). */
-#define ACHAR__INPUT_PUT 1u
+/* What arguments, results and inputs are: a pickle, or packed; with buffers to be read only, or not. */
+enum { ACHAR__KIND_PICKLE = 0, ACHAR__KIND_PUT, ACHAR__KIND_PACKED };
 
 /* What is written grows in a block of shared memory; whose, the functions know. */
 typedef struct achar__block_sink {
@@ -62,8 +63,8 @@ achar_graph *achar__payload_read_report(const void *bytes, size_t nbytes);
 /* The value of a leaf, in 'graph'; ACHAR_NOTHING for bytes that are none. */
 achar_value achar__payload_read_leaf(achar_graph *graph, const char *bytes, size_t nbytes);
 
-/* Reads what put() has stored. '*buffers' is to be freed after the graph. */
-int achar__payload_read_put(const void *bytes, size_t nbytes, achar_buffer **buffers,
-                            achar_graph **graph);
+/* Reads what is of that kind. '*buffers' is to be freed after the graph. */
+int achar__payload_read(const void *bytes, size_t nbytes, uint32_t kind, achar_buffer **buffers,
+                        achar_graph **graph, achar_error *error);
 
 #endif

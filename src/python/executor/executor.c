@@ -122,6 +122,7 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     p->memory = (wire_memory){p->pool, memory_reserve, memory_grow, memory_free};
     p->owner_pid = (int)getpid();
     p->is_actor = max_starts > 0;
+    p->packs = has_door;
     result = 0;
 done:
     PyMem_Free(argv);
@@ -219,6 +220,20 @@ static PyObject *pool_pids(PyObject *self, PyObject *unused)
     return list;
 }
 
+PyDoc_STRVAR(memory_doc,
+             "memory()\n--\n\n"
+             "Bytes of shared memory in use: {'client', 'workers', 'used': their sum}.");
+static PyObject *pool_memory(PyObject *self, PyObject *unused)
+{
+    achar__pool *pool = pool_of(self);
+    if (!pool)
+        return NULL;
+    achar__pool_usage usage = achar__pool_usage_of(pool);
+    return Py_BuildValue("{s:n,s:n,s:n}", "client", (Py_ssize_t)usage.client_nbytes, "workers",
+                         (Py_ssize_t)usage.workers_nbytes, "used",
+                         (Py_ssize_t)(usage.client_nbytes + usage.workers_nbytes));
+}
+
 void pool_interrupt(PyObject *self)
 {
     pool_object *p = (pool_object *)self;
@@ -308,6 +323,7 @@ static PyMethodDef pool_methods[] = {
     {"kill", pool_kill, METH_NOARGS, kill_doc},
     {"join", pool_join, METH_VARARGS, join_doc},
     {"pids", pool_pids, METH_NOARGS, pids_doc},
+    {"memory", pool_memory, METH_NOARGS, memory_doc},
     {"interrupt", pool_interrupt_method, METH_NOARGS, interrupt_doc},
     {"watch", pool_watch, METH_NOARGS, watch_doc},
     {NULL},

@@ -14,6 +14,7 @@ typedef struct pool_object {
     wire_memory memory;
     PyObject *watcher;     /* the thread that runs callbacks, once one was needed */
     int closed;            /* no more submits */
+    int packs;             /* its workers read what is packed: they are Python's */
     int is_actor;          /* an actor's: it ends when its process has died too often */
     int owner_pid;         /* the process that made it; its forks have a useless copy */
     PyObject *interrupted; /* a set of pids: the workers that ran when Ctrl-C came; or NULL */

@@ -454,16 +454,18 @@ static PyObject *future_add_done_callback(METHOD_ARGS)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(bytes_doc, "_bytes()\n--\n\n"
-                        "The pickle of the result of a task that has returned; None otherwise.");
+PyDoc_STRVAR(bytes_doc,
+             "_bytes()\n--\n\n"
+             "(kind, bytes) of the result of a task that has returned (packed.h); None otherwise.");
 static PyObject *future_bytes(PyObject *self, PyObject *unused)
 {
     future_object *f = (future_object *)self;
+    achar__task *task = f->task ? f->task : f->source;
     achar__task_result r;
-    if (!f->task || achar__task_state_of(f->task) != ACHAR__TASK_RETURNED)
+    if (!task || achar__task_state_of(task) != ACHAR__TASK_RETURNED)
         Py_RETURN_NONE;
-    achar__task_result_of(f->task, &r);
-    return PyBytes_FromStringAndSize(r.bytes, (Py_ssize_t)r.nbytes);
+    achar__task_result_of(task, &r);
+    return Py_BuildValue("(Iy#)", r.kind, r.bytes, (Py_ssize_t)r.nbytes);
 }
 
 /* ---- what an executor does to the futures that it made by hand ---- */

@@ -9,9 +9,7 @@
 #include "python/executor/inputs.h"
 #include "python/byvalue/internal.h"
 #include "python/executor/future.h"
-#include "python/executor/reference.h"
-#include "python/loader/loader.h"
-#include "runtime/pool/worker.h"
+#include "python/executor/packed.h"
 
 static _Thread_local task_inputs *collecting;
 
@@ -136,10 +134,8 @@ static PyObject *task_input(PyObject *module, PyObject *args)
                         "read only in the task that it was an argument of");
         return NULL;
     }
-    if (kind == REFERENCE_KIND)
-        return reference_read(st, NULL, NULL, bytes, nbytes);
-    const loader_options options = {.superset = 1};
-    return loader_loads(st, bytes, nbytes, &options);
+    const packed_place place = {.worker = st->worker};
+    return packed_read(st, &place, kind, bytes, nbytes);
 }
 
 PyDoc_STRVAR(dumping_pool_doc,

@@ -8,7 +8,7 @@
 #include "python/executor/future.h"
 #include "python/compat.h"
 #include "python/executor/executor.h"
-#include "python/executor/reference.h"
+#include "python/executor/packed.h"
 #include "python/loader/loader.h"
 #include <string.h>
 
@@ -44,9 +44,8 @@ static PyObject *take_load_error(void)
 static int read_result(module_state *st, PyObject *name, PyObject *pool,
                        const achar__task_result *r, PyObject **result, PyObject **exception)
 {
-    const loader_options options = {.superset = 1};
-    *result = r->kind == REFERENCE_KIND ? reference_read(st, pool, r->task, r->bytes, r->nbytes)
-                                        : loader_loads(st, r->bytes, r->nbytes, &options);
+    const packed_place place = {.pool = pool, .task = r->task};
+    *result = packed_read(st, &place, r->kind, r->bytes, r->nbytes);
     if (*result)
         return 0;
     PyObject *cause = take_load_error();
@@ -236,7 +235,7 @@ int future_settle(module_state *st, future_object *f)
         f->exception = exception;
         f->state =
             r.state == ACHAR__TASK_CANCELLED ? FUTURE_CANCELLED_AND_NOTIFIED : FUTURE_FINISHED;
-        if (r.kind == REFERENCE_KIND)
+        if (r.kind == PACKED_REFERENCE)
             f->source = f->task;
         else
             achar__task_release(f->task);

@@ -11,7 +11,7 @@
 #include "python/executor/future.h"
 #include "python/executor/inputs.h"
 #include "python/executor/map.h"
-#include "python/executor/reference.h"
+#include "python/executor/packed.h"
 #include <unistd.h>
 
 typedef struct executor_object {
@@ -123,7 +123,12 @@ static PyObject *submit_packed(module_state *st, pool_object *p, achar__function
                                PyObject *packed, PyObject *name,
                                const achar__task_options *task_options)
 {
-    static const saver_options options = {.protocol = -1, .superset = 1, .root_items = TASK_ITEMS};
+    packed_buffers taken = {.least_nbytes = p->packs ? PACKED_LEAST_NBYTES : SIZE_MAX};
+    const saver_options options = {.protocol = -1,
+                                   .superset = 1,
+                                   .root_items = TASK_ITEMS,
+                                   .take_buffer = packed_take,
+                                   .take_context = &taken};
     achar__task_options with_inputs = task_options ? *task_options : (achar__task_options){0};
     wire_sink ws;
     task_inputs inputs;
@@ -132,8 +137,11 @@ static PyObject *submit_packed(module_state *st, pool_object *p, achar__function
     inputs_begin(&inputs, p);
     int dumped = saver_dump_into(st, packed, &options, &ws.sink, NULL);
     inputs_end(&inputs);
-    if (dumped < 0 || wire_sink_finish(&ws) < 0)
+    int kind = dumped < 0 ? -1 : packed_finish(&taken, &ws, PACKED_OWN);
+    packed_clear(&taken);
+    if (kind < 0 || wire_sink_finish(&ws) < 0)
         goto fail;
+    with_inputs.args_kind = (uint32_t)kind;
     with_inputs.inputs = inputs.tasks;
     with_inputs.input_count = inputs.count;
     int status =
@@ -282,7 +290,7 @@ static PyObject *executor_put(PyObject *self, PyTypeObject *class, PyObject *con
         return NULL;
     PyObject *future = NULL;
     PyObject *name = PyUnicode_FromFormat("put(%s)", Py_TYPE(args[0])->tp_name);
-    achar__task *task = name ? reference_put(st, p, args[0]) : NULL;
+    achar__task *task = name ? packed_put(st, p, args[0]) : NULL;
     if (task)
         future = future_of_task(st, task, (PyObject *)p, name);
     Py_XDECREF(name);

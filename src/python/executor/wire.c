@@ -35,7 +35,7 @@ static int grow(saver_sink *sink, size_t capacity_nbytes)
             memcpy(ws->block.data, ws->small, sink->used);
     }
     if (status != ACHAR_OK) {
-        wire_raise_status(status, "send an object of this size");
+        wire_raise_status(status, ws->doing);
         return -1;
     }
     sink->data = ws->block.data;
@@ -48,6 +48,7 @@ void wire_sink_init(wire_sink *ws, const wire_memory *memory)
     ws->sink =
         (saver_sink){.data = ws->small, .capacity = sizeof ws->small, .grow = grow, .context = ws};
     ws->memory = memory;
+    ws->doing = "send an object of this size";
     ws->block = (achar__block){0};
 }
 
@@ -58,7 +59,7 @@ int wire_sink_finish(wire_sink *ws)
     int status = ws->memory->reserve(ws->memory->owner, ws->sink.used, &ws->block);
     if (status != ACHAR_OK) {
         ws->block = (achar__block){0};
-        wire_raise_status(status, "send an object");
+        wire_raise_status(status, ws->doing);
         return -1;
     }
     memcpy(ws->block.data, ws->small, ws->sink.used);

@@ -43,6 +43,7 @@ typedef struct wire_memory {
 typedef struct wire_sink {
     saver_sink sink;
     const wire_memory *memory;
+    const char *doing; /* for messages: "cannot …" */
     achar__block block; /* .data is NULL while everything is in 'small' */
     char small[1024];
 } wire_sink;

@@ -8,7 +8,7 @@
  */
 #include "python/compat.h"
 #include "python/executor/leaf.h"
-#include "python/executor/wire.h"
+#include "python/executor/packed.h"
 #include "python/loader/loader.h"
 #include "runtime/pool/worker.h"
 #include <string.h>
@@ -86,11 +86,21 @@ static int finish(worker_loop *loop, enum achar__task_state state, wire_sink *ws
 /* 0: told. -1: nothing was told, and an exception says why. */
 static int give_result(worker_loop *loop, PyObject *result)
 {
-    static const saver_options options = {.protocol = -1, .superset = 1, .root_name = "result"};
+    packed_buffers taken = {.least_nbytes = PACKED_LEAST_NBYTES};
+    const saver_options options = {.protocol = -1,
+                                   .superset = 1,
+                                   .root_name = "result",
+                                   .take_buffer = packed_take,
+                                   .take_context = &taken};
     wire_sink ws;
+    int kind = -1;
     wire_sink_init(&ws, &loop->memory);
-    if (saver_dump_into(loop->st, result, &options, &ws.sink, NULL) == 0) {
+    if (saver_dump_into(loop->st, result, &options, &ws.sink, NULL) == 0)
+        kind = packed_finish(&taken, &ws, PACKED_OWN);
+    packed_clear(&taken);
+    if (kind >= 0) {
         flush_stdout(loop);
+        achar__worker_set_result_kind(loop->worker, (uint32_t)kind);
         if (finish(loop, ACHAR__TASK_RETURNED, &ws) == 0)
             return 0;
     }
@@ -184,11 +194,12 @@ static int give_exception(worker_loop *loop, PyObject *exception)
 
 /* ---- taking ---- */
 
-/* loads(bytes); what goes wrong is told as an exception of achar's that names 'what'. */
-static PyObject *load(worker_loop *loop, const char *what, const void *bytes, size_t nbytes)
+/* What the client has sent; what goes wrong is told as an exception of achar's that names 'what'. */
+static PyObject *load(worker_loop *loop, const char *what, uint32_t kind, const void *bytes,
+                      size_t nbytes)
 {
-    const loader_options options = {.superset = 1};
-    PyObject *object = loader_loads(loop->st, bytes, nbytes, &options);
+    const packed_place place = {.worker = loop->worker};
+    PyObject *object = packed_read(loop->st, &place, kind, bytes, nbytes);
     if (object ||
         (achar__worker_was_told_to_end(loop->worker) && PyErr_ExceptionMatches(PyExc_TimeoutError)))
         return object;
@@ -206,7 +217,7 @@ static PyObject *function_of(worker_loop *loop, const achar__assignment *a)
     int reusable = a->function_flags & WIRE_FUNCTION_REUSABLE;
     if (reusable && loop->functions[slot].function && loop->functions[slot].id == a->function_id)
         return Py_NewRef(loop->functions[slot].function);
-    PyObject *function = load(loop, "function", a->function, a->function_nbytes);
+    PyObject *function = load(loop, "function", PACKED_NOT, a->function, a->function_nbytes);
     if (function && reusable) {
         PyObject *old = loop->functions[slot].function;
         loop->functions[slot].id = a->function_id;
@@ -226,7 +237,7 @@ static PyObject *call(worker_loop *loop, const achar__assignment *a)
     PyObject *function = function_of(loop, a);
     if (!function)
         return NULL;
-    packed = load(loop, "arguments", a->args, a->args_nbytes);
+    packed = load(loop, "arguments", a->args_kind, a->args, a->args_nbytes);
     if (packed && PyTuple_Check(packed) && PyTuple_GET_SIZE(packed) == 2 &&
         PyTuple_Check(PyTuple_GET_ITEM(packed, 0))) {
         PyObject *kwargs = PyTuple_GET_ITEM(packed, 1);
@@ -320,7 +331,7 @@ static PyObject *call_record(worker_loop *loop, const achar__assignment *a, cons
         if (packed)
             result = PyObject_CallOneArg(function, packed);
     } else {
-        packed = load(loop, "arguments", args, (size_t)(header >> 2));
+        packed = load(loop, "arguments", PACKED_NOT, args, (size_t)(header >> 2));
         if (packed && PyTuple_Check(packed))
             result = PyObject_Call(function, packed, NULL);
         else if (packed)

@@ -424,7 +424,12 @@ static int write_buffer(saver *s, PyObject *obj)
     if (!view)
         return -1;
     int readonly = view->readonly, in_band = 1;
-    if (s->options->buffer_callback) {
+    if (s->options->take_buffer) {
+        int taken = s->options->take_buffer(s->options->take_context, obj, view);
+        if (taken < 0)
+            return -1;
+        in_band = !taken;
+    } else if (s->options->buffer_callback) {
         if (saver_before_python(s) < 0)
             return -1;
         PyObject *answer = PyObject_CallOneArg(s->options->buffer_callback, obj);

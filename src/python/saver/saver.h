@@ -30,6 +30,12 @@ typedef struct saver_options {
     int fix_imports; /* only below protocol 3 */
     int superset;    /* 0: achar.pickle; 1: by-value code, deep nesting, errors with paths */
     PyObject *buffer_callback; /* borrowed; NULL: in band */
+    /*
+     * In place of buffer_callback, from C: 1, the buffer stands out of band and the callee has it; 0, in
+     * band; -1 with an exception set. Runs no Python code.
+     */
+    int (*take_buffer)(void *context, PyObject *buffer, const Py_buffer *view);
+    void *take_context;
     int fresh_locks;           /* superset: locks are made anew, not refused */
     int portable;              /* superset: the stream needs nothing but the standard library */
     PyObject *log;             /* superset, borrowed: what byvalue_observe() says; NULL: none */

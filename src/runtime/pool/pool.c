@@ -69,7 +69,7 @@ static int create_client_region(achar__pool *pool, size_t region_nbytes)
 {
     pool->region_nbytes = region_nbytes ? (region_nbytes + ACHAR__HEAP_SPAN_NBYTES - 1) &
                                               ~(ACHAR__HEAP_SPAN_NBYTES - 1)
-                                        : achar__region_default_nbytes(pool->slot_count + 1);
+                                        : achar__region_default_nbytes(2 * (pool->slot_count + 1));
     for (;;) {
         int fd = -1;
         int status =
@@ -78,6 +78,7 @@ static int create_client_region(achar__pool *pool, size_t region_nbytes)
             status = achar__region_map(fd, true, &pool->client);
         }
         if (status == ACHAR_OK) {
+            achar__region_mirror(&pool->client, fd);
             status = achar__region_reopen_readonly(fd, &pool->client_fd);
         }
         int error = errno;
@@ -431,4 +432,22 @@ size_t achar__pool_pids(achar__pool *pool, int *pids, size_t capacity)
     }
     pthread_mutex_unlock(&pool->lock);
     return count;
+}
+
+achar__pool_usage achar__pool_usage_of(achar__pool *pool)
+{
+    achar__pool_usage usage = {0};
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return usage;
+    }
+    pthread_mutex_lock(&pool->lock);
+    usage.client_nbytes = achar__heap_usage_of(pool->heap).used_nbytes;
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        if (pool->slots[i].up) {
+            usage.workers_nbytes +=
+                atomic_load_explicit(&pool->slots[i].up->used_nbytes, memory_order_relaxed);
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return usage;
 }

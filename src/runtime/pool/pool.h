@@ -31,6 +31,8 @@
 #include <stdint.h>
 #include <achar/status.h>
 
+#include "runtime/shm/window.h"
+
 typedef struct achar__pool achar__pool;
 typedef struct achar__function achar__function; /* reference-counted */
 typedef struct achar__task achar__task;         /* reference-counted, private memory */
@@ -118,6 +120,9 @@ typedef struct achar__task_options {
      * INPUT_FAILED as soon as one ends otherwise. The array is copied. */
     achar__task *const *inputs;
     size_t input_count;
+    /* The caller's; workers see it. Arguments whose kind is not 0 may be kept by a worker beyond the
+     * task's end (achar__worker_pin()). */
+    uint32_t args_kind;
 } achar__task_options;
 
 #define ACHAR__RETRIES_MAX  1000
@@ -213,11 +218,13 @@ typedef struct achar__task_result {
     const struct achar__attempt *attempts; /* that failed before; valid while the task is held */
     unsigned attempt_count;
     achar__task *task;  /* itself */
-    uint32_t kind;      /* as given to achar__pool_put(); else 0 */
+    uint32_t kind;      /* as given to achar__pool_put(), achar__worker_set_result_kind(); else 0 */
     achar__task *cause; /* INPUT_FAILED: the task where it began; valid while the task is held */
 } achar__task_result;
 /* Only of a finished task. */
 void achar__task_result_of(achar__task *task, achar__task_result *out);
+/* achar__window_open() for a part of those bytes; the caller holds the task until achar__window_close(). */
+bool achar__task_open(achar__task *task, const void *bytes, size_t nbytes, achar__window *window);
 
 /*
  * Watching: a Python thread sleeps in achar__pool_next_watched() and runs callbacks.
@@ -254,6 +261,13 @@ void achar__pool_kill(achar__pool *pool);
 int achar__pool_join(achar__pool *pool, int64_t timeout_ns);
 /* Kills what is left and frees. Tasks that the caller still holds stay readable. */
 void achar__pool_release(achar__pool *pool);
+
+/* Shared memory that is in use: in blocks, with what rounding adds. */
+typedef struct achar__pool_usage {
+    size_t client_nbytes;  /* arguments, functions, what was put, results that are inputs */
+    size_t workers_nbytes; /* results, as far as the living workers have told */
+} achar__pool_usage;
+achar__pool_usage achar__pool_usage_of(achar__pool *pool);
 
 /* The living workers' pids; returns how many there are (may be more than 'capacity'). */
 size_t achar__pool_pids(achar__pool *pool, int *pids, size_t capacity);

@@ -74,6 +74,7 @@ struct achar__task {
     achar__task *prev, *next;  /* in the queue, the watched list or a slot's releases */
     void *args;                /* until finished */
     size_t args_nbytes;
+    uint32_t args_kind;
     achar__mapping *mapping; /* of the result; NULL: no bytes */
     const void *result;
     size_t result_nbytes;

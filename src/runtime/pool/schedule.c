@@ -108,7 +108,8 @@ static void put_into_ring(achar__pool *pool, achar__slot *slot, achar__task *tas
         .inputs_offset = task->inputs ? offset_in_client(pool, task->inputs->table) : 0,
         .input_count = task->inputs ? (uint32_t)task->inputs->count : 0,
         .args_offset = offset_in_client(pool, args),
-        .args_nbytes = args_nbytes};
+        .args_nbytes = args_nbytes,
+        .args_kind = task->args_kind};
     atomic_store_explicit(&slot->down->waiters[index], task->bell, memory_order_relaxed);
     slot->inflight[index] = task;
     slot->estimates_ns[index] = estimate_ns;
@@ -199,6 +200,7 @@ static bool take_completion(achar__slot *slot, achar__task *task,
         task->result = mapping->region.base + completion->result_offset;
         task->result_nbytes = completion->result_nbytes;
     }
+    task->result_kind = completion->kind;
     if (!task->stretch) {
         learn_duration(task->function, completion->duration_ns);
     } else if (completion->call_count) {

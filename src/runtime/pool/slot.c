@@ -61,7 +61,11 @@ static int launch_prepare(achar__pool *pool, launch *it)
     }
     it->mapping->region = ACHAR__REGION_CLOSED;
     memset(it->down, 0, sizeof *it->down);
-    return achar__region_map(it->region_fd, false, &it->mapping->region);
+    status = achar__region_map(it->region_fd, false, &it->mapping->region);
+    if (status == ACHAR_OK) {
+        achar__region_mirror(&it->mapping->region, it->region_fd);
+    }
+    return status;
 }
 
 /* The pool's environment and ACHAR_WORKER, in one array whose strings are not copied. */

@@ -133,7 +133,11 @@ static void ring_watchers(achar__pool *pool)
 void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
 {
     achar__pool *pool = task->pool;
-    achar__heap_free(pool->heap, task->args);
+    if (task->args_kind) {
+        achar__pins_free_locked(pool, task->args);
+    } else {
+        achar__heap_free(pool->heap, task->args);
+    }
     if (task->stretch) {
         achar__stretch_unref_locked(pool, task->stretch);
         task->stretch = NULL;
@@ -252,6 +256,7 @@ static int set_options(achar__pool *pool, achar__task *task, const achar__task_o
     task->retry_count = options->retry_count;
     task->backoff_ns = options->backoff_ns;
     task->priority = options->priority;
+    task->args_kind = options->args_kind;
     if (options->retry_count) {
         task->attempts = calloc(options->retry_count, sizeof *task->attempts);
     }
@@ -420,6 +425,18 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
         out->state == ACHAR__TASK_ABANDONED) {
         out->death = task->at.death;
     }
+}
+
+bool achar__task_open(achar__task *task, const void *bytes, size_t nbytes, achar__window *window)
+{
+    if (!achar__fork_guard_holds(&task->pool->guard)) {
+        return false;
+    }
+    pthread_mutex_lock(&task->pool->lock);
+    const achar__region *region = task->mapping ? &task->mapping->region : &task->pool->client;
+    bool opened = achar__window_open(window, region, bytes, nbytes);
+    pthread_mutex_unlock(&task->pool->lock);
+    return opened;
 }
 
 /* ---- waiting ---- */

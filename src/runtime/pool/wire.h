@@ -27,7 +27,7 @@
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
 #define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
-#define ACHAR__WIRE_VERSION  3
+#define ACHAR__WIRE_VERSION  4
 /* version, client's pid, descriptors of client's region, worker's region and bells, offsets of the
  * down block and the hello in the client's region, size of the hello, limit of warm memory */
 #define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu"
@@ -44,7 +44,7 @@ enum {
 typedef struct achar__wire_input {
     uint64_t offset;
     uint64_t nbytes;
-    uint64_t kind; /* of achar__pool_put() */
+    uint64_t kind; /* of achar__pool_put(), achar__worker_set_result_kind() */
 } achar__wire_input;
 
 /* A task for a worker; offsets are into the client's region. */
@@ -58,7 +58,7 @@ typedef struct achar__wire_task {
     uint32_t call_count;    /* a stretch of so many calls; 0: an ordinary task */
     uint64_t inputs_offset; /* a table of achar__wire_input */
     uint32_t input_count;
-    uint32_t unused;
+    uint32_t args_kind; /* the caller's */
 } achar__wire_task;
 _Static_assert(sizeof(achar__wire_task) == 64, "one cache line");
 
@@ -69,7 +69,8 @@ typedef struct achar__wire_completion {
     uint64_t duration_ns;
     uint32_t state;      /* ACHAR__TASK_RETURNED or _RAISED */
     uint32_t call_count; /* calls of the stretch that have been made; the others have not begun */
-    uint32_t unused[8];
+    uint32_t kind;       /* of the result: the caller's */
+    uint32_t unused[7];
 } achar__wire_completion;
 _Static_assert(sizeof(achar__wire_completion) == 64, "one cache line");
 
@@ -108,6 +109,7 @@ typedef struct achar__wire_up {
     _Atomic uint64_t calls_done;
     _Atomic uint64_t results_offset;
     _Atomic uint32_t results_moves;
+    _Atomic uint64_t used_nbytes; /* of its region, in blocks */
     /* 1 + the offset of a block of the client's region that is looked at; 0: none (pins.c). */
     _Atomic uint64_t pins[ACHAR__PIN_COUNT];
     achar__wire_completion completions[ACHAR__RING_SLOTS];

@@ -48,6 +48,7 @@ struct achar__worker {
     int64_t started_ns;
     bool busy; /* between next and finish */
     _Atomic uint64_t overdue_seen; /* by the handler of SIGALRM */
+    uint32_t result_kind;
     unsigned pin_counts[ACHAR__PIN_COUNT];
 
     /* of a stretch */
@@ -118,6 +119,7 @@ int achar__worker_attach(achar__worker **out)
         (status = achar__region_map(bell_fd, true, &worker->bells_region))) {
         goto fail;
     }
+    achar__region_mirror(&worker->client, client_fd);
     status = ACHAR_E_INVALID;
     if (!range_is_inside(&worker->client, down_offset, sizeof(achar__wire_down)) ||
         !range_is_inside(&worker->client, hello_offset, hello_nbytes) ||
@@ -176,6 +178,12 @@ static void purge_excess(achar__worker *worker)
     }
 }
 
+static void tell_used(achar__worker *worker)
+{
+    atomic_store_explicit(&worker->up->used_nbytes, achar__heap_usage_of(worker->heap).used_nbytes,
+                          memory_order_relaxed);
+}
+
 /* Result blocks that the client needs no longer. */
 static void take_releases(achar__worker *worker)
 {
@@ -189,6 +197,7 @@ static void take_releases(achar__worker *worker)
         achar__heap_free(worker->heap, worker->own.base + offset);
     }
     atomic_store_explicit(&worker->up->releases_taken, taken, memory_order_release);
+    tell_used(worker);
     purge_excess(worker);
 }
 
@@ -295,10 +304,12 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
     out->function_nbytes = task->function_nbytes;
     out->args = worker->client.base + task->args_offset;
     out->args_nbytes = task->args_nbytes;
+    out->args_kind = task->args_kind;
     out->call_count = task->call_count;
     out->input_count = task->input_count;
     worker->calls_done = 0;
     worker->results_used = 0;
+    worker->result_kind = 0;
     worker->busy = true;
     return ACHAR_OK;
 }
@@ -359,6 +370,13 @@ void achar__worker_unpin(achar__worker *worker, const void *bytes)
     }
 }
 
+bool achar__worker_open(achar__worker *worker, const void *bytes, size_t nbytes,
+                        achar__window *window)
+{
+    return achar__fork_guard_holds(&worker->guard) &&
+           achar__window_open(window, &worker->client, bytes, nbytes);
+}
+
 enum achar__overdue achar__worker_is_overdue(achar__worker *worker)
 {
     if (!achar__fork_guard_holds(&worker->guard)) {
@@ -381,6 +399,11 @@ bool achar__worker_was_told_to_end(const achar__worker *worker)
 }
 
 /* ---- giving results back ---- */
+
+void achar__worker_set_result_kind(achar__worker *worker, uint32_t kind)
+{
+    worker->result_kind = kind;
+}
 
 int achar__worker_block_reserve(achar__worker *worker, size_t nbytes, achar__block *out)
 {
@@ -527,6 +550,7 @@ static void publish(achar__worker *worker)
     size_t slot = worker->position % ACHAR__RING_SLOTS;
     worker->busy = false;
     worker->position++;
+    tell_used(worker);
     ACHAR__CRASH_POINT("before-publish");
     atomic_store(&worker->up->completed, worker->position);
     ACHAR__CRASH_POINT("after-publish");
@@ -574,8 +598,10 @@ int achar__worker_finish(achar__worker *worker, enum achar__task_state state, ac
     }
     achar__wire_completion *completion =
         &worker->up->completions[worker->position % ACHAR__RING_SLOTS];
-    *completion = (achar__wire_completion){
-        .state = state, .duration_ns = (uint64_t)(achar__now_ns() - worker->started_ns)};
+    *completion =
+        (achar__wire_completion){.state = state,
+                                 .kind = worker->result_kind,
+                                 .duration_ns = (uint64_t)(achar__now_ns() - worker->started_ns)};
     ACHAR__CRASH_POINT("mid-result");
     if (block && block->data) {
         if (nbytes == 0) {

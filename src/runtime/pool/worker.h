@@ -9,6 +9,7 @@
 #define ACHAR_RUNTIME_WORKER_H
 
 #include "runtime/pool/pool.h"
+#include "runtime/shm/window.h"
 
 typedef struct achar__worker achar__worker;
 
@@ -29,7 +30,8 @@ typedef struct achar__assignment {
     size_t function_nbytes;
     const void *args; /* valid until achar__worker_finish() */
     size_t args_nbytes;
-    size_t call_count; /* a stretch of so many calls: 'args' is as many records; 0: one call */
+    uint32_t args_kind; /* as given to achar__pool_submit() */
+    size_t call_count;  /* a stretch of so many calls: 'args' is as many records; 0: one call */
     size_t input_count;
 } achar__assignment;
 
@@ -49,10 +51,14 @@ bool achar__worker_input(achar__worker *worker, size_t index, const void **bytes
 
 /*
  * Keeps an input's bytes, as achar__worker_input() has shown them, readable beyond the task's end, until
- * as many achar__worker_unpin(); for inputs of achar__pool_put() only. False: too many are pinned.
+ * as many achar__worker_unpin(); also arguments whose kind is not 0. Before the task's end. False: too
+ * many are pinned.
  */
 bool achar__worker_pin(achar__worker *worker, const void *bytes);
 void achar__worker_unpin(achar__worker *worker, const void *bytes);
+/* achar__window_open() for arguments or inputs, which are pinned meanwhile; achar__window_close() first. */
+bool achar__worker_open(achar__worker *worker, const void *bytes, size_t nbytes,
+                        achar__window *window);
 
 /*
  * For a handler of SIGALRM: is it because of the current task's time limit? OVERDUE: the task should
@@ -83,6 +89,8 @@ void achar__worker_block_free(achar__worker *worker, achar__block *block);
  */
 int achar__worker_finish(achar__worker *worker, enum achar__task_state state, achar__block *block,
                          size_t nbytes);
+/* What the current task ends with, in the caller's terms; the client sees it. 0 until it is said. */
+void achar__worker_set_result_kind(achar__worker *worker, uint32_t kind);
 
 /*
  * The calls of a stretch, one after the other: begin_call(), write the call's record at the end of

@@ -139,10 +139,20 @@ int achar__region_map_part(int fd, size_t offset, size_t nbytes, bool writable, 
     return ACHAR_OK;
 }
 
+void achar__region_mirror(achar__region *region, int fd)
+{
+    void *mirror = mmap(NULL, region->nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+                        fd, (off_t)region->file_offset);
+    region->mirror = mirror == MAP_FAILED ? NULL : mirror;
+}
+
 void achar__region_unmap(achar__region *region)
 {
     if (region->base) {
         munmap(region->base, region->nbytes);
+    }
+    if (region->mirror) {
+        munmap(region->mirror, region->nbytes);
     }
     if (region->fd >= 0) {
         close(region->fd);
@@ -154,9 +164,15 @@ void achar__region_shorten(achar__region *region, size_t nbytes)
 {
     size_t page_nbytes = (size_t)sysconf(_SC_PAGESIZE);
     size_t kept = nbytes ? (nbytes + page_nbytes - 1) & ~(page_nbytes - 1) : page_nbytes;
-    if (kept < region->nbytes && munmap(region->base + kept, region->nbytes - kept) == 0) {
-        region->nbytes = kept;
+    if (kept >= region->nbytes || munmap(region->base + kept, region->nbytes - kept) != 0) {
+        return;
     }
+    if (region->mirror && munmap(region->mirror + kept, region->nbytes - kept) != 0) {
+        /* The kernel has no memory to cut it: nobody looks at it, so all of it may go. */
+        munmap(region->mirror, region->nbytes);
+        region->mirror = NULL;
+    }
+    region->nbytes = kept;
 }
 
 int achar__region_commit(achar__region *region, size_t offset, size_t nbytes)

@@ -17,6 +17,9 @@ typedef struct achar__region {
     size_t nbytes;
     size_t file_offset; /* where in the file it begins */
     int fd;             /* only where pages cannot be committed without it; else -1 */
+    /* The same pages once more, this process's own as soon as it writes there; NULL: not to be had.
+     * To be written in windows only (window.h). */
+    unsigned char *mirror;
 } achar__region;
 
 #define ACHAR__REGION_CLOSED ((achar__region){.base = NULL, .nbytes = 0, .fd = -1})
@@ -43,6 +46,8 @@ int achar__region_reopen_readonly(int fd, int *readonly_fd);
 int achar__region_map(int fd, bool writable, achar__region *out);
 /* The same for [offset, offset + nbytes) of the file, whole pages. */
 int achar__region_map_part(int fd, size_t offset, size_t nbytes, bool writable, achar__region *out);
+/* Gives a mapped region its mirror, where the address space has room for that. */
+void achar__region_mirror(achar__region *region, int fd);
 void achar__region_unmap(achar__region *region);
 /* Unmaps what lies beyond the first 'nbytes' (rounded up to pages; at least one page stays). */
 void achar__region_shorten(achar__region *region, size_t nbytes);

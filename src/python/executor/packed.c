@@ -1,0 +1,215 @@
+/*
+ * packed.c - a pickle of protocol 5 whose buffers stand out of band, behind it in the same block.
+ *
+ *    [pickle] [buffer] … [u64 offset][u64 nbytes] × count  [u64 pickle_nbytes][u64 count]
+ *
+ * The table is last because the pickle is first: it is written before anybody knows of buffers. Those that
+ * a reader may write begin on a page of their own, so that they can be windows (runtime/shm/window.h).
+ * Who reads it gets views of the memory (view.c). What a worker has written is not believed: offsets are
+ * checked, and each is read once.
+ */
+#include "python/executor/packed.h"
+#include "python/compat.h"
+#include "python/executor/view.h"
+#include "python/loader/loader.h"
+#include <string.h>
+
+enum { PAGE_NBYTES = 4096, LINE_NBYTES = 64, ENTRY_NBYTES = 16, FOOTER_NBYTES = 16 };
+
+/* ---- writing ---- */
+
+int packed_take(void *context, PyObject *buffer, const Py_buffer *view)
+{
+    packed_buffers *taken = context;
+    if ((size_t)view->len < taken->least_nbytes)
+        return 0;
+    if (taken->count == taken->capacity) {
+        size_t capacity = taken->capacity ? taken->capacity * 2 : 4;
+        PyObject **items = PyMem_Realloc(taken->items, capacity * sizeof *items);
+        if (!items) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        taken->items = items;
+        taken->capacity = capacity;
+    }
+    taken->items[taken->count++] = Py_NewRef(buffer);
+    return 1;
+}
+
+void packed_clear(packed_buffers *taken)
+{
+    for (size_t i = 0; i < taken->count; i++)
+        Py_DECREF(taken->items[i]);
+    PyMem_Free(taken->items);
+    taken->items = NULL;
+    taken->count = taken->capacity = 0;
+}
+
+static size_t aligned(size_t nbytes, size_t alignment)
+{
+    return (nbytes + alignment - 1) & ~(alignment - 1);
+}
+
+/* Where the table begins when 'buffers' stand behind 'used' bytes. */
+static size_t table_at(const Py_buffer *buffers, size_t count, size_t used, size_t alignment)
+{
+    for (size_t i = 0; i < count; i++)
+        used = aligned(used, alignment) + (size_t)buffers[i].len;
+    return aligned(used, alignment);
+}
+
+/* There is room. The buffers' memory may change under us, but not go away: they are exported. */
+static void append(saver_sink *sink, const Py_buffer *buffers, size_t count, size_t alignment)
+{
+    uint64_t footer[2] = {sink->used, count};
+    size_t at = sink->used, entry_at = table_at(buffers, count, at, alignment);
+    for (size_t i = 0; i < count; i++) {
+        at = aligned(at, alignment);
+        uint64_t entry[2] = {at, (uint64_t)buffers[i].len};
+        memcpy(sink->data + at, buffers[i].buf, (size_t)buffers[i].len);
+        memcpy(sink->data + entry_at, entry, sizeof entry);
+        at += (size_t)buffers[i].len;
+        entry_at += sizeof entry;
+    }
+    memcpy(sink->data + entry_at, footer, sizeof footer);
+    sink->used = entry_at + sizeof footer;
+}
+
+int packed_finish(packed_buffers *taken, wire_sink *ws, int kind)
+{
+    size_t alignment = kind == PACKED_OWN ? PAGE_NBYTES : LINE_NBYTES;
+    size_t exported = 0, needed;
+    saver_sink *sink = &ws->sink;
+    int result = -1;
+    if (!taken->count && kind == PACKED_OWN)
+        return PACKED_NOT;
+    Py_buffer *buffers = PyMem_Calloc(taken->count + 1, sizeof *buffers);
+    if (!buffers) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (; exported < taken->count; exported++)
+        if (PyObject_GetBuffer(taken->items[exported], &buffers[exported], PyBUF_ANY_CONTIGUOUS) <
+            0)
+            goto done;
+    needed = table_at(buffers, taken->count, sink->used, alignment) + taken->count * ENTRY_NBYTES +
+             FOOTER_NBYTES;
+    if (needed > sink->capacity && sink->grow(sink, needed) < 0)
+        goto done;
+    Py_BEGIN_ALLOW_THREADS append(sink, buffers, taken->count, alignment);
+    Py_END_ALLOW_THREADS result = kind;
+done:
+    while (exported > 0)
+        PyBuffer_Release(&buffers[--exported]);
+    PyMem_Free(buffers);
+    return result;
+}
+
+/* ---- reading ---- */
+
+static PyObject *raise_no_sense(void)
+{
+    PyErr_SetString(PyExc_ValueError,
+                    "the memory that the object was sent in has been overwritten");
+    return NULL;
+}
+
+/* A list of the buffers, the i-th entry of the table being its i-th item. */
+static PyObject *views_of(module_state *st, const packed_place *place, const char *bytes,
+                          size_t table, size_t count, int writable)
+{
+    PyObject *views = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; views && i < count; i++) {
+        uint64_t entry[2];
+        memcpy(entry, bytes + table + i * ENTRY_NBYTES, sizeof entry);
+        PyObject *view =
+            entry[0] > table || entry[1] > table - entry[0]
+                ? raise_no_sense()
+                : view_new(st, place, bytes, (size_t)entry[0], (size_t)entry[1], writable);
+        if (view)
+            PyList_SET_ITEM(views, (Py_ssize_t)i, view);
+        else
+            Py_CLEAR(views);
+    }
+    return views;
+}
+
+PyObject *packed_read(module_state *st, const packed_place *place, uint32_t kind, const void *bytes,
+                      size_t nbytes)
+{
+    loader_options options = {.superset = 1};
+    uint64_t footer[2];
+    if (kind == PACKED_NOT)
+        return loader_loads(st, bytes, nbytes, &options);
+    if (nbytes < FOOTER_NBYTES)
+        return raise_no_sense();
+    memcpy(footer, (const char *)bytes + nbytes - FOOTER_NBYTES, sizeof footer);
+    size_t room = nbytes - FOOTER_NBYTES;
+    if (footer[1] > room / ENTRY_NBYTES || footer[0] > room - footer[1] * ENTRY_NBYTES)
+        return raise_no_sense();
+    size_t count = (size_t)footer[1];
+    PyObject *object = NULL;
+    PyObject *views =
+        views_of(st, place, bytes, room - count * ENTRY_NBYTES, count, kind == PACKED_OWN);
+    if (views) {
+        options.buffers = views;
+        object = loader_loads(st, bytes, (size_t)footer[0], &options);
+        Py_DECREF(views);
+    }
+    return object;
+}
+
+PyDoc_STRVAR(loads_packed_doc, "loads_packed(kind, data)\n--\n\n"
+                               "The object in a copy of what a future's _bytes() are.");
+static PyObject *loads_packed(PyObject *module, PyObject *args)
+{
+    unsigned kind;
+    Py_buffer data;
+    if (!PyArg_ParseTuple(args, "Iy*:loads_packed", &kind, &data))
+        return NULL;
+    static const packed_place nowhere = {0};
+    PyObject *object =
+        packed_read(state_of_module(module), &nowhere, kind, data.buf, (size_t)data.len);
+    PyBuffer_Release(&data);
+    return object;
+}
+
+/* ---- put ---- */
+
+achar__task *packed_put(module_state *st, pool_object *p, PyObject *object)
+{
+    packed_buffers taken = {0};
+    const saver_options options = {.protocol = -1,
+                                   .superset = 1,
+                                   .root_name = "obj",
+                                   .take_buffer = packed_take,
+                                   .take_context = &taken};
+    achar__task *task = NULL;
+    int status;
+    wire_sink ws;
+    wire_sink_init(&ws, &p->memory);
+    ws.doing = "store an object of this size";
+    if (saver_dump_into(st, object, &options, &ws.sink, NULL) < 0 ||
+        packed_finish(&taken, &ws, PACKED_REFERENCE) < 0 || wire_sink_finish(&ws) < 0)
+        goto done;
+    status = achar__pool_put(p->pool, &ws.block, ws.sink.used, PACKED_REFERENCE, &task);
+    if (status == ACHAR_E_CLOSED) {
+        p->closed = 1;
+        executor_refuse_if_closed(p);
+    } else if (status != ACHAR_OK) {
+        wire_raise_status(status, "store an object of this size");
+    }
+done:
+    wire_sink_clear(&ws);
+    packed_clear(&taken);
+    return task;
+}
+
+static PyMethodDef loads_packed_def = {"loads_packed", loads_packed, METH_VARARGS,
+                                       loads_packed_doc};
+
+int packed_exec(PyObject *module, module_state *st)
+{
+    return state_add_function(module, module, &loads_packed_def, "achar._achar");
+}

@@ -1,0 +1,104 @@
+/*
+ * window.c - which parts of mirrors are in use, and what becomes of them at a fork.
+ *
+ * Windows are few (large buffers that someone holds), so they stand in one list. Its lock is taken
+ * around a fork, so that the child finds it free and the list whole.
+ */
+#include "runtime/shm/window.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool fork_is_watched; /* else no window is opened */
+static achar__window *open_windows;
+
+/* Writes every page without changing it. */
+static void make_own(achar__window *window)
+{
+    if (madvise(window->data, window->nbytes, MADV_POPULATE_WRITE) != 0) {
+        size_t page_nbytes = (size_t)sysconf(_SC_PAGESIZE);
+        for (size_t at = 0; at < window->nbytes; at += page_nbytes) {
+            __atomic_fetch_or(window->data + at, 0, __ATOMIC_RELAXED);
+        }
+    }
+    window->is_own = true;
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+    for (achar__window *window = open_windows; window; window = window->next) {
+        if (!window->is_own) {
+            make_own(window);
+        }
+    }
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+static void watch_forks(void)
+{
+    fork_is_watched = pthread_atfork(before_fork, after_fork, after_fork) == 0;
+}
+
+static bool is_free(const unsigned char *data, size_t nbytes)
+{
+    for (const achar__window *other = open_windows; other; other = other->next) {
+        if (data < other->data + other->nbytes && other->data < data + nbytes) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool achar__window_open(achar__window *window, const achar__region *region, const void *bytes,
+                        size_t nbytes)
+{
+    size_t page_nbytes = (size_t)sysconf(_SC_PAGESIZE);
+    size_t offset = (size_t)((const unsigned char *)bytes - region->base);
+    size_t whole_nbytes = (nbytes + page_nbytes - 1) & ~(page_nbytes - 1);
+    *window = (achar__window){0};
+    if (!region->mirror || nbytes == 0 || offset % page_nbytes != 0 || offset > region->nbytes ||
+        whole_nbytes > region->nbytes - offset) {
+        return false;
+    }
+    pthread_once(&once, watch_forks);
+    pthread_mutex_lock(&lock);
+    bool opened = fork_is_watched && is_free(region->mirror + offset, whole_nbytes);
+    if (opened) {
+        *window = (achar__window){
+            .data = region->mirror + offset, .nbytes = whole_nbytes, .next = open_windows};
+        if (window->next) {
+            window->next->prev = window;
+        }
+        open_windows = window;
+    }
+    pthread_mutex_unlock(&lock);
+    return opened;
+}
+
+void achar__window_close(achar__window *window)
+{
+    if (!window->data) {
+        return;
+    }
+    pthread_mutex_lock(&lock);
+    /* Private pages are dropped; whoever comes next sees the region's. */
+    madvise(window->data, window->nbytes, MADV_DONTNEED);
+    if (window->prev) {
+        window->prev->next = window->next;
+    } else {
+        open_windows = window->next;
+    }
+    if (window->next) {
+        window->next->prev = window->prev;
+    }
+    pthread_mutex_unlock(&lock);
+    window->data = NULL;
+}

@@ -1,0 +1,148 @@
+/* test_window.c - parts of a region that a process writes as its own. */
+#include "kit.h"
+
+#include "runtime/shm/window.h"
+
+#include <achar/status.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#define MIB        ((size_t)1 << 20)
+#define PAGE       ((size_t)4096)
+#define PART_AT    (64 * PAGE)
+#define PART_BYTES (10 * PAGE)
+
+typedef struct place {
+    achar__region writer, reader;
+    int fd;
+} place;
+
+static void place_make(place *it)
+{
+    assert_status(achar__region_create("test", MIB, MIB, &it->fd), ACHAR_OK);
+    assert_status(achar__region_map(it->fd, true, &it->writer), ACHAR_OK);
+    assert_status(achar__region_map(it->fd, false, &it->reader), ACHAR_OK);
+    achar__region_mirror(&it->reader, it->fd);
+    assert_non_null(it->reader.mirror);
+    memset(it->writer.base, 'w', MIB);
+}
+
+static void place_end(place *it)
+{
+    achar__region_unmap(&it->reader);
+    achar__region_unmap(&it->writer);
+    close(it->fd);
+}
+
+static void writes_are_private_and_forgotten(void **state)
+{
+    place it;
+    achar__window window;
+    place_make(&it);
+    for (int round = 0; round < 3; round++) {
+        assert_true(achar__window_open(&window, &it.reader, it.reader.base + PART_AT, PART_BYTES));
+        for (size_t at = 0; at < PART_BYTES; at++) {
+            assert_int_equal(window.data[at], 'w');
+        }
+        memset(window.data, 'm', PART_BYTES);
+        assert_int_equal(it.reader.base[PART_AT], 'w');
+        assert_int_equal(it.writer.base[PART_AT + PART_BYTES - 1], 'w');
+        achar__window_close(&window);
+        assert_null(window.data);
+        achar__window_close(&window);
+    }
+    place_end(&it);
+}
+
+static void one_user_at_a_time(void **state)
+{
+    place it;
+    achar__window window, other, third;
+    place_make(&it);
+    unsigned char *part = it.reader.base + PART_AT;
+    assert_true(achar__window_open(&window, &it.reader, part, PART_BYTES));
+    assert_false(achar__window_open(&other, &it.reader, part, PAGE));
+    assert_false(achar__window_open(&other, &it.reader, part + PART_BYTES - PAGE, 2 * PAGE));
+    assert_false(achar__window_open(&other, &it.reader, part - PAGE, PAGE + 1));
+    assert_true(achar__window_open(&other, &it.reader, part + PART_BYTES, 1));
+    assert_true(achar__window_open(&third, &it.reader, part - PAGE, PAGE));
+    achar__window_close(&other);
+    achar__window_close(&window);
+    assert_true(achar__window_open(&window, &it.reader, part, PART_BYTES));
+    achar__window_close(&third);
+    achar__window_close(&window);
+    place_end(&it);
+}
+
+static void what_cannot_be_a_window(void **state)
+{
+    place it;
+    achar__window window;
+    place_make(&it);
+    assert_false(achar__window_open(&window, &it.reader, it.reader.base + 64, PAGE));
+    assert_false(achar__window_open(&window, &it.reader, it.reader.base, 0));
+    assert_false(achar__window_open(&window, &it.reader, it.reader.base, MIB + 1));
+    assert_false(achar__window_open(&window, &it.reader, it.reader.base - PAGE, PAGE));
+    assert_false(achar__window_open(&window, &it.writer, it.writer.base, PAGE)); /* no mirror */
+    assert_true(achar__window_open(&window, &it.reader, it.reader.base, MIB));
+    achar__window_close(&window);
+    place_end(&it);
+}
+
+static void a_shorter_region_has_a_shorter_mirror(void **state)
+{
+    place it;
+    achar__window window;
+    place_make(&it);
+    achar__region_shorten(&it.reader, MIB / 2);
+    assert_false(achar__window_open(&window, &it.reader, it.reader.base + MIB / 2, PAGE));
+    assert_true(achar__window_open(&window, &it.reader, it.reader.base, MIB / 2));
+    memset(window.data, 'm', MIB / 2);
+    achar__window_close(&window);
+    place_end(&it);
+}
+
+/* The region may be written anew as soon as this process has closed its window; the child has its own. */
+static void a_fork_has_its_copy(void **state)
+{
+    place it;
+    achar__window window;
+    int go[2];
+    char byte;
+    place_make(&it);
+    assert_int_equal(pipe(go), 0);
+    assert_true(achar__window_open(&window, &it.reader, it.reader.base + PART_AT, PART_BYTES));
+    window.data[1] = 'm';
+    pid_t child = fork();
+    if (child == 0) {
+        bool good = read(go[0], &byte, 1) == 1 && window.data[1] == 'm';
+        for (size_t at = 2; at < PART_BYTES; at++) {
+            good = good && window.data[at] == 'w';
+        }
+        achar__window_close(&window);
+        good = good && achar__window_open(&window, &it.reader, it.reader.base + PART_AT, PAGE);
+        _exit(good ? 0 : 1);
+    }
+    achar__window_close(&window);
+    memset(it.writer.base, 'x', MIB);
+    assert_true(achar__window_open(&window, &it.reader, it.reader.base + PART_AT, PART_BYTES));
+    assert_int_equal(window.data[1], 'x');
+    achar__window_close(&window);
+    assert_int_equal(write(go[1], "!", 1), 1);
+    assert_int_equal(kit_exit_code(child), 0);
+    close(go[0]);
+    close(go[1]);
+    place_end(&it);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        KIT_TEST(writes_are_private_and_forgotten),
+        KIT_TEST(one_user_at_a_time),
+        KIT_TEST(what_cannot_be_a_window),
+        KIT_TEST(a_shorter_region_has_a_shorter_mirror),
+        KIT_TEST(a_fork_has_its_copy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
