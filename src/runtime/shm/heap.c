@@ -39,6 +39,12 @@ static size_t spans_for(size_t nbytes)
     return (nbytes >> SPAN_SHIFT) + ((nbytes & (ACHAR__HEAP_SPAN_NBYTES - 1)) != 0);
 }
 
+static bool is_over_limit(const achar__heap *heap, size_t more_nbytes)
+{
+    return heap->used_nbytes > heap->limit_nbytes ||
+           more_nbytes > heap->limit_nbytes - heap->used_nbytes;
+}
+
 /* ---- slabs ---- */
 
 static void slab_link(slab **list, slab *it)
@@ -105,6 +111,9 @@ static int alloc_small(achar__heap *heap, size_t nbytes, void **block, size_t *c
 {
     unsigned size_class = class_of(nbytes);
     slab *from = heap->partial[size_class];
+    if (is_over_limit(heap, class_nbytes(size_class))) {
+        return ACHAR_E_LIMIT;
+    }
     if (!from) {
         from = heap->empty[size_class];
         heap->empty[size_class] = NULL;
@@ -164,21 +173,24 @@ static bool free_small(achar__heap *heap, span *at, size_t offset_in_span)
 static int alloc_large(achar__heap *heap, size_t nbytes, void **block, size_t *capacity)
 {
     size_t length = spans_for(nbytes);
-    uint32_t first = length < heap->span_count ? achar__runs_find(heap, (uint32_t)length) : NO_SPAN;
+    uint32_t first = length < heap->span_count && !is_over_limit(heap, length << SPAN_SHIFT)
+                         ? achar__runs_find(heap, (uint32_t)length)
+                         : NO_SPAN;
     if (first == NO_SPAN) {
         return ACHAR_E_LIMIT;
     }
     achar__run_take(heap, first, (uint32_t)length, SPAN_LARGE);
+    heap->used_nbytes += length << SPAN_SHIFT;
     pthread_mutex_unlock(&heap->lock);
     int status = achar__run_commit(heap, first, (uint32_t)length);
     pthread_mutex_lock(&heap->lock);
     if (status != ACHAR_OK) {
+        heap->used_nbytes -= length << SPAN_SHIFT;
         achar__run_release(heap, first, (uint32_t)length);
         return status;
     }
     *block = heap->region->base + span_offset(first);
     *capacity = length << SPAN_SHIFT;
-    heap->used_nbytes += *capacity;
     return ACHAR_OK;
 }
 
@@ -190,20 +202,22 @@ static bool extend_large(achar__heap *heap, void *block, size_t *capacity, size_
     size_t wanted = spans_for(nbytes);
     uint32_t end = first + length;
     if (wanted > heap->span_count || end >= heap->span_count ||
+        is_over_limit(heap, (wanted - length) << SPAN_SHIFT) ||
         heap->spans[end].kind != SPAN_FREE || heap->spans[end].length < wanted - length) {
         return false;
     }
     uint32_t more = (uint32_t)wanted - length;
     achar__run_take(heap, end, more, SPAN_LARGE);
+    heap->used_nbytes += span_offset(more);
     pthread_mutex_unlock(&heap->lock);
     int status = achar__run_commit(heap, end, more);
     pthread_mutex_lock(&heap->lock);
     if (status != ACHAR_OK) {
+        heap->used_nbytes -= span_offset(more);
         achar__run_release(heap, end, more);
         return false;
     }
     achar__run_mark(heap, first, (uint32_t)wanted, SPAN_LARGE);
-    heap->used_nbytes += span_offset(more);
     *capacity = wanted << SPAN_SHIFT;
     return true;
 }
@@ -231,11 +245,19 @@ int achar__heap_create(achar__region *region, size_t reserved_nbytes, size_t war
     pthread_mutex_init(&heap->lock, NULL);
     heap->region = region;
     heap->warm_limit_nbytes = warm_limit_nbytes;
+    heap->limit_nbytes = SIZE_MAX;
     heap->first_span = (uint32_t)first;
     heap->span_count = (uint32_t)count;
     achar__runs_init(heap);
     *out = heap;
     return ACHAR_OK;
+}
+
+void achar__heap_set_limit(achar__heap *heap, size_t used_nbytes)
+{
+    pthread_mutex_lock(&heap->lock);
+    heap->limit_nbytes = used_nbytes;
+    pthread_mutex_unlock(&heap->lock);
 }
 
 void achar__heap_destroy(achar__heap *heap)

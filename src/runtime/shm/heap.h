@@ -26,12 +26,14 @@ typedef struct achar__heap achar__heap;
  */
 int achar__heap_create(achar__region *region, size_t reserved_nbytes, size_t warm_limit_nbytes,
                        achar__heap **out);
+/* From now on there is at most so much in blocks; achar__heap_alloc() says ACHAR_E_LIMIT beyond that. */
+void achar__heap_set_limit(achar__heap *heap, size_t used_nbytes);
 /* Frees the books; the region stays as it is. NULL does nothing. */
 void achar__heap_destroy(achar__heap *heap);
 
 /*
  * A block of at least 'nbytes' (0 is served as 1). '*capacity' is what it really has.
- * ACHAR_E_LIMIT: the region's address space is full. ACHAR_E_NOMEM: the machine has no more pages.
+ * ACHAR_E_LIMIT: the region's address space is full, or the limit is reached. ACHAR_E_NOMEM: the machine has no more pages.
  */
 int achar__heap_alloc(achar__heap *heap, size_t nbytes, void **block, size_t *capacity);
 /* At least 'nbytes', keeping the first 'used' bytes; the block may move. On error it is as it was. */
