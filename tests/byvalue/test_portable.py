@@ -14,6 +14,7 @@ import sys
 import types
 
 import achar
+import achar.pickle
 import pytest
 from achar import _portable, _v1
 from byvalue_support import run_python

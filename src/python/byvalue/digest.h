@@ -1,0 +1,70 @@
+/*
+ * digest.h - what the files of achar.digest() share.
+ *
+ * digest.c         the walk, and what has no file of its own
+ * digest_write.c   the encoding: numbers, text, containers
+ * digest_code.c    code, functions and classes as what they say
+ */
+#ifndef ACHAR_PYTHON_BYVALUE_DIGEST_H
+#define ACHAR_PYTHON_BYVALUE_DIGEST_H
+
+#include "python/byvalue/blake2s.h"
+#include "python/byvalue/internal.h"
+
+enum { DIGEST_LONG_NBYTES = 1024 };
+
+/* An encoding that was written before, found by the object's address. */
+typedef struct known {
+    PyObject *obj; /* kept alive, so that no other takes its address */
+    uint8_t *bytes;
+    size_t nbytes;
+} known;
+
+typedef struct digest {
+    byvalue_session *session;
+    module_state *st;
+    uint8_t *bytes;
+    size_t used, capacity;
+    PyObject **path; /* the containers that are being written, the root first; borrowed */
+    Py_ssize_t depth, path_capacity;
+    Py_ssize_t reaches; /* the lowest level that something in the current object refers back to */
+    PyObject *memo;     /* dict: address to index in 'known' */
+    known *known;
+    size_t known_count, known_capacity;
+} digest;
+
+/* All return 0, or -1 with an exception set. */
+
+/* ---- digest_write.c ---- */
+
+int digest_put(digest *d, const void *data, size_t nbytes);
+int digest_put_tag(digest *d, char tag, uint64_t number);
+/* Bytes under a tag, with their length; long ones as their hash. */
+int digest_put_data(digest *d, char tag, const void *data, size_t nbytes);
+int digest_put_text(digest *d, char tag, PyObject *text);
+int digest_put_word(digest *d, const char *word);
+/* What was written since 'start' becomes its hash if it is long. */
+int digest_shorten(digest *d, size_t start);
+
+int digest_encode_int(digest *d, PyObject *obj);
+int digest_encode_double(digest *d, char tag, double value);
+int digest_encode_items(digest *d, char tag, PyObject *fast); /* of a list or tuple */
+int digest_encode_dict(digest *d, PyObject *dict);
+int digest_encode_set(digest *d, char tag, PyObject *set);
+
+/* ---- digest_code.c ---- */
+
+/* An attribute, or that there is none. */
+int digest_encode_attribute(digest *d, PyObject *obj, const char *name);
+int digest_encode_code(digest *d, PyObject *code);
+int digest_encode_function(digest *d, PyObject *obj);
+int digest_encode_class(digest *d, PyObject *obj);
+
+/* ---- digest.c ---- */
+
+int digest_encode(digest *d, PyObject *obj);
+
+/* achar.digest() of 'obj' into 'hash', BLAKE2S_NBYTES long. 'fresh_locks': locks are no obstacle. */
+int byvalue_digest(module_state *st, PyObject *obj, int fresh_locks, uint8_t *hash);
+
+#endif
