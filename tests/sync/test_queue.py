@@ -119,7 +119,7 @@ def peak():
 for i in range(3):
     q.put(block); q.put(array); q.get(); q.get()
 before = peak()
-for i in range(100):
+for i in range(40):
     q.put(block); q.put(array); q.get(); q.get()
     for j in range(300): q.put(b"y" * 3000)
     for j in range(300): q.get()

@@ -339,3 +339,8 @@ def test_timeouts():
             assert time.monotonic() - started >= 0.05
             assert condition.wait_for(lambda: 7) == 7
             assert condition.wait_for(lambda: 0, 0.01) == 0
+            looks = []
+            assert condition.wait_for(lambda: looks.append(1), -1) is None
+            assert len(looks) == 2  # as threading's: it waits once, whatever the time
+        with pytest.raises(RuntimeError, match="cannot wait on un-acquired lock"):
+            condition.wait_for(lambda: 0, 0)

@@ -39,7 +39,7 @@ static int barrier_init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     o->action = action == Py_None ? NULL : Py_NewRef(action);
     o->timeout = Py_NewRef(timeout);
-    sync_adopt(o, place, barrier.cell);
+    sync_adopt_new(o, place, barrier.cell);
     return 0;
 }
 

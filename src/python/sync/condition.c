@@ -76,7 +76,7 @@ static PyObject *condition_wait_for(PyObject *self, PyObject *const *args, Py_ss
     }
     if (sync_deadline_of(values[1], &deadline_ns) < 0)
         return NULL;
-    for (;;) {
+    for (bool waited = false;; waited = true) { /* it waits once, whatever the time */
         PyObject *result = PyObject_CallNoArgs(values[0]);
         int is_true = result ? PyObject_IsTrue(result) : -1;
         if (is_true != 0) {
@@ -84,7 +84,7 @@ static PyObject *condition_wait_for(PyObject *self, PyObject *const *args, Py_ss
                 Py_CLEAR(result);
             return result;
         }
-        if (deadline_ns >= 0 && (deadline_ns == 0 || achar__now_ns() >= deadline_ns))
+        if (waited && deadline_ns >= 0 && achar__now_ns() >= deadline_ns)
             return result;
         Py_DECREF(result);
         if (wait_until(self, deadline_ns) < 0)
@@ -174,7 +174,7 @@ static int condition_init(PyObject *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     o->lock = lock;
-    sync_adopt(o, ((sync_object *)lock)->place, condition.cell);
+    sync_adopt_new(o, ((sync_object *)lock)->place, condition.cell);
     return 0;
 }
 

@@ -23,7 +23,7 @@ static int event_init(PyObject *self, PyObject *args, PyObject *kwargs)
         sync_raise(status);
         return -1;
     }
-    sync_adopt((sync_object *)self, place, event.cell);
+    sync_adopt_new((sync_object *)self, place, event.cell);
     return 0;
 }
 

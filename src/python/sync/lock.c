@@ -222,7 +222,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs, int recursive)
         sync_raise(status);
         return -1;
     }
-    sync_adopt((sync_object *)self, place, lock.cell);
+    sync_adopt_new((sync_object *)self, place, lock.cell);
     return 0;
 }
 

@@ -214,8 +214,14 @@ void sync_adopt(sync_object *self, sync_space *place, achar_cell *cell)
     self->place = sync_space_hold(place);
     self->space = place->space;
     self->cell = cell;
-    self->maker_pid = (int)getpid();
-    self->maker_forks = sync_fork_count();
+    self->holder_pid = (int)getpid();
+    self->holder_forks = sync_fork_count();
+}
+
+void sync_adopt_new(sync_object *self, sync_space *place, achar_cell *cell)
+{
+    achar__holder_begin(place->space, cell);
+    sync_adopt(self, place, cell);
 }
 
 int sync_traverse(PyObject *self, visitproc visit, void *arg)
@@ -242,8 +248,8 @@ void sync_dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     if (o->weakrefs)
         PyObject_ClearWeakRefs(self);
-    if (o->cell && o->maker_pid == (int)getpid() && o->maker_forks == sync_fork_count())
-        achar_sync_destroy(o->space, o->cell);
+    if (o->cell && o->holder_pid == (int)getpid())
+        achar__holder_end(o->space, o->cell, o->holder_forks != sync_fork_count());
     Py_CLEAR(o->lock);
     Py_CLEAR(o->action);
     Py_CLEAR(o->timeout);
@@ -303,13 +309,16 @@ PyObject *sync_reduce(PyObject *self, PyObject *unused)
     module_state *st = state_of_type(Py_TYPE(self));
     if (!st)
         return NULL;
+    bool forked = o->holder_pid != (int)getpid() || o->holder_forks != sync_fork_count();
+    int status = achar__holder_send(o->space, o->cell, forked);
+    if (status != ACHAR_OK)
+        return sync_raise(status);
     PyObject *token = sync_space_token(o->place);
     PyObject *attributes = NULL;
     if (!token || compat_find_attr(self, st->byvalue_str___dict__, &attributes) < 0) {
         Py_XDECREF(token);
         return NULL;
     }
-    o->maker_pid = 0; /* others may know it from now on */
     if (!attributes)
         attributes = Py_NewRef(Py_None);
     return Py_BuildValue("O(ONKOOO)N", st->sync_restore, Py_TYPE(self), token,
@@ -342,10 +351,15 @@ static PyObject *sync_restore(PyObject *module, PyObject *args)
         PyErr_Format(PyExc_TypeError, "%s is not one of achar's types", type->tp_name);
         goto fail;
     }
-    if (achar_sync_find(place->space, id, kind, &cell) != ACHAR_OK) {
-        PyErr_Format(PyExc_RuntimeError, "this %s does not exist any more", type->tp_name);
+    int status = achar__holder_find(place->space, id, kind, &cell);
+    if (status != ACHAR_OK) {
+        if (status != ACHAR_E_INVALID)
+            sync_raise(status);
+        else
+            PyErr_Format(PyExc_RuntimeError, "this %s does not exist any more", type->tp_name);
         goto fail;
     }
+    sync_adopt(o, place, cell);
     if (kind == ACHAR_SYNC_CONDITION) {
         int lock_kind = kind_of(st, lock);
         if (lock_kind != ACHAR_SYNC_LOCK && lock_kind != ACHAR_SYNC_RECURSIVE_LOCK) {
@@ -357,8 +371,6 @@ static PyObject *sync_restore(PyObject *module, PyObject *args)
     if (action != Py_None)
         o->action = Py_NewRef(action);
     o->timeout = Py_NewRef(timeout);
-    sync_adopt(o, place, cell);
-    o->maker_pid = 0;
     return self;
 fail:
     Py_DECREF(self);

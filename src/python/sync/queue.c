@@ -29,7 +29,7 @@ static int queue_init(PyObject *self, PyObject *args, PyObject *kwargs)
         sync_raise(status);
         return -1;
     }
-    sync_adopt((sync_object *)self, place, queue.cell);
+    sync_adopt_new((sync_object *)self, place, queue.cell);
     return 0;
 }
 

@@ -32,7 +32,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs, int bounded)
         sync_raise(status);
         return -1;
     }
-    sync_adopt((sync_object *)self, place, semaphore.cell);
+    sync_adopt_new((sync_object *)self, place, semaphore.cell);
     return 0;
 }
 

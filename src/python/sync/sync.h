@@ -2,15 +2,14 @@
  * sync.h - achar.Lock and its like: threading's classes on the runtime's objects.
  *
  * All share one struct. An object is a handle: what it stands for lives in a space, and any number
- * of Python objects in any number of processes may stand for the same. The cell is made room for
- * again only by the process that made it, and only if no other can know it: it was never pickled and
- * the process has not forked since.
+ * of Python objects in any number of processes may stand for the same (holders.h counts them).
  */
 #ifndef ACHAR_PYTHON_SYNC_H
 #define ACHAR_PYTHON_SYNC_H
 
 #include "python/state.h"
 
+#include "runtime/sync/holders.h"
 #include "runtime/sync/waiter.h"
 
 #include <achar/sync.h>
@@ -26,14 +25,14 @@ typedef struct sync_space {
 typedef struct sync_object {
     PyObject_HEAD PyObject *weakrefs;
     sync_space *place;
-    achar_space *space; /* = place->space */
-    achar_cell *cell;   /* NULL: __init__ was not called */
-    int maker_pid;      /* who may destroy the cell; 0: not this object */
-    unsigned maker_forks;
-    PyObject *lock;    /* Condition: its Lock or RLock */
-    PyObject *action;  /* Barrier: or NULL */
-    PyObject *timeout; /* Barrier: the default, or None */
-    int closed;        /* Queue: close() was called */
+    achar_space *space;    /* = place->space */
+    achar_cell *cell;      /* NULL: __init__ was not called */
+    int holder_pid;        /* the process that counts this handle; another in its forked children */
+    unsigned holder_forks; /* how often it had forked when it got it */
+    PyObject *lock;        /* Condition: its Lock or RLock */
+    PyObject *action;      /* Barrier: or NULL */
+    PyObject *timeout;     /* Barrier: the default, or None */
+    int closed;            /* Queue: close() was called */
 } sync_object;
 
 /* ---- spaces.c ---- */
@@ -52,8 +51,10 @@ int sync_spaces_exec(module_state *st);
 
 /* ---- object.c ---- */
 
-/* 'self' becomes the handle of a cell just made in 'place'. */
+/* 'self' becomes a handle of a cell in 'place', which is counted already. */
 void sync_adopt(sync_object *self, sync_space *place, achar_cell *cell);
+/* The same for one just made: the first handle. */
+void sync_adopt_new(sync_object *self, sync_space *place, achar_cell *cell);
 /* For __init__: the default space, if 'self' is no handle yet. NULL with an exception. */
 sync_space *sync_place_for_init(sync_object *self);
 /* Raises what a failing status means, for all that have no words of their own. Returns NULL. */

@@ -45,7 +45,7 @@ int achar__account_open(achar_space *space, achar_cell *home, achar__place *more
         achar__change_add(&change, &account->ticket, ticket);
     } else {
         achar_cell *cell = NULL;
-        int status = achar__cell_make(space, &cell);
+        int status = achar__cell_make_latched(space, &cell);
         if (status != ACHAR_OK) {
             return status;
         }

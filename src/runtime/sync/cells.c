@@ -3,6 +3,8 @@
  * kind; memory is had before that, a page at a time, so that no write can fail.
  */
 #include "runtime/sync/arena.h"
+#include "runtime/sync/holders.h"
+#include "runtime/sync/latch.h"
 
 #include <achar/status.h>
 #include <string.h>
@@ -46,7 +48,19 @@ static achar_cell *find_free(achar_space *space)
     return NULL;
 }
 
-int achar__cell_make(achar_space *space, achar_cell **out)
+/* A page of cells, and the page that says who holds them. */
+static int commit_cells(achar_space *space, uint32_t first)
+{
+    size_t cells = ACHAR__CELLS_PLACE + (size_t)first * ACHAR__CELL_NBYTES;
+    size_t holders = ACHAR__HOLDERS_PLACE + (size_t)first * sizeof(achar__holders);
+    int status = achar__space_commit(space, cells, ACHAR__PAGE_NBYTES);
+    if (status == ACHAR_OK && holders % ACHAR__PAGE_NBYTES == 0) {
+        status = achar__space_commit(space, holders, ACHAR__PAGE_NBYTES);
+    }
+    return status;
+}
+
+int achar__cell_make_latched(achar_space *space, achar_cell **out)
 {
     achar_cell *cell;
     while (!(cell = find_free(space))) {
@@ -54,8 +68,7 @@ int achar__cell_make(achar_space *space, achar_cell **out)
         if (count + PAGE_CELLS > ACHAR__CELL_COUNT) {
             return ACHAR_E_LIMIT;
         }
-        int status = achar__space_commit(
-            space, ACHAR__CELLS_PLACE + (size_t)count * ACHAR__CELL_NBYTES, ACHAR__PAGE_NBYTES);
+        int status = commit_cells(space, count);
         if (status != ACHAR_OK) {
             return status;
         }
@@ -68,8 +81,8 @@ int achar__cell_make(achar_space *space, achar_cell **out)
     uint32_t generation = cell->generation + 1;
     achar__place place = achar__place_of(space, cell);
     atomic_store(&cell->word, 0);
-    atomic_store(&cell->latch, 0);
     atomic_store(&cell->log_count, 0);
+    atomic_store(&cell->standing, ACHAR__CELL_UNSENT);
     memset((unsigned char *)cell + offsetof(achar_cell, queue), 0,
            offsetof(achar_cell, log_count) - offsetof(achar_cell, queue));
     cell->generation = generation;
@@ -78,6 +91,15 @@ int achar__cell_make(achar_space *space, achar_cell **out)
     cell->gate.next = cell->gate.prev = achar__place_of(space, &cell->gate);
     *out = cell;
     return ACHAR_OK;
+}
+
+int achar__cell_make(achar_space *space, achar_cell **out)
+{
+    int status;
+    do {
+        status = achar__cell_make_latched(space, out);
+    } while (status == ACHAR_E_LIMIT && achar__holders_reclaim(space));
+    return status;
 }
 
 void achar__cell_publish(achar_cell *cell, enum achar__cell_kind kind)
@@ -123,18 +145,21 @@ static void free_accounts(achar_space *space, achar__place more)
 
 void achar_sync_destroy(achar_space *space, achar_cell *cell)
 {
-    if (!cell) {
-        return;
+    uint32_t ticket = cell ? achar__ticket(space) : 0;
+    if (ticket == 0) {
+        return; /* who has no place in the registry can do nothing here; it stays */
     }
     uint32_t index = achar__cell_index(space, cell);
-    if (atomic_load(&cell->kind) == ACHAR__CELL_SEMAPHORE) {
+    uint32_t kind = atomic_load(&cell->kind);
+    achar_cell *home = kind == ACHAR__CELL_CONDITION ? cell : achar__home_of(space, cell);
+    achar__latch(space, home, ticket); /* a reaper may look at it */
+    atomic_store(&cell->kind, ACHAR__CELL_MAKING);
+    achar__unlatch(space, home);
+    if (kind == ACHAR__CELL_SEMAPHORE) {
         free_accounts(space, cell->semaphore.more);
-    } else if (atomic_load(&cell->kind) == ACHAR__CELL_QUEUE) {
+    } else if (kind == ACHAR__CELL_QUEUE) {
         free_accounts(space, cell->messages.more);
-        uint32_t ticket = achar__ticket(space);
-        if (ticket != 0) { /* else its memory stays taken, as long as the space lives */
-            achar__extents_give_back(space, ticket, ACHAR__OWNER_QUEUE(index));
-        }
+        achar__extents_give_back(space, ticket, ACHAR__OWNER_QUEUE(index));
     }
     atomic_store(&space->header->cell_hint, index);
     atomic_fetch_sub(&space->header->cells_taken, 1);

@@ -5,6 +5,7 @@
  *    chunks      64 waiters to a page; a page belongs to the process that claimed it
  *    cells       256 bytes each: a lock, a condition, an event, a semaphore, a barrier, a queue
  *    extents     who owns which pieces of the arena
+ *    holders     which processes have which cells
  *    arena       messages; not part of the mapping that holds the rest (arena.h)
  *
  * Nothing in here is a pointer: a 'place' is an offset from the start of the space, 0 is nowhere.
@@ -17,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define ACHAR__SPACE_MAGIC   UINT64_C(0x32306e7973686361) /* "achsyn02" */
+#define ACHAR__SPACE_MAGIC   UINT64_C(0x33306e7973686361) /* "achsyn03" */
 #define ACHAR__PAGE_NBYTES   4096u
 #define ACHAR__PROCESS_COUNT 512u
 #define ACHAR__CHUNK_COUNT   1024u
@@ -46,6 +47,7 @@ typedef struct achar__process {
     alignas(64) _Atomic uint64_t claim;
     _Atomic uint64_t started; /* as /proc/PID/stat has it: tells a pid from its next bearer */
     _Atomic uint32_t bell;    /* of the thread that looks after waiters without a thread */
+    _Atomic uint32_t has_forked;
 } achar__process;
 
 /* A ticket names one stay of one process: generation << 16 | (index + 1). 31 bits, never 0. */
@@ -157,11 +159,23 @@ struct achar_cell {
     };
     /* The redo log: when log_count is not 0, its steps are decided and may be half done. */
     _Atomic uint32_t log_count;
-    uint32_t unused;
+    _Atomic uint32_t standing; /* who has it: holders.h */
     achar__step log[ACHAR__LOG_COUNT - 1];
 };
 
 _Static_assert(sizeof(struct achar_cell) == ACHAR__CELL_NBYTES, "as docs/sync-protocol.md has it");
+
+enum {
+    ACHAR__CELL_UNSENT = 0, /* its maker's */
+    ACHAR__CELL_SENT,       /* those processes' that hold it */
+    ACHAR__CELL_KEPT        /* perhaps a forked child's, too */
+};
+#define ACHAR__CELL_DROPPED 0x80000000u /* nobody's; the other bits count drops */
+
+/* In the table, for each cell: a bit for each place in the registry. */
+typedef struct achar__holders {
+    _Atomic uint32_t bits[ACHAR__PROCESS_COUNT / 32];
+} achar__holders;
 
 /* In the table, for each unit of the arena; those of an extent's first unit count. See arena.h. */
 typedef struct achar__extent {
@@ -179,6 +193,8 @@ typedef struct achar__header {
     alignas(64) _Atomic uint32_t cell_count; /* cells below it have memory */
     _Atomic uint32_t cell_hint;              /* where to look for a free one */
     _Atomic uint32_t cells_taken;            /* about how many are not free */
+    _Atomic uint32_t drop_count;             /* how often one was dropped */
+    _Atomic uint32_t holders_latch;          /* taken after 'latch', if both are */
     alignas(64) _Atomic uint32_t arena_latch;
     _Atomic uint32_t unit_count; /* units below it are in the table */
     _Atomic uint32_t unit_hint;  /* an extent begins there, and none before it is free */
@@ -192,8 +208,10 @@ typedef struct achar__header {
 #define ACHAR__CHUNKS_PLACE  ((achar__place)ACHAR__HEADER_NBYTES)
 #define ACHAR__CELLS_PLACE   (ACHAR__CHUNKS_PLACE + ACHAR__CHUNK_COUNT * ACHAR__CHUNK_NBYTES)
 #define ACHAR__EXTENTS_PLACE (ACHAR__CELLS_PLACE + ACHAR__CELL_COUNT * ACHAR__CELL_NBYTES)
-#define ACHAR__SPACE_NBYTES                                                                        \
+#define ACHAR__HOLDERS_PLACE                                                                       \
     (ACHAR__EXTENTS_PLACE + ACHAR__UNIT_COUNT * (uint32_t)sizeof(achar__extent))
+#define ACHAR__SPACE_NBYTES                                                                        \
+    (ACHAR__HOLDERS_PLACE + ACHAR__CELL_COUNT * (uint32_t)sizeof(achar__holders))
 _Static_assert(ACHAR__CHUNK_NBYTES == ACHAR__PAGE_NBYTES, "a chunk is a page");
 
 #endif

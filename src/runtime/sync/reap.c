@@ -4,10 +4,12 @@
  *
  *    1. its waiters come off the lists; what they had been given goes to the next
  *    2. what it owned is orphaned, and who waits for that is told
- *    3. its extents are free, its pages of waiters, and its place, under the next generation
+ *    3. its extents are free, it holds no cells, its pages of waiters are free, and its place,
+ *       under the next generation
  *    4. everybody is rung: the dead may have owed a ring
  */
 #include "runtime/sync/arena.h"
+#include "runtime/sync/holders.h"
 #include "runtime/sync/latch.h"
 #include "runtime/sync/lock.h"
 #include "runtime/sync/settle.h"
@@ -191,6 +193,7 @@ void achar__reap(achar_space *space, uint32_t dead)
         bury_waiters(space, me, dead);
         bury_cells(space, me, dead);
         achar__extents_give_back(space, me, dead);
+        achar__holder_bury(space, me, dead);
         free_waiters(space, dead);
         ACHAR__CRASH_POINT("reaping");
         generation = (generation + 1) & ACHAR__GENERATION_MASK;

@@ -142,6 +142,7 @@ static uint32_t take_place(achar_space *space)
             atomic_compare_exchange_strong(&process->claim, &claim,
                                            CLAIM(getpid(), generation, ACHAR__PROCESS_JOINING))) {
             ACHAR__CRASH_POINT("joining");
+            atomic_store(&process->has_forked, 0);
             atomic_store(&process->started, start_of(getpid()));
             atomic_store(&process->claim, CLAIM(getpid(), generation, ACHAR__PROCESS_HERE));
             return ACHAR__TICKET(i, generation);

@@ -13,6 +13,60 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/*
+ * All that are open, so that a process which forks can be told from one that has not: what it holds
+ * may be its child's as well (holders.h).
+ */
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static achar_space *open_spaces;
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&open_lock);
+    for (achar_space *space = open_spaces; space; space = space->next) {
+        uint32_t ticket = atomic_load(&space->member->ticket);
+        if (ticket != 0) {
+            atomic_store(&space->header->processes[ACHAR__TICKET_INDEX(ticket)].has_forked, 1);
+        }
+    }
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&open_lock);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+static void enlist(achar_space *space)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    pthread_mutex_lock(&open_lock);
+    space->next = open_spaces;
+    space->before = &open_spaces;
+    if (space->next) {
+        space->next->before = &space->next;
+    }
+    open_spaces = space;
+    pthread_mutex_unlock(&open_lock);
+}
+
+static void strike_off(achar_space *space)
+{
+    pthread_mutex_lock(&open_lock);
+    if (space->before) {
+        *space->before = space->next;
+        if (space->next) {
+            space->next->before = space->before;
+        }
+    }
+    pthread_mutex_unlock(&open_lock);
+}
+
 /* A space without memory, for this process. */
 static int space_new(achar_space **out)
 {
@@ -107,6 +161,7 @@ int achar_space_create(int shared, achar_space **out)
         (status = achar__space_join(space, &ticket)) != ACHAR_OK) {
         goto fail;
     }
+    enlist(space);
     *out = space;
     return ACHAR_OK;
 fail:
@@ -147,6 +202,7 @@ int achar_space_open(int fd, achar_space **out)
     if (status != ACHAR_OK) {
         goto fail;
     }
+    enlist(space);
     *out = space;
     return ACHAR_OK;
 fail:
@@ -164,7 +220,9 @@ void achar_space_close(achar_space *space)
         achar__watcher_stop(space);
         achar__space_leave(space);
     }
+    strike_off(space);
     achar__watcher_close(space);
+    achar__holders_close(space);
     achar__region_unmap(&space->arena);
     achar__region_unmap(&space->region);
     if (space->fd >= 0) {

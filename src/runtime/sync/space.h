@@ -45,6 +45,8 @@ struct achar_space {
     /* The watcher's descriptors. A forked child inherits them and closes them when it joins. */
     int watcher_fd; /* eventfd: look at the registry again, or stop */
     int *pidfds;    /* of ACHAR__PROCESS_COUNT; -1 where there is none. NULL: never watched */
+    uint32_t *handle_counts;            /* of each cell, for holders.c; NULL: none */
+    struct achar_space *next, **before; /* in the list of those that this process has open */
 };
 
 static inline void *achar__at(const achar_space *space, achar__place place)
@@ -133,10 +135,16 @@ static inline int achar__space_commit(achar_space *space, size_t offset, size_t 
     return space->shared ? achar__region_commit(&space->region, offset, nbytes) : 0;
 }
 
+/* ---- holders.c ---- */
+
+void achar__holders_close(achar_space *space);
+
 /* ---- cells.c ---- */
 
 /* A zeroed cell of kind MAKING, its lists empty, its home itself. ACHAR_E_NOMEM, ACHAR_E_LIMIT. */
 int achar__cell_make(achar_space *space, achar_cell **out);
+/* The same for callers that hold a latch: those that were dropped (holders.h) are left alone. */
+int achar__cell_make_latched(achar_space *space, achar_cell **out);
 /* Its number. */
 uint32_t achar__cell_index(const achar_space *space, const achar_cell *cell);
 /* The cell becomes what it is from now on. */

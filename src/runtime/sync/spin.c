@@ -43,12 +43,16 @@ static bool is_due(void)
     return own.score > 0;
 }
 
-enum achar__spin_outcome achar__spin(const _Atomic uint32_t *bell, uint32_t seen)
+enum achar__spin_outcome achar__spin(const _Atomic uint32_t *bell, uint32_t seen,
+                                     int64_t deadline_ns)
 {
-    if (!is_due()) {
+    if (deadline_ns == 0 || !is_due()) {
         return ACHAR__SPIN_NONE;
     }
     int64_t end_ns = achar__now_ns() + LOOK_NS;
+    if (deadline_ns >= 0 && deadline_ns < end_ns) {
+        end_ns = deadline_ns;
+    }
     do {
         for (int i = 0; i < 8; i++) {
             if (atomic_load_explicit(bell, memory_order_acquire) != seen) {

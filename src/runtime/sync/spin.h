@@ -20,7 +20,9 @@ enum achar__spin_outcome {
     ACHAR__SPIN_VAIN  /* it looked; sleep now */
 };
 
-enum achar__spin_outcome achar__spin(const _Atomic uint32_t *bell, uint32_t seen);
+/* Not beyond 'deadline_ns' (futex.h). */
+enum achar__spin_outcome achar__spin(const _Atomic uint32_t *bell, uint32_t seen,
+                                     int64_t deadline_ns);
 
 /* For a loop that looks at memory: lets the CPU's other thread, and the memory, rest. */
 static inline void achar__relax(void)

@@ -132,7 +132,7 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
             continue;
         }
         if (manner != ACHAR__SLEEP_AT_ONCE) {
-            enum achar__spin_outcome outcome = achar__spin(&waiter->bell, seen);
+            enum achar__spin_outcome outcome = achar__spin(&waiter->bell, seen, deadline_ns);
             if (outcome == ACHAR__SPIN_RUNG) {
                 continue;
             }
