@@ -19,6 +19,7 @@ def dumps(
     locks: Literal["fresh"] | None = None,
     warn_size: int | None = None,
     portable: bool = False,
+    source: bool = False,
 ) -> bytes: ...
 
 def dump(
@@ -31,6 +32,7 @@ def dump(
     locks: Literal["fresh"] | None = None,
     warn_size: int | None = None,
     portable: bool = False,
+    source: bool = False,
 ) -> None: ...
 
 class Pickler(_pickle.Pickler): ...

@@ -275,7 +275,8 @@ static int add_v1_functions(PyObject *module, module_state *st)
     PyMethodDef *const tables[] = {byvalue_v1_code,  byvalue_v1_function, byvalue_v1_module,
                                    byvalue_v1_class, byvalue_v1_enum,     byvalue_v1_exception,
                                    byvalue_v1_small, byvalue_v1_weak,     byvalue_v1_traceback,
-                                   byvalue_v1_file,  byvalue_v1_context,  byvalue_v1_inside};
+                                   byvalue_v1_file,  byvalue_v1_context,  byvalue_v1_inside,
+                                   byvalue_v1_source};
     st->byvalue_v1 = PyModule_New("achar._v1");
     st->byvalue_v1_names = PyDict_New();
     if (!st->byvalue_v1 || !st->byvalue_v1_names)

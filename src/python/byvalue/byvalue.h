@@ -34,6 +34,9 @@ void byvalue_choose_portable(byvalue_session *session, int portable);
  */
 int byvalue_check_portable(byvalue_session *session, PyObject *obj, PyObject *module_name);
 
+/* Functions of this dump take their source along (source.c). */
+void byvalue_send_source(byvalue_session *session);
+
 /*
  * byvalue_reduce() decides about 'obj'.
  *  2  by name: it was looked up, and byvalue_name() tells under which

@@ -8,7 +8,8 @@
  * The call makes the skeleton, or finds the class that already has this id (identity.c).
  * Its namespace holds only what must be there when a type is made: __module__, __qualname__,
  * __slots__. All else comes with the state, when the class can be referred to, by its methods for
- * one. The state is (attributes: dict[, registry of an ABC: tuple of classes]).
+ * one. The state is (attributes: dict[, registry of an ABC: tuple of classes or None[, what the
+ * other side has to generate: tuple (source.c)]]).
  *
  * Making the skeleton is not defining the class again: a metaclass's __new__ and __init__, the
  * bases' __init_subclass__ and the attributes' __set_name__ ran where the class was defined, and
@@ -215,14 +216,23 @@ static PyObject *abc_registry(module_state *st, PyTypeObject *type, PyObject *di
     return tuple;
 }
 
-static PyObject *class_state(module_state *st, PyTypeObject *type, PyObject *dict)
+static PyObject *class_state(byvalue_session *session, PyTypeObject *type, PyObject *dict)
 {
-    PyObject *state = NULL;
+    module_state *st = session->st;
+    PyObject *state = NULL, *generated = NULL;
     PyObject *registry = abc_registry(st, type, dict);
     PyObject *attributes = registry ? class_attributes(st, type, dict) : NULL;
-    if (attributes)
+    if (attributes && session->with_source) {
+        generated = byvalue_source_prepare((PyObject *)type, attributes);
+        if (!generated)
+            Py_CLEAR(attributes);
+    }
+    if (attributes && generated && generated != Py_None)
+        state = PyTuple_Pack(3, attributes, registry, generated);
+    else if (attributes)
         state = registry == Py_None ? PyTuple_Pack(1, attributes)
                                     : PyTuple_Pack(2, attributes, registry);
+    Py_XDECREF(generated);
     Py_XDECREF(attributes);
     Py_XDECREF(registry);
     return state;
@@ -252,13 +262,15 @@ int byvalue_reduce_class(byvalue_session *session, PyObject *obj, PyObject **red
         type == Py_TYPE(Py_NotImplemented))
         return 0; /* pickle has a way of its own */
     int named = class_by_name(session, obj);
+    if (named == 2 && session->with_source && byvalue_source_reduce_name(session, obj, reduced))
+        return *reduced ? 1 : -1;
     if (named)
         return named;
     if (!byvalue_is_python_class(type))
         return reduce_builtin_class(session, obj, reduced);
     PyObject *dict = compat_type_dict(type);
     PyObject *args = dict ? class_args(st, type, dict) : NULL;
-    PyObject *state = args ? class_state(st, type, dict) : NULL;
+    PyObject *state = args ? class_state(session, type, dict) : NULL;
     if (!state)
         Py_CLEAR(args);
     Py_XDECREF(dict);
@@ -494,15 +506,23 @@ static int register_classes(PyObject *type, PyObject *classes)
     return status;
 }
 
+/* 1 if the tuple has no such item, or a tuple or None there. */
+static int is_tuple_or_none(PyObject *tuple, Py_ssize_t index)
+{
+    PyObject *item = index < PyTuple_GET_SIZE(tuple) ? PyTuple_GET_ITEM(tuple, index) : Py_None;
+    return item == Py_None || PyTuple_CheckExact(item);
+}
+
 static PyObject *v1_class_state(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     module_state *st = state_of_module(module);
     PyObject *state = count == 2 ? args[1] : NULL;
     if (!state || !PyType_Check(args[0]) || !PyTuple_CheckExact(state) ||
-        PyTuple_GET_SIZE(state) < 1 || PyTuple_GET_SIZE(state) > 2 ||
-        !PyDict_CheckExact(PyTuple_GET_ITEM(state, 0)) ||
-        (PyTuple_GET_SIZE(state) == 2 && !PyTuple_CheckExact(PyTuple_GET_ITEM(state, 1)))) {
-        byvalue_bad_stream(st, "class_state", "expected (class, (attributes[, registry]))");
+        PyTuple_GET_SIZE(state) < 1 || PyTuple_GET_SIZE(state) > 3 ||
+        !PyDict_CheckExact(PyTuple_GET_ITEM(state, 0)) || !is_tuple_or_none(state, 1) ||
+        !is_tuple_or_none(state, 2)) {
+        byvalue_bad_stream(st, "class_state",
+                           "expected (class, (attributes[, registry[, generated]]))");
         return NULL;
     }
     PyTypeObject *type = (PyTypeObject *)args[0];
@@ -522,8 +542,10 @@ static PyObject *v1_class_state(PyObject *module, PyObject *const *args, Py_ssiz
         status = set_class_attributes(type, dict, attributes);
     PyType_Modified(type);
     Py_DECREF(dict);
-    if (status == 0 && PyTuple_GET_SIZE(state) == 2)
+    if (status == 0 && PyTuple_GET_SIZE(state) > 1 && PyTuple_GET_ITEM(state, 1) != Py_None)
         status = register_classes(args[0], PyTuple_GET_ITEM(state, 1));
+    if (status == 0 && PyTuple_GET_SIZE(state) > 2 && PyTuple_GET_ITEM(state, 2) != Py_None)
+        status = byvalue_source_complete(args[0], PyTuple_GET_ITEM(state, 2));
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -534,6 +556,6 @@ PyMethodDef byvalue_v1_class[] = {
      "class_(id, metaclass, name, bases, namespace): a class without its attributes, or the one "
      "that has this id"},
     {"class_state", FAST(v1_class_state),
-     "class_state(class, (attributes[, registry])): gives it its attributes"},
+     "class_state(class, (attributes[, registry[, generated]])): gives it its attributes"},
     {NULL},
 };

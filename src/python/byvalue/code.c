@@ -293,7 +293,8 @@ static PyObject *make_blob(PyCodeObject *code)
     return blob;
 }
 
-PyObject *byvalue_code_portion(byvalue_session *session, PyCodeObject *code, code_facts *facts)
+/* The blob of 'code', or 'code' itself if it has none; a new reference. */
+static PyObject *blob_or_code(PyCodeObject *code, code_facts *facts)
 {
     if (!facts->blob) {
         facts->blob = make_blob(code);
@@ -307,6 +308,11 @@ PyObject *byvalue_code_portion(byvalue_session *session, PyCodeObject *code, cod
     return Py_NewRef(facts->blob);
 }
 
+PyObject *byvalue_code_portion(byvalue_session *session, PyCodeObject *code, code_facts *facts)
+{
+    return session->with_source ? Py_NewRef(code) : blob_or_code(code, facts);
+}
+
 /*
  * A code object by itself is code(blob); one with constants that marshal does not know (tools that
  * write bytecode make such) is code(blob without constants, constants).
@@ -318,9 +324,14 @@ int byvalue_reduce_code(byvalue_session *session, PyObject *obj, PyObject **redu
     code_facts *facts = byvalue_code_facts(session, code);
     if (!facts)
         return -1;
-    PyObject *portion = byvalue_code_portion(session, code, facts);
+    PyObject *portion = blob_or_code(code, facts);
     if (!portion)
         return -1;
+    if (portion != obj && session->with_source) {
+        int status = byvalue_reduce_sourced(session, code, portion, reduced);
+        Py_DECREF(portion);
+        return status;
+    }
     if (portion != obj) {
         args = PyTuple_Pack(1, portion);
         goto done;
@@ -358,23 +369,29 @@ static void version_mismatch(module_state *st, const unsigned char *header, PyOb
         PyErr_Format(st->UnpicklingError,
                      "%U was pickled by Python %d.%d and cannot be loaded by Python %d.%d\n"
                      "  why: bytecode differs from one minor version of Python to the next\n"
-                     "  do:  run the same minor version on both sides, or put the function into a "
-                     "module that both can import",
+                     "  do:  send it with dumps(source=True), run the same minor version on both "
+                     "sides, or put the function into a module that both can import",
                      what, header[0], header[1], PY_MAJOR_VERSION, PY_MINOR_VERSION);
     Py_DECREF(what);
 }
 
-static PyCodeObject *unmarshal(module_state *st, PyObject *blob, PyObject *name)
+int byvalue_code_is_ours(PyObject *blob)
 {
     unsigned char expected[BLOB_HEADER_NBYTES];
     write_header(expected);
+    return PyBytes_GET_SIZE(blob) > BLOB_HEADER_NBYTES &&
+           memcmp(PyBytes_AS_STRING(blob), expected, BLOB_HEADER_NBYTES) == 0;
+}
+
+static PyCodeObject *unmarshal(module_state *st, PyObject *blob, PyObject *name)
+{
     const char *data = PyBytes_AS_STRING(blob);
     Py_ssize_t nbytes = PyBytes_GET_SIZE(blob);
     if (nbytes <= BLOB_HEADER_NBYTES) {
         byvalue_bad_stream(st, "code", "the code is truncated");
         return NULL;
     }
-    if (memcmp(data, expected, BLOB_HEADER_NBYTES) != 0) {
+    if (!byvalue_code_is_ours(blob)) {
         version_mismatch(st, (const unsigned char *)data, name);
         return NULL;
     }

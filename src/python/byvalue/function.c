@@ -192,9 +192,10 @@ static PyObject *own_attributes(byvalue_session *session, PyFunctionObject *func
     if (func->func_name != code->co_name &&
         add_attribute(&attributes, st->byvalue_str___name__, func->func_name) < 0)
         goto fail;
-    if (func->func_doc != doc_of_code(code) &&
-        add_attribute(&attributes, st->byvalue_str___doc__,
-                      func->func_doc ? func->func_doc : Py_None) < 0)
+    int doc_implied =
+        func->func_doc == doc_of_code(code) && (!session->with_source || func->func_doc == Py_None);
+    if (!doc_implied && add_attribute(&attributes, st->byvalue_str___doc__,
+                                      func->func_doc ? func->func_doc : Py_None) < 0)
         goto fail;
     PyObject *implied = PyDict_GetItemWithError(func->func_globals, st->byvalue_str___name__);
     if (!implied && PyErr_Occurred())
@@ -245,7 +246,7 @@ static PyObject *function_args(byvalue_session *session, PyFunctionObject *func,
 #else
         int qualname_implied = func->func_qualname == code->co_name;
 #endif
-        if (!qualname_implied)
+        if (!qualname_implied || session->with_source)
             args = PyTuple_Pack(4, portion, globals, closure, func->func_qualname);
         else if (func->func_closure)
             args = PyTuple_Pack(3, portion, globals, closure);
@@ -293,7 +294,7 @@ int byvalue_reduce_function(byvalue_session *session, PyObject *obj, PyObject **
     if (named)
         return byvalue_answer_name(session, obj, func->func_module, func->func_qualname);
     code_facts *facts = byvalue_code_facts(session, (PyCodeObject *)func->func_code);
-    if (!facts)
+    if (!facts || (session->with_source && byvalue_source_announce(func) < 0))
         return -1;
     session->captures |= facts->flags;
     int constant = defaults_are_constant(session, func);

@@ -27,7 +27,7 @@
     X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state) X(exception)      \
     X(exception_state) X(property_) X(memory) X(dict_view) X(typevar) X(lru_cache)                 \
     X(attribute) X(weak) X(weak_container) X(weak_set_state) X(traceback) X(file)                  \
-    X(context_variable) X(descriptor)
+    X(context_variable) X(descriptor) X(sourced)
 // clang-format on
 
 struct code_facts;
@@ -42,6 +42,7 @@ struct byvalue_session {
     PyObject *named_module, *named_qualname;
     int fresh_locks;
     int portable;
+    int with_source;
     PyObject *log, *skip; /* borrowed or NULL: byvalue_choose() */
     unsigned captures;    /* CODE_* flags of all functions seen, and CAPTURES_* */
 };
@@ -184,8 +185,30 @@ code_facts *byvalue_code_facts(byvalue_session *session, PyCodeObject *code);
  * cannot write its constants, so that byvalue_reduce_code() is asked for it.
  */
 PyObject *byvalue_code_portion(byvalue_session *session, PyCodeObject *code, code_facts *facts);
+/* 1 if a blob, bytes, was written by this version of Python, so that its bytecode means something. */
+int byvalue_code_is_ours(PyObject *blob);
 /* The code object that a portion stands for; a new reference. 'name' is for error messages. */
 PyCodeObject *byvalue_code_load(module_state *st, PyObject *portion, PyObject *name);
+
+/* ---- code with its source (source.c) ---- */
+
+/*
+ * byvalue_source_announce() is called for each function whose code is about to be written: some
+ * sources are found by the function's globals only. 0 or -1.
+ */
+int byvalue_source_announce(PyFunctionObject *func);
+/* As byvalue_reduce(), for a code object whose blob, borrowed, is made already. */
+int byvalue_reduce_sourced(byvalue_session *session, PyCodeObject *code, PyObject *blob,
+                           PyObject **reduced);
+/*
+ * byvalue_source_prepare() takes out of a class's attributes, a dict, what another version of Python
+ * has to make itself, and returns what it needs for that, a tuple or None: a new reference.
+ */
+PyObject *byvalue_source_prepare(PyObject *type, PyObject *attributes);
+/* Makes that, when 'type' has its attributes. 0 or -1. */
+int byvalue_source_complete(PyObject *type, PyObject *generated);
+/* As byvalue_reduce(), for a class that has another name in older versions of its module. */
+int byvalue_source_reduce_name(byvalue_session *session, PyObject *type, PyObject **reduced);
 
 /* ---- identity across processes (identity.c) ---- */
 
@@ -254,9 +277,9 @@ int byvalue_names_exec(PyObject *module, module_state *st);
 int byvalue_exception_exec(PyObject *module, module_state *st);
 
 /* The tables of achar._v1's functions, one per file; the format (byvalue.c puts them together). */
-extern PyMethodDef byvalue_v1_code[], byvalue_v1_function[], byvalue_v1_module[],
-    byvalue_v1_class[], byvalue_v1_enum[], byvalue_v1_exception[], byvalue_v1_small[],
-    byvalue_v1_weak[], byvalue_v1_traceback[], byvalue_v1_file[], byvalue_v1_context[],
-    byvalue_v1_inside[];
+extern PyMethodDef byvalue_v1_source[], byvalue_v1_code[], byvalue_v1_function[],
+    byvalue_v1_module[], byvalue_v1_class[], byvalue_v1_enum[], byvalue_v1_exception[],
+    byvalue_v1_small[], byvalue_v1_weak[], byvalue_v1_traceback[], byvalue_v1_file[],
+    byvalue_v1_context[], byvalue_v1_inside[];
 
 #endif

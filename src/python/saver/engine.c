@@ -41,6 +41,8 @@ int saver_init(saver *s, module_state *st, const saver_options *options, const s
             return -1;
         byvalue_choose(s->session, options->fresh_locks, options->log, options->skip);
         byvalue_choose_portable(s->session, options->portable);
+        if (options->with_source)
+            byvalue_send_source(s->session);
     }
     return 0;
 }

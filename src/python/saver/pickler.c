@@ -47,18 +47,20 @@ typedef struct dump_arguments {
     PyObject *locks; /* the superset's only */
     PyObject *warn_size;
     PyObject *portable;
+    PyObject *source;
 } dump_arguments;
 
 /* Reads them into 'arguments'. 'with_file': dump's, whose second argument is the file. 0 or -1. */
 static int read_arguments(dump_arguments *arguments, int superset, int with_file,
                           PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
 {
-    enum { STRICT = 5, SUPERSET = 8 };
+    enum { STRICT = 5, SUPERSET = 9 };
     static const char *const dump_names[SUPERSET] = {
         "obj",   "file",      "protocol", "fix_imports", "buffer_callback",
-        "locks", "warn_size", "portable"};
+        "locks", "warn_size", "portable", "source"};
     static const char *const dumps_names[SUPERSET - 1] = {
-        "obj", "protocol", "fix_imports", "buffer_callback", "locks", "warn_size", "portable"};
+        "obj",   "protocol",  "fix_imports", "buffer_callback",
+        "locks", "warn_size", "portable",    "source"};
     const int count = superset ? SUPERSET : STRICT;
     const arguments_signature dump_signature = {"dump", dump_names, count, 0, 3, 2};
     const arguments_signature dumps_signature = {"dumps", dumps_names, count - 1, 0, 2, 1};
@@ -74,7 +76,8 @@ static int read_arguments(dump_arguments *arguments, int superset, int with_file
     arguments->buffer_callback = *value++;
     arguments->locks = *value++;
     arguments->warn_size = *value++;
-    arguments->portable = *value;
+    arguments->portable = *value++;
+    arguments->source = *value;
     return 0;
 }
 
@@ -90,6 +93,14 @@ static int make_options(const dump_arguments *arguments, int superset, saver_opt
     }
     if (arguments->portable && (options->portable = PyObject_IsTrue(arguments->portable)) < 0)
         return -1;
+    if (arguments->source && (options->with_source = PyObject_IsTrue(arguments->source)) < 0)
+        return -1;
+    if (options->portable && options->with_source) {
+        PyErr_SetString(PyExc_ValueError,
+                        "portable and source exclude each other: what compiles the "
+                        "source on the other side is achar");
+        return -1;
+    }
     if (arguments->locks && arguments->locks != Py_None) {
         options->fresh_locks = PyUnicode_Check(arguments->locks) &&
                                PyUnicode_CompareWithASCIIString(arguments->locks, "fresh") == 0;
@@ -232,7 +243,7 @@ static PyMethodDef strict_functions[] = {
 PyDoc_STRVAR(superset_dumps_doc,
              "dumps($module, /, obj, protocol=None, *, fix_imports=True,\n"
              "      buffer_callback=None, locks=None, warn_size=None,\n"
-             "      portable=False)\n--\n\n"
+             "      portable=False, source=False)\n--\n\n"
              "Return the pickle of an object as bytes; functions, classes and modules that the\n"
              "other side cannot import go by value.\n\n"
              "protocol         0 to 5; negative: the highest; None: 5\n"
@@ -244,7 +255,9 @@ PyDoc_STRVAR(superset_dumps_doc,
              "warn_size        bytes; a larger pickle sets off a warning that says what in it is\n"
              "                 large (dumps() only)\n"
              "portable         true: it can be loaded with nothing but the standard library, by\n"
-             "                 pickle.loads of the same minor version");
+             "                 pickle.loads of the same minor version\n"
+             "source           true: functions by value take their source along, which another\n"
+             "                 minor version of Python compiles");
 
 static PyMethodDef superset_functions[] = {
     {"dumps", FUNCTION(superset_dumps), WITH_KEYWORDS, superset_dumps_doc},
