@@ -38,8 +38,8 @@ class _Hub:
             os.eventfd_read(self.fd)
         except BlockingIOError:
             pass
-        for strand, future in self.waiting.items():
-            if strand.is_rung() and not future.done():
+        for future in _achar.aio_rung(self.waiting):
+            if not future.done():
                 future.set_result(None)
 
     def __del__(self):

@@ -118,13 +118,6 @@ static PyObject *strand_run(PyObject *object, PyObject *cancel)
     return result ? Py_BuildValue("(NO)", result, Py_True) : NULL;
 }
 
-PyDoc_STRVAR(is_rung_doc, "is_rung($self, /)\n--\n\nWhether it is worth while to run() it.");
-static PyObject *strand_is_rung(PyObject *object, PyObject *unused)
-{
-    strand_object *self = (strand_object *)object;
-    return PyBool_FromLong(self->strand && achar__strand_is_rung(self->strand));
-}
-
 /* ---- eventfds that are told ---- */
 
 #define ATTACHMENT "achar.aio_attachment"
@@ -199,7 +192,6 @@ static void strand_dealloc(PyObject *object)
 
 static PyMethodDef strand_methods[] = {
     {"run", strand_run, METH_O, run_doc},
-    {"is_rung", strand_is_rung, METH_NOARGS, is_rung_doc},
     {"attach", strand_attach, METH_O, attach_doc},
     {NULL},
 };
@@ -299,7 +291,30 @@ static PyObject *aio_act_as(PyObject *module, PyObject *number)
     return PyLong_FromUnsignedLong(achar__lock_act_as((uint32_t)value));
 }
 
+PyDoc_STRVAR(rung_doc, "aio_rung(waiting)\n--\n\n"
+                       "Of a dict of Strands, the values of those that were rung.");
+static PyObject *aio_rung(PyObject *module, PyObject *waiting)
+{
+    module_state *st = state_of_module(module);
+    PyObject *strand, *value;
+    Py_ssize_t place = 0;
+    if (!PyDict_Check(waiting)) {
+        PyErr_SetString(PyExc_TypeError, "aio_rung() takes a dict");
+        return NULL;
+    }
+    PyObject *rung = PyList_New(0);
+    while (rung && PyDict_Next(waiting, &place, &strand, &value)) {
+        const achar__strand *it = Py_IS_TYPE(strand, (PyTypeObject *)st->sync_strand)
+                                      ? ((strand_object *)strand)->strand
+                                      : NULL;
+        if (it && achar__strand_is_rung(it) && PyList_Append(rung, value) < 0)
+            Py_CLEAR(rung);
+    }
+    return rung;
+}
+
 static PyMethodDef aio_defs[] = {
+    {"aio_rung", aio_rung, METH_O, rung_doc},
     {"aio_start", aio_start, METH_VARARGS, start_doc},
     {"aio_number", aio_number, METH_NOARGS, number_doc},
     {"aio_act_as", aio_act_as, METH_O, act_as_doc},

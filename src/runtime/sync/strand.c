@@ -1,5 +1,6 @@
 /* strand.c - see strand.h. */
 #include "runtime/sync/strand.h"
+#include "runtime/sync/fiber.h"
 #include "runtime/sync/latch.h"
 #include "runtime/sync/lock.h"
 #include "runtime/sync/settle.h"
@@ -13,6 +14,7 @@
 
 struct achar__strand {
     ucontext_t own, caller;
+    achar__fiber own_fiber, caller_fiber;
     unsigned char *stack; /* its first page is not accessible */
     int (*function)(void *argument);
     void *argument;
@@ -36,8 +38,10 @@ bool achar__on_strand(void)
 static void enter(unsigned high, unsigned low)
 {
     achar__strand *strand = (achar__strand *)((uintptr_t)high << 32 | low);
+    achar__fiber_arrive(&strand->own_fiber, &strand->caller_fiber);
     strand->status = strand->function(strand->argument);
     strand->finished = true;
+    achar__fiber_leave(&strand->own_fiber, &strand->caller_fiber, true);
     swapcontext(&strand->own, &strand->caller);
 }
 
@@ -56,6 +60,8 @@ achar__strand *achar__strand_create(int (*function)(void *argument), void *argum
     }
     (void)mprotect(stack, ACHAR__PAGE_NBYTES, PROT_NONE);
     strand->stack = stack;
+    achar__fiber_create(&strand->own_fiber, strand->stack + ACHAR__PAGE_NBYTES,
+                        STACK_NBYTES - ACHAR__PAGE_NBYTES);
     strand->function = function;
     strand->argument = argument;
     strand->thread_number = thread_number;
@@ -78,7 +84,9 @@ bool achar__strand_run(achar__strand *strand, bool cancel, int *status)
         makecontext(&strand->own, (void (*)(void))enter, 2, (unsigned)(self >> 32), (unsigned)self);
     }
     strand->waiter = NULL;
+    achar__fiber_leave(&strand->caller_fiber, &strand->own_fiber, false);
     swapcontext(&strand->caller, &strand->own);
+    achar__fiber_arrive(&strand->caller_fiber, &strand->own_fiber);
     current = strand_before;
     (void)achar__lock_act_as(thread_before);
     *status = strand->status;
@@ -95,7 +103,9 @@ int achar__strand_sleep(achar_space *space, achar__waiter *waiter, uint32_t seen
     strand->space = space;
     strand->waiter = waiter;
     strand->seen = seen;
+    achar__fiber_leave(&strand->own_fiber, &strand->caller_fiber, false);
     swapcontext(&strand->own, &strand->caller);
+    achar__fiber_arrive(&strand->own_fiber, &strand->caller_fiber);
     return strand->cancelled && !was_cancelled ? ACHAR_E_INTERRUPTED : ACHAR_OK;
 }
 
@@ -121,6 +131,7 @@ void achar__strand_free(achar__strand *strand)
         achar__ring_all(strand->space); /* whoever comes next looks */
         achar__waiter_give_back(strand->space, waiter);
     }
+    achar__fiber_destroy(&strand->own_fiber);
     munmap(strand->stack, STACK_NBYTES);
     free(strand);
 }

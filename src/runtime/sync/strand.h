@@ -40,6 +40,8 @@ int achar__strand_sleep(achar_space *space, achar__waiter *waiter, uint32_t seen
 /* From now on 'fd', an eventfd, is written to when a waiter of a strand was rung. ACHAR_E_NOMEM. */
 int achar__waker_add(achar_space *space, int fd);
 void achar__waker_remove(achar_space *space, int fd);
+/* A waiter of this process was rung by this process: the waker need not be woken for it. */
+void achar__waker_tell(achar_space *space);
 /* With the space. */
 void achar__waker_stop(achar_space *space);
 

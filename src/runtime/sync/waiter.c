@@ -172,6 +172,10 @@ void achar__waiter_ring(achar_space *space, achar__waiter *waiter)
     ACHAR__CRASH_POINT("before-ring");
     atomic_fetch_add(&waiter->bell, 1);
     if (atomic_load_explicit(&waiter->flags, memory_order_relaxed) & ACHAR__WAITER_ASYNC) {
+        if (waiter->ticket == achar__ticket(space)) {
+            achar__waker_tell(space);
+            return;
+        }
         _Atomic uint32_t *bell =
             &space->header->processes[ACHAR__TICKET_INDEX(waiter->ticket)].bell;
         atomic_fetch_add(bell, 1);

@@ -30,6 +30,14 @@ static void tell(const int *fds, unsigned count)
     }
 }
 
+void achar__waker_tell(achar_space *space)
+{
+    achar__member *member = space->member;
+    pthread_mutex_lock(&member->lock);
+    tell(member->loop_fds, member->loop_count);
+    pthread_mutex_unlock(&member->lock);
+}
+
 static void *wake_loop(void *argument)
 {
     achar_space *space = argument;
