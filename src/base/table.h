@@ -2,9 +2,10 @@
  * table.h - a hash table from 64-bit words to 64-bit words.
  *
  * It holds what is known by identity: memo indexes of values already written, ids in JSON, memo
- * slots far apart. Open addressing with linear probing, at most three quarters full, no removal.
- * The hash mixes with a multiplication by a constant: keys are our own addresses or the indexes of
- * a memo; an adversary who chooses indexes is met by the mixing of all bits, see table_hash().
+ * slots far apart. Open addressing with linear probing, at most three quarters full and less while
+ * it is small, no removal. The hash is the top of a product with an odd number, which is made of the
+ * address of the table's own storage: keys are our own addresses or the indexes of a memo, and an
+ * adversary who chooses those does not know that number.
  * Looking up is inline, for loops that do it with every value.
  */
 #ifndef ACHAR_BASE_TABLE_H
@@ -25,7 +26,8 @@ typedef struct table {
     table_entry *entries;
     size_t capacity; /* entries; 0 or a power of two */
     size_t count;
-    uint64_t seed;
+    uint64_t multiplier;
+    unsigned shift; /* what leaves a place below 'capacity' of a product */
 } table;
 
 /* Cannot fail: nothing is allocated yet. */
@@ -41,25 +43,13 @@ static inline void achar__table_free(table *t)
     achar__table_init(t, t->mem);
 }
 
-/*
- * The full 128-bit product folded onto itself: every bit of the key reaches the low bits. The seed
- * is made of the address of the table's own storage, which the maker of a pickle does not know.
- */
-static inline uint64_t table_hash(uint64_t seed, uint64_t key)
-{
-    __uint128_t product = (__uint128_t)(key ^ seed) * 0xd6e8feb86659fd93u;
-    uint64_t folded = (uint64_t)product ^ (uint64_t)(product >> 64);
-    return folded ^ folded >> 29;
-}
-
 /* The entry that holds the key, or the free one where it belongs. The table is not empty. */
 static inline table_entry *table_probe(const table *t, uint64_t key)
 {
     size_t mask = t->capacity - 1;
-    size_t i = table_hash(t->seed, key) & mask;
-    for (;; i = (i + 1) & mask) {
+    for (size_t i = key * t->multiplier >> t->shift;; i = (i + 1) & mask) {
         table_entry *entry = &t->entries[i];
-        if (entry->value == TABLE_ABSENT || entry->key == key)
+        if (entry->key == key || entry->value == TABLE_ABSENT)
             return entry;
     }
 }
