@@ -39,6 +39,7 @@ static bool edit(achar_graph *g)
         return false;
     if (g->prepared)
         achar__graph_unprepare(g);
+    g->in_order = false;
     return true;
 }
 

@@ -152,7 +152,7 @@ int achar__log_change(achar_graph *g, int effect, cell target, const cell *cells
 static int log_fill(achar_graph *g, cell target, const cell *cells, size_t count, int opcode,
                     uint64_t offset)
 {
-    const container *c = cell_container(target);
+    container *c = cell_container(target);
     if (g->log_count == 0 || (!c->filled && c->where == g->log_count))
         return ACHAR_OK;
     log_entry *last = &g->log[g->log_count - 1];
@@ -168,6 +168,7 @@ static int log_fill(achar_graph *g, cell target, const cell *cells, size_t count
     *fill = (fill_range){c->filled ? container_items(c)->count : 0, count};
     entry->target = target;
     entry->fill = fill;
+    c->logged = true;
     return ACHAR_OK;
 }
 

@@ -27,6 +27,11 @@
  * before, is a FILL entry of its own. Tuples and frozensets keep theirs as well. The number lies in
  * a word in front of the item_block or frozen, and only where it can matter ('timed'): if it is not
  * 0, and not all items are small values and spans.
+ *
+ * Most pickles are in order ('in_order'): a walk over the graph in depth, which takes the changes of
+ * a value right after the value, meets the log's entries one after the other, since that is how the
+ * pickle was written. The reader sees it: nothing was thrown away, and nothing was filled or changed
+ * after something else had a reference to it. Of other graphs it is not known.
  */
 #ifndef ACHAR_CODEC_GRAPH_H
 #define ACHAR_CODEC_GRAPH_H
@@ -59,13 +64,19 @@ typedef union container {
         uint64_t shared : 1;
         uint64_t timed : 1;
         uint64_t filled : 1;
-        uint64_t unused : 4;
+        uint64_t logged : 1; /* some of its fillings are entries in the log */
+        uint64_t unused : 3;
         uint64_t where : 56; /* filled: its item_block. Not yet: 'born' */
     };
     uint64_t word;
 } container;
 
-enum { CONTAINER_REFERENCED = 1, CONTAINER_FILLED = 8, CONTAINER_WHERE_SHIFT = 8 };
+enum {
+    CONTAINER_REFERENCED = 1,
+    CONTAINER_SHARED = 2,
+    CONTAINER_FILLED = 8,
+    CONTAINER_WHERE_SHIFT = 8
+};
 
 typedef struct frozen {
     uint64_t count : 48;
@@ -137,6 +148,7 @@ struct achar_graph {
     int status;   /* of building: the first failure */
     bool reading; /* what is made now is referenced from the start */
     bool prepared;
+    bool in_order;        /* see above */
     const uint8_t *data;  /* what spans point into */
     uint8_t *shared_bits; /* one for each byte of data, as far as spans are shared */
     size_t shared_nbytes;
@@ -329,16 +341,21 @@ int achar__graph_share(achar_graph *g, cell c);
 /* Notes that one more thing refers to a value, for whoever builds. ACHAR_OK, E_NOMEM, E_LIMIT. */
 int achar__graph_refer(achar_graph *g, cell c);
 
-/* Whether more than one thing does. */
+/* Whether more than one thing does; of a span. */
+static inline bool graph_is_shared_span(const achar_graph *g, cell c)
+{
+    if (cell_form_of(c) == FORM_BOXED)
+        return ((const span_box *)cell_pointer(c))->shared;
+    size_t at = (size_t)((const uint8_t *)cell_pointer(c) - g->data);
+    return at / 8 < g->shared_nbytes && (g->shared_bits[at / 8] >> at % 8 & 1);
+}
+
+/* The same of any value. */
 static inline bool graph_is_shared(const achar_graph *g, cell c)
 {
     int kind = cell_kind(c);
-    if (kind_is_span(kind)) {
-        if (cell_form_of(c) == FORM_BOXED)
-            return ((const span_box *)cell_pointer(c))->shared;
-        size_t at = (size_t)((const uint8_t *)cell_pointer(c) - g->data);
-        return at / 8 < g->shared_nbytes && (g->shared_bits[at / 8] >> at % 8 & 1);
-    }
+    if (kind_is_span(kind))
+        return graph_is_shared_span(g, c);
     if (kind_is_container(kind))
         return cell_container(c)->shared;
     if (kind_is_frozen(kind))

@@ -127,15 +127,23 @@ void achar__output_get(output *o, uint64_t index)
         emit_number(&o->out, OP_LONG_BINGET, index, 4);
 }
 
-static int memoize(output *o, uint64_t key)
+static int remember(output *o, uint64_t key)
 {
     if (o->memo_count > UINT32_MAX)
         return ACHAR_E_LIMIT;
     uint64_t *entry = achar__table_put(&o->memo, key, 0, NULL);
     if (entry == NULL)
         return achar__memory_status(o->mem);
-    uint64_t index = o->memo_count++;
-    *entry = index;
+    *entry = o->memo_count++;
+    return ACHAR_OK;
+}
+
+static int memoize(output *o, uint64_t key)
+{
+    int status = remember(o, key);
+    if (status != ACHAR_OK)
+        return status;
+    uint64_t index = o->memo_count - 1;
     if (o->protocol >= 4)
         emit_opcode(&o->out, OP_MEMOIZE);
     else if (o->protocol == 0)
@@ -145,6 +153,11 @@ static int memoize(output *o, uint64_t key)
     else
         emit_number(&o->out, OP_LONG_BINPUT, index, 4);
     return ACHAR_OK;
+}
+
+int achar__output_remember(output *o, cell c)
+{
+    return remember(o, c.bits);
 }
 
 int achar__output_memoize(output *o, cell c)

@@ -71,6 +71,9 @@ static inline void output_boundary(output *o)
 /* The value just written gets the next index. ACHAR_OK, or the memo's failure. */
 int achar__output_memoize(output *o, cell c);
 
+/* The same without the opcode, which the caller writes: MEMOIZE, from protocol 4 on. */
+int achar__output_remember(output *o, cell c);
+
 void achar__output_get(output *o, uint64_t index);
 
 /*

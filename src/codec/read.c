@@ -606,10 +606,12 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             TAKE_MARK();
             continue;
         }
+        g->in_order = false;
         top--;
         continue;
     do_POP_MARK:
         TAKE_MARK();
+        g->in_order &= top == slice;
         top = slice;
         continue;
     do_DUP:
@@ -816,6 +818,7 @@ static int run(reading *r, const uint8_t *const start, const uint8_t *const inpu
             status = achar__problem(r, ACHAR_E_FRAME, "STOP before the end of its frame");
             goto fail;
         }
+        g->in_order &= top - 1 == r->stack;
         g->root = top[-1];
         *cursor_out = cursor;
         return ACHAR_OK;
@@ -885,6 +888,7 @@ int achar__read(const uint8_t *data, size_t data_nbytes, uint64_t base, uint64_t
         return achar__fail(error, status, base, -1, NULL);
     g->data = data;
     g->reading = true;
+    g->in_order = true;
 
     reading r; /* not zeroed: most of it is room */
     r.graph = g;

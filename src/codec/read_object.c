@@ -42,6 +42,8 @@ int achar__read_call(reading *r, place p, const cell *operands, size_t operands_
     if (operands_count == 3 && !rules_may_be(operands[CALL_KEYWORDS], ACHAR_DICT))
         return achar__problem(r, ACHAR_E_TYPE, "a call with keywords in %s, not in a dict",
                               kind_name(operands[CALL_KEYWORDS]));
+    if (p.opcode == OP_INST || p.opcode == OP_OBJ)
+        r->graph->in_order = false; /* the writer's choice between the two may change it */
     return make_object(r, p, ACHAR_CALL, ACHAR_EFFECT_CALL, operands, operands_count, 0, c);
 }
 
@@ -114,11 +116,20 @@ int achar__read_frozenset(reading *r, const cell *items, size_t count, cell *c)
     return cell_kind(*c) == ACHAR_NOTHING ? achar__read_memory_problem(r) : ACHAR_OK;
 }
 
+static int log_change(reading *r, place p, int effect, cell target, const cell *cells, size_t count)
+{
+    /* Of other values the first change is nowhere near them. */
+    if (!kind_is_object(cell_kind(target)) || cell_object(target)->entry == OBJECT_NO_ENTRY)
+        r->graph->in_order = false;
+    return achar__log_change(r->graph, effect, target, cells, count, p.opcode, p.offset);
+}
+
 int achar__read_build(reading *r, place p, cell target, cell state)
 {
+    r->graph->in_order &= !graph_is_shared(r->graph, target);
     if (!achar__rules_take_state(target, state))
         return achar__problem(r, ACHAR_E_TYPE, "%s takes no state", kind_name(target));
-    return achar__log_change(r->graph, ACHAR_EFFECT_BUILD, target, &state, 1, p.opcode, p.offset);
+    return log_change(r, p, ACHAR_EFFECT_BUILD, target, &state, 1);
 }
 
 int achar__read_change(reading *r, place p, int effect, cell target, const cell *cells,
@@ -127,6 +138,7 @@ int achar__read_change(reading *r, place p, int effect, cell target, const cell 
     int kind = cell_kind(target);
     if (count == 0)
         return ACHAR_OK;
+    r->graph->in_order &= !graph_is_shared(r->graph, target);
     if (effect == ACHAR_EFFECT_SET && count % 2 != 0)
         return achar__problem(r, ACHAR_E_STACK, "a key without a value");
     int plain = effect == ACHAR_EFFECT_APPEND ? ACHAR_LIST
@@ -147,5 +159,5 @@ int achar__read_change(reading *r, place p, int effect, cell target, const cell 
                     (kind == ACHAR_LIST && effect == ACHAR_EFFECT_SET);
     if (!possible)
         return achar__problem(r, ACHAR_E_TYPE, "%s takes no such items", kind_name(target));
-    return achar__log_change(r->graph, effect, target, cells, count, p.opcode, p.offset);
+    return log_change(r, p, effect, target, cells, count);
 }

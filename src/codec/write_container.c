@@ -161,23 +161,34 @@ int achar__write_run_items(writer *w)
     }
 }
 
+uint8_t achar__write_change_opcode(const log_entry *entry)
+{
+    switch (entry->kind) {
+    case ACHAR_EFFECT_FILL:
+        return filling_opcode(cell_kind(entry->target));
+    case ACHAR_EFFECT_BUILD:
+        return OP_BUILD;
+    case ACHAR_EFFECT_APPEND:
+        return OP_APPENDS;
+    case ACHAR_EFFECT_SET:
+        return OP_SETITEMS;
+    default:
+        return OP_ADDITEMS;
+    }
+}
+
 /* A step for what one entry puts into the target, which lies on the stack. */
 int achar__write_push_change(writer *w, uint64_t index)
 {
     const log_entry *entry = &w->graph->log[index];
-    step s = {.kind = STEP_ITEMS, .entry = index, .limit = index, .opens_scope = true};
+    step s = {.kind = STEP_ITEMS,
+              .entry = index,
+              .limit = index,
+              .opens_scope = true,
+              .whole = true,
+              .opcode = achar__write_change_opcode(entry)};
     s.items = log_values(entry, &s.count);
-    if (entry->kind == ACHAR_EFFECT_FILL) {
-        s.opcode = filling_opcode(cell_kind(entry->target));
-        s.whole = true;
-        return achar__writer_push(w, s);
-    }
-    s.whole = true;
-    s.opcode = entry->kind == ACHAR_EFFECT_BUILD    ? OP_BUILD
-               : entry->kind == ACHAR_EFFECT_APPEND ? OP_APPENDS
-               : entry->kind == ACHAR_EFFECT_SET    ? OP_SETITEMS
-                                                    : OP_ADDITEMS;
-    if (s.opcode == OP_ADDITEMS && w->o.protocol < 4)
+    if (entry->kind == ACHAR_EFFECT_ADD && w->o.protocol < 4)
         return writer_unsupported(w, "adding to a set that Python makes");
     return achar__writer_push(w, s);
 }

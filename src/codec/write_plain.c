@@ -1,15 +1,19 @@
 /*
- * write_plain.c - the quick way through values in which nothing happens: one loop over items, with a
- * level for each container that is open. Most pickles are nothing else.
+ * write_plain.c - the quick way through values whose opcodes may simply follow one another: one loop
+ * over items, with a level for each value that is open. Most pickles are nothing else.
  *
  *     levels   ┌───────────────────────┬───────────────────────┬───
  *              │ next ─▶ items … end   │ next ─▶ items … end   │      the outermost first
  *              └───────────────────────┴───────────────────────┴───
  *
- * A value is plain if its opcodes may simply follow one another: no effect has to come between
- * (the log is empty, or its items are all small values and spans), and no tuple waits to be complete.
- * Whatever in it is not, such as a call or a tuple that may contain itself, is begun as everywhere
- * (write.c); if that takes steps of its own, this loop goes on when they are done.
+ * A value is plain if the whole graph is in order (graph.h), or if no effect has to come between (the
+ * log is empty, or its items are all small values and spans) and no tuple waits to be complete. Where
+ * the graph is in order, calls, imports and changes are levels, too: an object's operands, then each
+ * of its changes.
+ *
+ * Whatever is not plain, such as a tuple that may contain itself, or has opcodes that are not seen
+ * every day, is begun as everywhere (write.c); if that takes steps of its own, this loop goes on when
+ * they are done.
  *
  * Output goes through a pointer into the buffer, for which there is always room for the longest
  * opcode; text is copied where it is short and left to output.c where it is long.
@@ -17,7 +21,7 @@
 #include "codec/writing.h"
 
 enum {
-    LONGEST_NBYTES = 16,    /* of opcodes without counted data */
+    LONGEST_NBYTES = 16,    /* of the opcodes for one item, without counted data */
     SHORT_TEXT_NBYTES = 256 /* up to here text has one byte of size */
 };
 
@@ -25,7 +29,11 @@ enum {
 
 bool achar__write_is_plain(writer *w, cell value)
 {
-    if (w->o.protocol < 4 || writer_scope(w)->open_count != 0)
+    if (w->o.protocol < 4)
+        return false;
+    if (w->graph->in_order)
+        return true;
+    if (writer_scope(w)->open_count != 0)
         return false;
     bool may_wait = kind_is_frozen(cell_kind(value)) && graph_is_shared(w->graph, value);
     if (w->graph->log_count == 0 && !may_wait)
@@ -80,28 +88,35 @@ static inline uint8_t *put_get(uint8_t *at, uint64_t index)
                          : put_number(at, OP_LONG_BINGET, index, 4);
 }
 
-/* Short text, for most of which a call of memcpy() would take longer. */
+/* 'from' to 'to' bytes, for which a call of memcpy() would take longer: the first and the last half
+ * of 'to', which may overlap. */
+#define COPY_BETWEEN(half)                                                                         \
+    do {                                                                                           \
+        memcpy(at, data, half);                                                                    \
+        memcpy(at + nbytes - (half), data + nbytes - (half), half);                                \
+    } while (0)
+
 static inline uint8_t *put_bytes(uint8_t *at, const uint8_t *data, size_t nbytes)
 {
-    if (nbytes > 16) {
+    if (nbytes > 32)
         memcpy(at, data, nbytes);
-    } else if (nbytes >= 8) { /* the first 8 and the last 8 */
-        memcpy(at, data, 8);
-        memcpy(at + nbytes - 8, data + nbytes - 8, 8);
-    } else if (nbytes >= 4) {
-        memcpy(at, data, 4);
-        memcpy(at + nbytes - 4, data + nbytes - 4, 4);
-    } else {
+    else if (nbytes >= 16)
+        COPY_BETWEEN(16);
+    else if (nbytes >= 8)
+        COPY_BETWEEN(8);
+    else if (nbytes >= 4)
+        COPY_BETWEEN(4);
+    else
         for (size_t i = 0; i < nbytes; i++)
             at[i] = data[i];
-    }
     return at + nbytes;
 }
 
 /* ---- levels ---- */
 
-/* Begins the next batch of a list, dict or set: MARK, unless its one item goes without. */
-static uint8_t *open_batch(level *l, uint8_t *at, bool first)
+/* Begins the next batch of a list, dict or set: MARK, unless its one item goes without. A change of
+ * the log is one batch. */
+static inline uint8_t *open_batch(level *l, uint8_t *at, bool first)
 {
     size_t unit = l->opcode == OP_SETITEMS ? 2 : 1;
     size_t left = (size_t)(l->end - l->next);
@@ -110,70 +125,87 @@ static uint8_t *open_batch(level *l, uint8_t *at, bool first)
         l->opcode = l->opcode == OP_SETITEMS ? OP_SETITEM : OP_APPEND;
     else
         *at++ = OP_MARK;
-    l->batch_end = left > BATCH_COUNT * unit ? l->next + BATCH_COUNT * unit : l->end;
+    if (left > BATCH_COUNT * unit && l->entry == NO_ENTRY)
+        l->batch_end = l->next + BATCH_COUNT * unit;
     return at;
 }
 
-/* A level for 'count' items, one at least. NULL: no memory. */
-static level *push_level(writer *w, cell value, const cell *items, size_t count, uint8_t opcode)
+/* A level for 'count' items in one batch. NULL: no memory. */
+static inline level *push_level(writer *w, cell value, const cell *items, size_t count,
+                                uint8_t opcode, uint64_t entry)
 {
     if (__builtin_expect(w->levels_count == w->levels_capacity, 0) &&
         achar__writer_grow(w, (void **)&w->levels, w->first_levels, w->levels_count,
                            &w->levels_capacity, sizeof *w->levels) != ACHAR_OK)
         return NULL;
     level *l = &w->levels[w->levels_count++];
-    *l = (level){.next = items,
-                 .batch_end = items + count,
-                 .end = items + count,
-                 .value = value,
-                 .opcode = opcode};
+    l->next = items;
+    l->batch_end = l->end = items + count;
+    l->value = value;
+    l->entry = entry;
+    l->opcode = opcode;
     return l;
 }
 
-static inline uint8_t *put_memoize(writer *w, uint8_t *at, cell value, int *status)
+/* Makes a level that of a change, with what comes before the change's values. */
+static uint8_t *begin_change(writer *w, level *l, uint8_t *at, uint64_t index)
 {
-    w->o.out.nbytes = (size_t)(at - w->o.out.data);
-    *status = achar__output_memoize(&w->o, value);
-    return w->o.out.data + w->o.out.nbytes;
+    const log_entry *entry = &w->graph->log[index];
+    size_t count;
+    l->next = log_values(entry, &count);
+    l->batch_end = l->end = l->next + count;
+    l->entry = index;
+    l->opcode = achar__write_change_opcode(entry);
+    return l->opcode == OP_BUILD ? at : open_batch(l, at, true);
 }
 
 /*
- * The first opcodes of a plain value and its level, or all of an empty one. 'at' has room for the
- * longest opcode. Sets '*status' where memory runs out.
+ * A level for a list, dict or set some of whose fillings are in the log: what was there before the
+ * first of them, or else that one.
  */
-static uint8_t *open_value(writer *w, uint8_t *at, cell value, int *status)
+static level *push_logged(writer *w, cell value, uint8_t **at)
 {
-    static const uint8_t tuples[] = {OP_EMPTY_TUPLE, OP_TUPLE1, OP_TUPLE2, OP_TUPLE3};
-    int kind = cell_kind(value);
-    size_t count;
-    const cell *items = cell_items(value, &count);
-    level *l;
-    if (kind == ACHAR_TUPLE) {
-        if (count == 0) {
-            *at++ = OP_EMPTY_TUPLE;
-            return at;
+    uint64_t change = graph_first_change(w->graph, value);
+    size_t count = w->graph->log[change].fill->start;
+    const cell *items = container_items(cell_container(value))->items;
+    level *l = push_level(w, value, items, count, filling_opcode(cell_kind(value)), NO_ENTRY);
+    if (l != NULL)
+        *at = count == 0 ? begin_change(w, l, *at, change) : open_batch(l, *at, true);
+    return l;
+}
+
+/* A level for the operands of an import or a call, in a graph that is in order. */
+static inline level *push_object(writer *w, cell value)
+{
+    const object *o = cell_object(value);
+    bool import = cell_kind(value) == ACHAR_GLOBAL;
+    return push_level(w, value, o->operands, o->operands_count,
+                      import ? (uint8_t)OP_STACK_GLOBAL : (uint8_t)o->opcode, o->entry);
+}
+
+/*
+ * After the last opcode of a level in a graph with a log: notes its entry, memoizes an object, and
+ * begins the next change. False: the level is done.
+ */
+static bool begin_next(writer *w, level *l, uint8_t **at, int *status)
+{
+    const achar_graph *g = w->graph;
+    uint64_t entry = l->entry, change;
+    if (entry != NO_ENTRY) {
+        writer_done(w, entry);
+        if (g->log[entry].kind < ACHAR_EFFECT_BUILD && graph_is_shared(g, l->value)) {
+            *status = achar__output_remember(&w->o, l->value);
+            *(*at)++ = OP_MEMOIZE;
         }
-        if (count > 3)
-            *at++ = OP_MARK;
-        l = push_level(w, value, items, count, count > 3 ? (uint8_t)OP_TUPLE : tuples[count]);
-    } else if (kind == ACHAR_FROZENSET) {
-        *at++ = OP_MARK;
-        l = push_level(w, value, items, count, OP_FROZENSET);
+        change = graph_next_change(g, entry);
     } else {
-        *at++ = kind == ACHAR_LIST   ? OP_EMPTY_LIST
-                : kind == ACHAR_DICT ? OP_EMPTY_DICT
-                                     : OP_EMPTY_SET;
-        if (graph_is_shared(w->graph, value))
-            at = put_memoize(w, at, value, status);
-        if (count == 0 || *status != ACHAR_OK)
-            return at;
-        l = push_level(w, value, items, count, filling_opcode(kind));
-        if (l != NULL)
-            at = open_batch(l, at, true);
+        bool logged = kind_is_container(cell_kind(l->value)) && cell_container(l->value)->logged;
+        change = logged ? graph_first_change(g, l->value) : NO_ENTRY;
     }
-    if (l == NULL)
-        *status = achar__memory_status(w->o.mem);
-    return at;
+    if (change == NO_ENTRY || *status != ACHAR_OK)
+        return false;
+    *at = begin_change(w, l, *at, change);
+    return true;
 }
 
 /* ---- the loop ---- */
@@ -189,30 +221,80 @@ static const uint8_t *checked_end(const output *o)
 }
 
 /*
- * Writes items until the levels above 'base' are done (ACHAR_OK, with levels_count == base), or one
- * item has to be begun elsewhere: '*other' then is that one.
+ * Writes 'c', unless it is CELL_NOTHING, and items until the levels above 'base' are done (ACHAR_OK,
+ * with levels_count == base), or one item has to be begun elsewhere: '*other' then is that one.
  */
-static int run(writer *w, size_t base, cell *other)
+static int run(writer *w, size_t base, cell c, cell *other)
 {
-    output *o = &w->o;
-    bool spans_change = w->graph->changes.count != 0;
+    static const uint8_t empty_opcodes[] = {
+        [ACHAR_LIST] = OP_EMPTY_LIST, [ACHAR_DICT] = OP_EMPTY_DICT, [ACHAR_SET] = OP_EMPTY_SET};
+    static const uint8_t tuple_opcodes[] = {OP_EMPTY_TUPLE, OP_TUPLE1, OP_TUPLE2, OP_TUPLE3};
+    output *const o = &w->o;
+    const achar_graph *const g = w->graph;
+    const bool in_order = g->in_order;
+    const bool has_log = g->log_count != 0;
+    const bool spans_change = !in_order && g->changes.count != 0;
     int status = ACHAR_OK;
     uint8_t *at = o->out.data + o->out.nbytes;
     const uint8_t *checked = at;
-    level *l = &w->levels[w->levels_count - 1];
+    level *l = NULL; /* the one on top, and its first two members */
+    const cell *next = NULL;
+    const cell *batch_end = NULL;
     *other = CELL_NOTHING;
+
+/* Continues with the level on top. */
+#define TO_TOP()                                                                                   \
+    do {                                                                                           \
+        l = &w->levels[w->levels_count - 1];                                                       \
+        next = l->next;                                                                            \
+        batch_end = l->batch_end;                                                                  \
+    } while (0)
+#define RECALL()                                                                                   \
+    do {                                                                                           \
+        known = achar__table_find(&o->memo, c.bits);                                               \
+        if (known != NULL)                                                                         \
+            goto known;                                                                            \
+    } while (0)
+#define MEMOIZE(value)                                                                             \
+    do {                                                                                           \
+        status = achar__output_remember(o, value);                                                 \
+        if (__builtin_expect(status != ACHAR_OK, 0))                                               \
+            return status;                                                                         \
+        *at++ = OP_MEMOIZE;                                                                        \
+    } while (0)
+/* The level on top stays as it is while others are. */
+#define LEAVE()                                                                                    \
+    do {                                                                                           \
+        if (l != NULL)                                                                             \
+            l->next = next;                                                                        \
+    } while (0)
+#define CHECK_LEVEL()                                                                              \
+    do {                                                                                           \
+        if (__builtin_expect(l == NULL, 0))                                                        \
+            return achar__memory_status(o->mem);                                                   \
+    } while (0)
+
+    if (w->levels_count != base)
+        TO_TOP();
+    if (cell_kind(c) != ACHAR_NOTHING) {
+        at = room(o, at, SHORT_TEXT_NBYTES);
+        if (at == NULL)
+            return o->out.failed;
+        checked = at;
+        goto value;
+    }
     for (;;) {
-        uint64_t *known = NULL;
-        bool shared;
-        size_t nbytes;
+        const uint64_t *known;
+        size_t nbytes, count;
         const uint8_t *data;
-        cell c;
+        uint8_t opcode;
+        bool shared;
 
         if (__builtin_expect(at >= checked, 0)) {
             at = room(o, at, SHORT_TEXT_NBYTES);
             if (at == NULL)
                 return o->out.failed;
-            if (l->next != l->batch_end) { /* between two values */
+            if (next != batch_end) { /* between two values */
                 o->out.nbytes = (size_t)(at - o->out.data);
                 output_boundary(o);
                 at = room(o, o->out.data + o->out.nbytes, SHORT_TEXT_NBYTES);
@@ -221,22 +303,33 @@ static int run(writer *w, size_t base, cell *other)
             }
             checked = checked_end(o);
         }
-        if (l->next == l->batch_end) {
+
+        if (next == batch_end) {
+            if (l == NULL)
+                break; /* the value had no items */
             *at++ = l->opcode;
-            if (l->next != l->end) {
+            if (next != l->end) {
+                l->next = next;
+                l->batch_end = l->end;
                 at = open_batch(l, at, false);
+                batch_end = l->batch_end;
                 continue;
             }
             c = l->value;
-            w->levels_count--;
-            if (kind_is_frozen(cell_kind(c)) && graph_is_shared(w->graph, c))
-                at = put_memoize(w, at, c, &status);
-            if (w->levels_count == base || status != ACHAR_OK)
+            if (kind_is_frozen(cell_kind(c)) && cell_frozen(c)->shared)
+                MEMOIZE(c);
+            if (has_log && begin_next(w, l, &at, &status)) {
+                TO_TOP();
+                continue;
+            }
+            if (--w->levels_count == base || status != ACHAR_OK)
                 break;
-            l = &w->levels[w->levels_count - 1];
+            TO_TOP();
             continue;
         }
-        c = *l->next++;
+
+        c = *next++;
+    value:
         switch (cell_kind(c)) {
         case ACHAR_NONE:
             *at++ = OP_NONE;
@@ -252,88 +345,135 @@ static int run(writer *w, size_t base, cell *other)
             memcpy(at + 1, cell_pointer(c), 8);
             at += 9;
             continue;
-        default:
-            break;
-        }
 
-        shared = graph_is_shared(w->graph, c);
-        if (shared || w->forced) {
-            known = achar__table_find(&o->memo, c.bits);
-            if (known != NULL && *known > MEMO_INDEX)
-                goto elsewhere;
-            if (known != NULL) {
-                at = put_get(at, *known);
-                continue;
-            }
-        }
-        switch (cell_kind(c)) {
         case ACHAR_STR:
         case ACHAR_BYTES:
+            shared = graph_is_shared_span(g, c);
+            if (shared || w->forced)
+                RECALL();
             data = cell_span(c, &nbytes);
             if (nbytes >= SHORT_TEXT_NBYTES || spans_change)
                 goto elsewhere;
             at[0] = cell_kind(c) == ACHAR_STR ? OP_SHORT_BINUNICODE : OP_SHORT_BINBYTES;
             at[1] = (uint8_t)nbytes;
             at = put_bytes(at + 2, data, nbytes);
-            if (shared) {
-                at = put_memoize(w, at, c, &status);
-                if (status != ACHAR_OK)
-                    return status;
-            }
+            if (shared)
+                MEMOIZE(c);
             continue;
+
         case ACHAR_TUPLE:
-        case ACHAR_FROZENSET:
+        case ACHAR_FROZENSET: {
+            const frozen *f = cell_frozen(c);
+            if (f == NULL) {
+                *at++ = OP_EMPTY_TUPLE;
+                continue;
+            }
+            if (f->shared || w->forced)
+                RECALL();
+            if (!in_order && (f->shared || has_log) && !achar__write_is_plain(w, c))
+                goto elsewhere;
+            LEAVE();
+            count = f->count;
+            opcode = cell_kind(c) == ACHAR_FROZENSET ? OP_FROZENSET : OP_TUPLE;
+            if (opcode == OP_TUPLE && count <= 3)
+                opcode = tuple_opcodes[count];
+            else
+                *at++ = OP_MARK;
+            l = push_level(w, c, f->items, count, opcode, NO_ENTRY);
+            CHECK_LEVEL();
+            next = l->next;
+            batch_end = l->end;
+            continue;
+        }
+
         case ACHAR_LIST:
         case ACHAR_DICT:
-        case ACHAR_SET:
-            if ((shared || w->graph->log_count != 0) && !achar__write_is_plain(w, c))
+        case ACHAR_SET: {
+            const container *items = cell_container(c);
+            if (items->shared || w->forced)
+                RECALL();
+            if (!in_order && has_log && !achar__write_is_plain(w, c))
                 goto elsewhere;
-            at = open_value(w, at, c, &status);
-            if (status != ACHAR_OK)
-                return status;
-            l = &w->levels[w->levels_count - 1];
+            *at++ = empty_opcodes[cell_kind(c)];
+            if (items->shared)
+                MEMOIZE(c);
+            if (!items->filled)
+                continue;
+            LEAVE();
+            if (items->logged) {
+                l = push_logged(w, c, &at);
+                CHECK_LEVEL();
+            } else {
+                const item_block *block = container_items(items);
+                l = push_level(w, c, block->items, block->count, filling_opcode(cell_kind(c)),
+                               NO_ENTRY);
+                CHECK_LEVEL();
+                at = open_batch(l, at, true);
+            }
+            next = l->next;
+            batch_end = l->batch_end;
+            continue;
+        }
+
+        case ACHAR_GLOBAL:
+        case ACHAR_CALL:
+            if (!in_order)
+                goto elsewhere;
+            if (cell_object(c)->shared || w->forced)
+                RECALL();
+            if (cell_object(c)->python2)
+                goto elsewhere;
+            LEAVE();
+            l = push_object(w, c);
+            CHECK_LEVEL();
+            next = l->next;
+            batch_end = l->end;
             continue;
         default:
-            break;
+            goto elsewhere;
         }
-    elsewhere:
+    known:
+        if (__builtin_expect(*known <= MEMO_INDEX, 1)) {
+            at = put_get(at, *known);
+            continue;
+        }
+    elsewhere: /* also what is in the memo, but cannot be had from it yet */
+        LEAVE();
         *other = c;
         break;
     }
     o->out.nbytes = (size_t)(at - o->out.data);
     return status;
+#undef TO_TOP
+#undef RECALL
+#undef MEMOIZE
+#undef LEAVE
+#undef CHECK_LEVEL
 }
 
 int achar__write_plain(writer *w, cell value)
 {
-    output *o = &w->o;
-    size_t base = w->levels_count;
-    if (!achar__buffer_reserve(&o->out, LONGEST_NBYTES))
-        return o->out.failed;
-    int status = ACHAR_OK;
-    uint8_t *at = open_value(w, o->out.data + o->out.nbytes, value, &status);
-    if (status != ACHAR_OK)
-        return status;
-    o->out.nbytes = (size_t)(at - o->out.data);
-    if (w->levels_count == base)
-        return ACHAR_OK; /* it was empty */
-    return achar__writer_push(w, (step){.kind = STEP_PLAIN, .index = base});
+    return achar__writer_push(w,
+                              (step){.kind = STEP_PLAIN, .value = value, .index = w->levels_count});
 }
 
 int achar__write_run_plain(writer *w)
 {
-    size_t base = writer_top(w)->index;
-    while (w->levels_count != base) {
+    step *s = writer_top(w);
+    size_t base = s->index;
+    cell value = s->value;
+    s->value = CELL_NOTHING; /* it is begun once */
+    for (;;) {
         cell other;
-        int status = run(w, base, &other);
+        int status = run(w, base, value, &other);
         if (status != ACHAR_OK)
             return status;
         if (cell_kind(other) == ACHAR_NOTHING)
-            break;
+            return writer_pop(w);
         size_t steps_count = w->steps_count;
         status = achar__write_begin(w, other, NO_ENTRY, false);
         if (status != ACHAR_OK || w->steps_count != steps_count)
             return status;
+        value = CELL_NOTHING;
     }
-    return writer_pop(w);
 }

@@ -52,13 +52,15 @@ typedef struct scope {
     size_t pending_start; /* this scope's part of the pending containers */
 } scope;
 
-/* A container that write_plain.c has open. */
+/* What write_plain.c has open: a value whose parts it writes, or one change of it. */
 typedef struct level {
     const cell *next;
     const cell *batch_end;
     const cell *end;
     cell value;
-    uint8_t opcode; /* what ends a batch: APPENDS, SETITEMS, ADDITEMS; TUPLE1 and its like */
+    uint64_t entry; /* what this level does in the log; NO_ENTRY */
+    uint8_t
+        opcode; /* what ends a batch: APPENDS, SETITEMS, ADDITEMS; TUPLE1, REDUCE and their like */
 } level;
 
 enum { STEPS_FIRST_COUNT = SIZE_OR_TINY(8, 1), LEVELS_FIRST_COUNT = SIZE_OR_TINY(32, 1) };
@@ -146,6 +148,9 @@ int achar__write_container(writer *w, cell value, uint64_t limit, bool remember)
 int achar__write_frozen(writer *w, cell value, uint64_t limit, bool remember);
 int achar__write_object(writer *w, cell value, uint64_t limit, bool remember);
 
+/* The opcode by which a change of the log is done. */
+uint8_t achar__write_change_opcode(const log_entry *entry);
+
 /* A step for what one entry puts into the target, which lies on the stack. */
 int achar__write_push_change(writer *w, uint64_t index);
 
@@ -161,10 +166,10 @@ static inline uint8_t filling_opcode(int kind)
 /* ---- the quick way ---- */
 
 /* Whether a container or frozen value can go the quick way: protocol 4 or above, and nothing in it
- * that has to come in a certain order or wait for something. */
+ * that comes out of order or has to wait for something. */
 bool achar__write_is_plain(writer *w, cell value);
 
-/* Begins such a value, with its opcodes and a step. */
+/* A step for such a value. */
 int achar__write_plain(writer *w, cell value);
 
 /* ---- what the steps do when they are on top ---- */

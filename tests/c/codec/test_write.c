@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "codec/graph.h"
+
 static void expect_bytes(achar_graph *graph, int protocol, const char *expected, size_t nbytes)
 {
     achar_bytes bytes;
@@ -198,6 +200,45 @@ static void a_read_graph_can_be_changed(void **state)
     EXPECT(graph, 2, "\x80\x02]q\0(K\x01K\x02h\0e.");
 }
 
+/* Writes a graph the quick way, if it is in order, and the long way, once that is no longer known. */
+static void expect_order(bool in_order, const char *data, size_t nbytes)
+{
+    achar_graph *graph;
+    achar_bytes quick, slow;
+    assert_int_equal(achar_read(data, nbytes, NULL, &graph, NULL, NULL), ACHAR_OK);
+    assert_int_equal(graph->in_order, in_order);
+    assert_int_equal(achar_write(graph, 5, NULL, &quick, NULL), ACHAR_OK);
+    achar_make_bytes(graph, NULL, 0);
+    assert_false(graph->in_order);
+    assert_int_equal(achar_write(graph, 5, NULL, &slow, NULL), ACHAR_OK);
+    assert_int_equal(quick.nbytes, slow.nbytes);
+    assert_memory_equal(quick.data, slow.data, slow.nbytes);
+    achar_bytes_free(&quick, NULL);
+    achar_bytes_free(&slow, NULL);
+    achar_graph_free(graph);
+}
+
+#define EXPECT_ORDER(in_order, literal) expect_order(in_order, literal, sizeof(literal) - 1)
+
+static void order_is_seen(void **state)
+{
+    EXPECT_ORDER(true, "](NNe.");
+    /* calls in lists in dicts, an import that comes again, states, items of objects */
+    EXPECT_ORDER(true, "}(K\x01](cm\nf\nq\x00K\x02\x85R}K\x03h\x00)R"
+                       "sb"
+                       "h\x00)\x81"
+                       "K\x04"
+                       "aeK\x05\x8f(h\x00K\x06\x90u.");
+    EXPECT_ORDER(true, "]Na(cm\nf\n)RK\x02"
+                       "ecm\nf\n)Ra.");
+    EXPECT_ORDER(true, "](cm\nf\n)Rp1\n(g1\ng1\ntp2\ng2\ne.");
+    /* a call thrown away, on purpose or at the end; filled after it was seen; changed then */
+    EXPECT_ORDER(false, "cm\nf\n)R0N.");
+    EXPECT_ORDER(false, "cm\nf\n)RN.");
+    EXPECT_ORDER(false, "(]p1\ncm\nf\ng1\n\x85Rg1\nNat.");
+    EXPECT_ORDER(false, "(cm\nf\n)Rq\x00h\x00Nbt.");
+}
+
 static void python2_names_are_translated(void **state)
 {
     EXPECT(READ("c__builtin__\nxrange\n."), 3,
@@ -312,11 +353,11 @@ static void what_cannot_be_written(void **state)
     /* a set within itself, by way of an object */
     graph = achar_graph_new(NULL);
     achar_value set = achar_make_set(graph);
-    achar_value object =
+    achar_value member =
         achar_make_call(graph, ACHAR_CALL_NEWOBJ, achar_make_global(graph, "m", "C"),
                         achar_make_tuple(graph, NULL, 0), achar_nothing());
-    achar_build(graph, object, set);
-    achar_add(graph, set, object);
+    achar_build(graph, member, set);
+    achar_add(graph, set, member);
     achar_set_root(graph, set);
     assert_int_equal(achar_write(graph, 3, NULL, &bytes, &error), ACHAR_E_UNSUPPORTED);
     assert_int_equal(achar_write(graph, 4, NULL, &bytes, &error), ACHAR_OK);
@@ -456,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_call_sees_its_arguments_as_they_were),
         cmocka_unit_test(a_discarded_call_is_written),
         cmocka_unit_test(a_read_graph_can_be_changed),
+        cmocka_unit_test(order_is_seen),
         cmocka_unit_test(python2_names_are_translated),
         cmocka_unit_test(names_belong_to_the_import),
         cmocka_unit_test(errors_stick),
