@@ -60,7 +60,38 @@ bool achar__lock_take(achar_lock lock);
 /* In a forked child: frees a lock that no other process has. For Python's _at_fork_reinit(). */
 int achar__lock_reset(achar_lock lock);
 
-/* ---- under the latch of 'lock' ---- */
+/* ---- the word ---- */
+
+static inline bool achar__lock_is_free(uint64_t word)
+{
+    return (word & ~ACHAR__LOCK_WAITED) == 0;
+}
+
+/* GRANTED: to whom. */
+static inline achar__place achar__lock_heir(uint64_t word)
+{
+    return ACHAR__LOCK_DETAIL(word) * (uint32_t)sizeof(achar__waiter);
+}
+
+/* FREE to OWNED. '*word' is what the word seems to be, and then what it was. */
+static inline bool achar__lock_exchange(achar_cell *lock, uint64_t mine, uint64_t *word)
+{
+    if (__builtin_expect(atomic_compare_exchange_strong_explicit(
+                             &lock->word, word, mine | (*word & ACHAR__LOCK_WAITED),
+                             memory_order_acquire, memory_order_relaxed),
+                         1)) {
+        return true;
+    }
+    while (achar__lock_is_free(*word)) {
+        if (atomic_compare_exchange_weak_explicit(&lock->word, word, mine | *word,
+                                                  memory_order_acquire, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- under the latch of 'lock'; lock_word.c ---- */
 
 /*
  * ACHAR_OK: the caller, for whom 'mine' stands, has the lock. ACHAR_E_OWNER_DIED. ACHAR_E_TIMEOUT:
