@@ -110,9 +110,15 @@ class Unreadable(UnpicklingError):
 class RemoteError(Exception):
     """Stands for an exception that could not be pickled there or cannot be rebuilt here.
 
-    ``type_name`` is the exception's qualified class name, ``text`` its ``str()``, ``traceback`` the
-    worker's traceback, ``reason`` why it did not come itself.
+    ``type_name`` is the exception's qualified class name, ``text`` its ``str()``, ``arguments`` the
+    ``repr()`` of its ``args``, ``traceback`` the traceback's text, ``reason`` why it did not come
+    itself, ``pickled`` the bytes that it came in, or None. Where its class is only missing here, the
+    stand-in's class is also made from the nearest class above it that is not, so that
+    ``except ThatClass`` finds it.
     """
+
+    arguments: str = ""
+    pickled: bytes | None = None
 
     def __init__(
         self, message: str, *, type_name: str = "", text: str = "", traceback: str = "", reason: str = ""
@@ -120,6 +126,9 @@ class RemoteError(Exception):
         super().__init__(message)
         self.type_name, self.text = type_name, text
         self.traceback, self.reason = traceback, reason
+
+    def __str__(self) -> str:  # OSError and others, which a stand-in may be too, have words of their own
+        return str(self.args[0]) if self.args else ""
 
     def __reduce__(self):
         return _rebuild, (type(self), self.args, self.__dict__)

@@ -1,105 +1,185 @@
-"""What goes wrong between a sender and a receiver that differ: where, why, and what to do."""
+"""What goes wrong between a sender and a receiver that differ: where, why, and what to do.
 
-import json
+Each situation of situations.py is produced by two processes with modules of their own; docs/errors.md
+shows what they print, and is compared with it here.
+"""
+
+import pathlib
+import re
 import sys
 
 import pytest
-from byvalue_support import run_python
+import situations
 
-SEND = """
-import sys; sys.path.insert(0, {folder!r})
-import achar
-{source}
-sys.stdout.buffer.write(achar.dumps(obj))
-"""
-RECEIVE = """
-import sys, json; sys.path.insert(0, {folder!r})
-import achar
-try:
-    achar.loads(sys.stdin.buffer.read())
-except Exception as e:
-    json.dump([type(e).__name__, str(e), getattr(e, "__notes__", None)], sys.stdout)
-"""
+DOCS = pathlib.Path(__file__).parents[2] / "docs" / "errors.md"
+NAMES = [one.name for one in situations.SITUATIONS]
 
 
-def send(folder, source):
-    return run_python("-c", SEND.format(folder=str(folder), source=source)).stdout
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    return {one.name: one.produce(tmp_path_factory.mktemp(one.name)) for one in situations.SITUATIONS}
 
 
-def receive(folder, data):
-    kind, text, notes = json.loads(run_python("-c", RECEIVE.format(folder=str(folder)), stdin=data).stdout)
-    return kind, "\n".join([text, *(notes or ())]), notes
+@pytest.mark.parametrize("name", NAMES)
+def test_path_cause_and_remedy(outcomes, name):
+    wanted, text = situations.named(name), outcomes[name]
+    assert text.startswith(wanted.kind + ": "), text
+    if wanted.path:
+        assert re.search(rf"(^|[\s:]){re.escape(wanted.path)}[:\s]", text), text
+    for words in (*wanted.why, *wanted.do):
+        assert words in text, text
+    if wanted.why and wanted.laid_out:
+        assert text.count("\n  why: ") == 1 and text.count("\n  do:  ") == 1, text
+        why, do = text.partition("\n  why: ")[2].split("\n  do:  ")
+        assert all(words in why for words in wanted.why), why
+        assert all(words in do for words in wanted.do), do
 
 
-@pytest.fixture
-def folders(tmp_path):
-    here, there = tmp_path / "sender", tmp_path / "receiver"
-    here.mkdir(), there.mkdir()
-    (here / "tools.py").write_text("def f(): pass\nclass Failure(Exception): pass\n")
-    return here, there
+def test_registered_it_arrives(tmp_path):
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": situations.TOOLS},
+        "import tools; achar.register_by_value(tools); obj = tools.Failure('x')",
+        {},
+        "raise obj",
+    )
+    assert text == "Failure: x"
 
 
-needs_notes = pytest.mark.skipif(sys.version_info < (3, 11), reason="notes came with Python 3.11")
+def test_a_stand_in_is_caught_as_its_base(tmp_path):
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": situations.TOOLS},
+        "import tools\ntry: raise tools.Failure('x', 3) from KeyError('k')\nexcept ValueError as e: obj = e",
+        {},
+        "assert isinstance(obj, ValueError) and isinstance(obj, achar.RemoteError)\n"
+        "assert obj.type_name == 'tools.Failure' and obj.text == \"('x', 3)\" == obj.arguments\n"
+        "assert obj.args == ('x', 3) and repr(obj.__cause__) == \"KeyError('k')\"\n"
+        "assert 'line 2, in <module>' in obj.traceback and 'no module tools' in obj.explanation\n"
+        "assert obj.reason == \"ModuleNotFoundError: No module named 'tools'\"\n"
+        "again = achar.loads(achar.dumps(obj))\n"
+        "assert isinstance(again, ValueError) and str(again) == str(obj) and again.pickled == obj.pickled\n"
+        "import types; sys.modules['tools'] = tools = types.ModuleType('tools')\n"
+        "exec('class Failure(ValueError): pass', tools.__dict__)\n"
+        "assert type(achar.loads(obj.pickled)) is tools.Failure",
+    )
+    assert text == "nothing is raised"
 
 
-@needs_notes
-@pytest.mark.parametrize("what", ["tools.f", "tools.Failure"])
-def test_module_that_the_receiver_lacks(folders, what):
-    data = send(folders[0], f"import tools; obj = [1, {what}]")
-    kind, text, _ = receive(folders[1], data)
-    assert kind == "ModuleNotFoundError"
-    assert f"needs {what}" in text and "cannot be imported here" in text
-    assert "install it" in text and "register_by_value" in text
+@pytest.mark.parametrize(
+    "base, state",
+    [
+        ("OSError", "(2, 'no such file', 'f')"),
+        ("KeyError", "('k',)"),
+        ("UnicodeDecodeError", "('utf-8', b'x', 0, 1, 'r')"),
+        ("SyntaxError", "('m',)"),
+        ("ImportError", "('m',)"),
+        ("StopIteration", "(3,)"),
+        ("SystemExit", "(3,)"),
+        ("KeyboardInterrupt", "()"),
+        ("BaseException", "(1, 2)"),
+    ],
+)
+def test_stand_ins_for_all_layouts(tmp_path, base, state):
+    tools = f"class Base({base}): pass\nclass Failure(Base):\n    def __str__(self): return 'said'\n"
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": tools},
+        f"import tools; obj = tools.Failure(*{state})",
+        {},
+        f"assert isinstance(obj, {base}), type(obj).__mro__\n"
+        f"assert obj.__dict__.pop('__stand_in_text__') == 'said'\n"
+        f"assert str(obj).startswith('tools.Failure'), str(obj)\nassert obj.args == {base}(*{state}).args",
+    )
+    assert text == "nothing is raised"
 
 
-def test_registered_it_arrives(folders):
-    data = send(folders[0], "import tools; achar.register_by_value(tools); obj = tools.Failure('x')")
-    ask = "import sys, achar; print(repr(achar.loads(sys.stdin.buffer.read())))"
-    assert run_python("-c", ask, stdin=data).stdout == b"Failure('x')\n"
+def test_a_stand_in_for_a_nearer_base(tmp_path):
+    tools = "class Base(OSError): pass\n"
+    more = "import tools\nclass Failure(tools.Base): pass\n"
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": tools, "more.py": more},
+        "import more; obj = [more.Failure(5), more.Failure(6)]",
+        {"tools.py": tools},
+        "import tools; assert all(isinstance(one, tools.Base) for one in obj)\n"
+        "assert type(obj[0]) is type(obj[1]) and obj[1].type_name == 'more.Failure'",
+    )
+    assert text == "nothing is raised"
 
 
-@needs_notes
-def test_module_that_lacks_the_name(folders):
-    (folders[1] / "tools.py").write_text("")
-    kind, text, _ = receive(folders[1], send(folders[0], "import tools; obj = tools.f"))
-    assert kind == "AttributeError" and "tools" in text and "'f'" in text
-    assert "version" in text
+def test_the_label_is_dropped_by_every_unpickler(tmp_path):
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": situations.TOOLS},
+        "import tools; obj = [tools.f, {'k': tools.f}]",
+        {"tools.py": situations.TOOLS},
+        "import io, pickle, tools\nassert obj == [tools.f, {'k': tools.f}]\n"
+        "assert b'achar:sender' in data and pickle.loads(data) == obj\n"
+        "assert pickle._loads(data) == obj and achar.load(io.BytesIO(data + data)) == obj",
+    )
+    assert text == "nothing is raised"
 
 
-def test_truncated_and_foreign_bytes(folders):
-    data = send(folders[0], "obj = ['x' * 1000]")
-    for cut in (3, 20, 500, len(data) - 1):
-        kind, text, _ = receive(folders[1], data[:cut])
-        assert kind in ("UnpicklingError", "EOFError") and "cut off" in text or "ended" in text or "Ran out" in text
-    kind, text, _ = receive(folders[1], b"\x80\x09N.")
-    assert kind == "ValueError" and "protocol: 9" in text
+def test_data_and_the_standard_library_have_no_label():
+    import json
 
-
-def test_reduce_that_returns_nonsense():
     import achar
-    import achar.pickle
 
-    class Nonsense:
-        def __reduce__(self):
-            return 3
-
-    with pytest.raises(achar.pickle.PicklingError) as caught:
-        achar.dumps({"a": [Nonsense()]})
-    first, why, do = str(caught.value).split("\n")
-    assert first.startswith("obj['a'][0]: ") and "Nonsense cannot be pickled" in first
-    assert why == "  why: PicklingError: __reduce__ must return a string or tuple"
-    assert do.startswith("  do:  let its __reduce__ return")
+    for obj in (json.dumps, lambda: json.dumps(1), [1, "x"], situations.Situation, [json.JSONEncoder()]):
+        assert b"achar:sender" not in achar.dumps(obj)
+    assert b"achar:sender" in achar.dumps(situations.converse)
 
 
-@needs_notes
-def test_endless_recursion_in_user_code():
-    import achar
-    import achar.pickle
+def test_path_of_what_fails_while_it_is_loaded(tmp_path):
+    """As the sender's paths are: through containers, instances, functions, classes, cells."""
+    tools = (
+        "class T:\n    def __setstate__(self, state): raise LookupError('no')\n    def __getstate__(self): return 1\n"
+    )
+    for source, path in {
+        "[1, (2, {'k': T()})]": "obj[1][1]['k']",
+        "{1: {None: [T()]}}": "obj[1][None][0]",
+        "Holder(T())": "obj.x",
+        "[lambda: part]": "obj[0].__globals__['part']",
+        "closure(T())": "obj.__closure__[0].cell_contents",
+        "lambda a=(1, T()): a": "obj.__defaults__[0][1]",
+        "type('C', (), {'table': [T()]})": "obj.table[0]",
+        "ValueError('x', T())": "obj.args[1]",
+        "Deque([1, T()])": "obj[1]",
+        "Slots(T())": "obj.x",
+    }.items():
+        text = situations.converse(
+            tmp_path,
+            {"tools.py": tools},
+            "from tools import T; import collections; part = T()\n"
+            "class Deque(collections.deque): pass\n"
+            "class Holder:\n    def __init__(self, x): self.x = x\n"
+            "class Slots:\n    __slots__ = ('x',)\n    def __init__(self, x): self.x = x\n"
+            f"def closure(x):\n    return lambda: x\nobj = {source}",
+            {"tools.py": tools},
+            "",
+        )
+        assert text.startswith("LookupError: no"), text
+        assert f"{path}: tools.T cannot be rebuilt here" in text, text
 
-    class Endless:
-        def __getstate__(self):
-            return self.__getstate__()
 
-    with pytest.raises(RecursionError) as caught:
-        achar.dumps([1, {"k": Endless()}])
-    assert caught.value.__notes__ == ["while pickling obj[1]['k']"]
+def test_paths_of_files(tmp_path):
+    """A pickle in a file is looked at as far as it is in memory."""
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": situations.TOOLS},
+        "import tools; obj = [1, {'k': tools.f}]",
+        {},
+        "",
+        load="achar.load(__import__('io').BytesIO(b'N.' + data)) or achar.Unpickler(file).load()",
+    )
+    assert "obj[1]['k']: tools.f" in text, text
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="docs/errors.md shows what 3.11 and later print")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_shows_what_is_printed(outcomes, name):
+    page = DOCS.read_text()
+    shown = re.search(rf"<!-- {re.escape(name)} -->\n```text\n(.*?)\n```", page, re.S)
+    assert shown, f"docs/errors.md lacks {name}: python tests/byvalue/situations.py --write"
+    assert situations.general(shown.group(1)) == situations.general(outcomes[name])

@@ -161,7 +161,7 @@ FAILURES = {
         "    module = sys.modules['only_there'] = types.ModuleType('only_there')\n"
         "    exec('class ThereError(Exception): pass', module.__dict__)\n"
         "    raise module.ThereError('text')",
-        "type(error) is achar.errors.RemoteError and error.type_name == 'only_there.ThereError' "
+        "isinstance(error, achar.errors.RemoteError) and error.type_name == 'only_there.ThereError' "
         "and error.text == 'text'",
     ),
     "exception that is read as something else": (

@@ -58,12 +58,12 @@ def notes(error):
 def test_notes_on_what_cannot_be_had():
     with pytest.raises(ModuleNotFoundError) as caught:
         achar.loads(b"\x80\x04cno_such_module.sub\nName\n.")
-    assert "the pickle needs no_such_module.sub.Name" in notes(caught.value)
+    assert "obj: no_such_module.sub.Name cannot be had here" in notes(caught.value)
     assert "register_by_value" in notes(caught.value)
     assert "at byte 2, GLOBAL" in notes(caught.value)
     with pytest.raises(AttributeError) as caught:
         achar.loads(b"\x80\x04\x8c\x02os\x8c\x07nothing\x93.")
-    assert "this os has no such name" in notes(caught.value)
+    assert "obj: os has no nothing here" in notes(caught.value)
     with pytest.raises(ZeroDivisionError) as caught:
         achar.loads(b"\x80\x04coperator\nfloordiv\nK\x01K\x00\x86R.")
     assert "at byte 26, REDUCE" in notes(caught.value)

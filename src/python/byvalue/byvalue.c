@@ -25,6 +25,7 @@ void byvalue_session_free(byvalue_session *session)
         return;
     Py_XDECREF(session->named_module);
     Py_XDECREF(session->named_qualname);
+    Py_XDECREF(session->named_modules);
     byvalue_map_clear(&session->globals);
     byvalue_map_clear(&session->cells);
     byvalue_code_free_loose(session);
@@ -272,11 +273,11 @@ static int remember_v1_name(module_state *st, const char *name)
 
 static int add_v1_functions(PyObject *module, module_state *st)
 {
-    PyMethodDef *const tables[] = {byvalue_v1_code,  byvalue_v1_function, byvalue_v1_module,
-                                   byvalue_v1_class, byvalue_v1_enum,     byvalue_v1_exception,
-                                   byvalue_v1_small, byvalue_v1_weak,     byvalue_v1_traceback,
-                                   byvalue_v1_file,  byvalue_v1_context,  byvalue_v1_inside,
-                                   byvalue_v1_source};
+    PyMethodDef *const tables[] = {byvalue_v1_code,   byvalue_v1_function, byvalue_v1_module,
+                                   byvalue_v1_class,  byvalue_v1_enum,     byvalue_v1_exception,
+                                   byvalue_v1_small,  byvalue_v1_weak,     byvalue_v1_traceback,
+                                   byvalue_v1_file,   byvalue_v1_context,  byvalue_v1_inside,
+                                   byvalue_v1_source, byvalue_v1_missing};
     st->byvalue_v1 = PyModule_New("achar._v1");
     st->byvalue_v1_names = PyDict_New();
     if (!st->byvalue_v1 || !st->byvalue_v1_names)
@@ -320,7 +321,8 @@ int byvalue_exec(PyObject *module, module_state *st)
 #undef FIND
     if (byvalue_code_exec(st) < 0 || byvalue_identity_exec(st) < 0 ||
         byvalue_context_exec(st) < 0 || byvalue_names_exec(module, st) < 0 ||
-        byvalue_exception_exec(module, st) < 0 || byvalue_digest_exec(module, st) < 0)
+        byvalue_exception_exec(module, st) < 0 || byvalue_sender_exec(st) < 0 ||
+        byvalue_digest_exec(module, st) < 0)
         return -1;
     return 0;
 }

@@ -5,10 +5,12 @@
  * else than what it hands to its base. Here an exception is
  *
  *    exception(class[, arguments])  then  exception_state(exception, state)
+ *    exception_of(names of its bases, class[, arguments])  for a Python class by name
  *
  * The call makes it with the __new__ of the C class it is made from; 'arguments' only for groups,
  * which need message and members there. The state is a dict of what is there: "args"; "fields", what the C class
- * keeps beside them (errno, filename, …); "__dict__"; "slots"; "__cause__", "__context__",
+ * keeps beside them (errno, filename, …); "__dict__"; "slots"; "text", what a __str__ of its own
+ * says, with exception_of only; "__cause__", "__context__",
  * "__suppress_context__" and "__traceback__" (traceback.c).
  * A class that says itself how it is pickled is believed. What a worker's task raised has its
  * traceback as text, achar.RemoteTraceback, instead.
@@ -218,7 +220,7 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
     module_state *st = session->st;
     PyTypeObject *type = Py_TYPE(obj);
     PyBaseExceptionObject *exception = (PyBaseExceptionObject *)obj;
-    PyObject *args = NULL, *state = NULL;
+    PyObject *args = NULL, *state = NULL, *bases = NULL, *given = NULL;
     if (!pickles_as_builtin(st, type))
         return 0;
     if (is_plain(obj))
@@ -226,12 +228,15 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
     int registered = PyDict_Contains(st->copyreg_dispatch_table, (PyObject *)type);
     if (registered)
         return registered < 0 ? -1 : 0;
+    bases = session->portable ? NULL : byvalue_bases_by_name(st, type);
+    if (!bases && PyErr_Occurred())
+        return -1;
     if (is_group(type)) {
-        PyObject *given = group_args(obj);
-        args = given ? PyTuple_Pack(2, type, given) : NULL;
-        Py_XDECREF(given);
+        given = group_args(obj);
+        if (given)
+            args = bases ? PyTuple_Pack(3, bases, type, given) : PyTuple_Pack(2, type, given);
     } else {
-        args = PyTuple_Pack(1, type);
+        args = bases ? PyTuple_Pack(2, bases, type) : PyTuple_Pack(1, type);
     }
     state = args ? PyDict_New() : NULL;
     if (!state || put(state, "args", exception->args) < 0)
@@ -239,18 +244,25 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
     if (exception->dict && PyDict_GET_SIZE(exception->dict) &&
         put(state, "__dict__", exception->dict) < 0)
         goto fail;
-    if (put_fields(state, obj) < 0 || put_slots(st, state, obj) < 0 || put_links(state, obj) < 0)
+    if (put_fields(state, obj) < 0 || put_slots(st, state, obj) < 0 || put_links(state, obj) < 0 ||
+        (bases && byvalue_put_text(state, obj) < 0))
         goto fail;
-    return byvalue_make_reduce(st->v1_exception, args, state, st->v1_exception_state, reduced);
+    int status = byvalue_make_reduce(bases ? st->v1_exception_of : st->v1_exception, args, state,
+                                     st->v1_exception_state, reduced);
+    Py_XDECREF(bases);
+    Py_XDECREF(given);
+    return status;
 fail:
     Py_XDECREF(args);
     Py_XDECREF(state);
+    Py_XDECREF(bases);
+    Py_XDECREF(given);
     return -1;
 }
 
 /* ---- in ---- */
 
-static PyObject *v1_exception(PyObject *module, PyObject *const *args, Py_ssize_t count)
+PyObject *byvalue_v1_make_exception(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     module_state *st = state_of_module(module);
     if (count < 1 || count > 2 || !PyExceptionClass_Check(args[0]) ||
@@ -330,6 +342,7 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
     PyObject *context = PyDict_GetItemString(state, "__context__");
     PyObject *suppress = PyDict_GetItemString(state, "__suppress_context__");
     PyObject *traceback = PyDict_GetItemString(state, "__traceback__");
+    PyObject *text = PyDict_GetItemString(state, "text");
     if ((own_args && !PyTuple_Check(own_args)) || (fields && !PyDict_CheckExact(fields)) ||
         (slots && !PyDict_CheckExact(slots)) || (dict && !PyDict_CheckExact(dict)) ||
         (cause && !PyExceptionInstance_Check(cause)) ||
@@ -351,6 +364,9 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
     if (traceback && PyException_SetTraceback(obj, traceback) < 0)
         return NULL;
     exception->suppress_context = suppress && PyObject_IsTrue(suppress) == 1;
+    if (text && PyType_IsSubtype(Py_TYPE(obj), (PyTypeObject *)PyExc_Exception) &&
+        byvalue_set_text(obj, text) < 0)
+        return NULL;
     if (dict && set_dict(st, obj, dict) < 0)
         return NULL;
     return Py_NewRef(Py_None);
@@ -359,7 +375,8 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
 #define FAST(function) (PyCFunction)(void (*)(void)) function, METH_FASTCALL
 
 PyMethodDef byvalue_v1_exception[] = {
-    {"exception", FAST(v1_exception), "exception(class[, arguments]): a bare exception"},
+    {"exception", FAST(byvalue_v1_make_exception),
+     "exception(class[, arguments]): a bare exception"},
     {"exception_state", FAST(v1_exception_state), "exception_state(exception, dict): completes it"},
     {NULL},
 };

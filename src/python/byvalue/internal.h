@@ -25,7 +25,7 @@
 #define BYVALUE_V1(X)                                                                              \
     X(code) X(function) X(function_state) X(cell) X(cell_state) X(method) X(module) X(new_module)  \
     X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state) X(exception)      \
-    X(exception_state) X(property_) X(memory) X(dict_view) X(typevar) X(lru_cache)                 \
+    X(exception_of) X(exception_state) X(property_) X(memory) X(dict_view) X(typevar) X(lru_cache)                 \
     X(attribute) X(weak) X(weak_container) X(weak_set_state) X(traceback) X(file)                  \
     X(context_variable) X(descriptor) X(sourced)
 // clang-format on
@@ -40,6 +40,9 @@ struct byvalue_session {
     struct code_facts *loose_facts; /* of code objects that could not keep them; freed at the end */
     PyObject *named; /* not owned, only compared: what was found by name last, and its name */
     PyObject *named_module, *named_qualname;
+    PyObject *named_modules; /* a dict whose keys are the modules that the stream names; or NULL */
+    int has_code;            /* a function, or something by value, is in the stream */
+    int anonymous;           /* the stream has no label (sender.c) */
     int fresh_locks;
     int portable;
     int with_source;
@@ -62,6 +65,7 @@ typedef struct byvalue_tables {
     pid_t id_pid; /* the process that drew id_prefix */
     unsigned char id_prefix[ID_PREFIX_NBYTES];
     uint64_t id_count;
+    pid_t label_pid; /* the process that st->byvalue_process_line is about */
     /* The reducers of types seen lately, by the type's address. A version tag is given out once, so
      * an entry that matches address and tag is about the same type, unchanged. */
     struct {
@@ -136,6 +140,18 @@ int byvalue_reduce_stand_in(byvalue_session *, PyObject *obj, PyObject *name, Py
  * itself how its objects are pickled; 0 if not; -1 with an exception set. (weak.c)
  */
 int byvalue_is_overridden(module_state *st, PyTypeObject *type, PyTypeObject *known);
+
+/*
+ * missing.c: module and name of each class above an exception's class, for where that is missing; a
+ * new tuple. NULL, with or without an exception set: it does not go by name, or is builtin.
+ */
+PyObject *byvalue_bases_by_name(module_state *st, PyTypeObject *type);
+/* Puts what str(exception) says into its state, where its class has a __str__ of its own. 0 or -1. */
+int byvalue_put_text(PyObject *state, PyObject *exception);
+/* Gives that to a stand-in; nothing for any other exception. 0 or -1. */
+int byvalue_set_text(PyObject *exception, PyObject *text);
+/* exception.c: exception(class[, arguments]). */
+PyObject *byvalue_v1_make_exception(PyObject *module, PyObject *const *args, Py_ssize_t count);
 
 /* refuse.c: 1 if objects of 'type' are refused; the reducer that does so. */
 int byvalue_is_refused(PyTypeObject *type);
@@ -275,11 +291,12 @@ int byvalue_context_exec(module_state *st);
 int byvalue_digest_exec(PyObject *module, module_state *st);
 int byvalue_names_exec(PyObject *module, module_state *st);
 int byvalue_exception_exec(PyObject *module, module_state *st);
+int byvalue_sender_exec(module_state *st);
 
 /* The tables of achar._v1's functions, one per file; the format (byvalue.c puts them together). */
 extern PyMethodDef byvalue_v1_source[], byvalue_v1_code[], byvalue_v1_function[],
     byvalue_v1_module[], byvalue_v1_class[], byvalue_v1_enum[], byvalue_v1_exception[],
     byvalue_v1_small[], byvalue_v1_weak[], byvalue_v1_traceback[], byvalue_v1_file[],
-    byvalue_v1_context[], byvalue_v1_inside[];
+    byvalue_v1_context[], byvalue_v1_inside[], byvalue_v1_missing[];
 
 #endif

@@ -2,6 +2,7 @@
  * module.c - modules, by name or whole, and the submodules that code reaches through them.
  */
 #include "python/byvalue/internal.h"
+#include "python/byvalue/sender.h"
 
 /* ---- out: modules ---- */
 
@@ -42,7 +43,9 @@ int byvalue_reduce_module(byvalue_session *session, PyObject *obj, PyObject **re
     if (registered < 0 || PyErr_Occurred())
         goto done;
     if (imported && (imported == obj || !is_homemade(obj))) {
-        status = byvalue_make_reduce(st->v1_module, PyTuple_Pack(1, name), NULL, NULL, reduced);
+        status = byvalue_note_module(session, name);
+        if (status == 0)
+            status = byvalue_make_reduce(st->v1_module, PyTuple_Pack(1, name), NULL, NULL, reduced);
         goto done;
     }
     PyObject *dict = PyModule_GetDict(obj), *key, *value;

@@ -7,6 +7,7 @@
  * many are imported.
  */
 #include "python/byvalue/internal.h"
+#include "python/byvalue/sender.h"
 
 int byvalue_is_registered(module_state *st, PyObject *module_name)
 {
@@ -93,6 +94,8 @@ int byvalue_is_named(module_state *st, PyObject *obj, PyObject *module_name, PyO
 int byvalue_answer_name(byvalue_session *session, PyObject *obj, PyObject *module_name,
                         PyObject *qualname)
 {
+    if (byvalue_note_module(session, module_name) < 0)
+        return -1;
     session->named = obj;
     Py_XSETREF(session->named_module, Py_NewRef(module_name));
     Py_XSETREF(session->named_qualname, Py_NewRef(qualname));
@@ -113,8 +116,10 @@ int byvalue_reduce_builtin(byvalue_session *session, PyObject *obj, PyObject **r
     PyObject *name = PyDict_GetItemWithError(st->byvalue_v1_names, obj);
     if (name && session->portable)
         return byvalue_reduce_stand_in(session, obj, name, reduced);
-    if (name)
+    if (name) {
+        session->has_code = 1; /* something by value begins here */
         return byvalue_answer_name(session, obj, module_name, name);
+    }
     name = PyErr_Occurred() ? NULL : PyObject_GetAttr(obj, st->byvalue_str___name__);
     if (!name)
         return -1;

@@ -49,6 +49,30 @@ static inline int compat_add_note(PyObject *exception, PyObject *note)
 }
 
 /*
+ * As compat_add_note(); before 3.11, where there are no notes, a further line of the message of an
+ * exception whose only argument is its message.
+ */
+static inline int compat_add_text(PyObject *exception, PyObject *text)
+{
+#if PY_VERSION_HEX >= 0x030B0000
+    return compat_add_note(exception, text);
+#else
+    PyObject *args = ((PyBaseExceptionObject *)exception)->args, *message, *longer;
+    if (PyTuple_GET_SIZE(args) != 1 || !PyUnicode_Check(PyTuple_GET_ITEM(args, 0)))
+        return 0;
+    message = PyUnicode_FromFormat("%U\n%U", PyTuple_GET_ITEM(args, 0), text);
+    longer = message ? PyTuple_Pack(1, message) : NULL;
+    if (longer && PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_ImportError))
+        Py_XSETREF(((PyImportErrorObject *)exception)->msg, Py_NewRef(message));
+    if (longer)
+        Py_SETREF(((PyBaseExceptionObject *)exception)->args, Py_NewRef(longer));
+    Py_XDECREF(message);
+    Py_XDECREF(longer);
+    return longer ? 0 : -1;
+#endif
+}
+
+/*
  * The module that sys.modules has under this name, a new reference; NULL with or without an
  * exception. PyImport_GetModule() would also wait for a module that another thread is importing,
  * and makes and drops an AttributeError to find out.

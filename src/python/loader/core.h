@@ -51,6 +51,7 @@ enum loader_fault {
     LOADER_FAULT_END,
     LOADER_FAULT_TRUNCATED,
     LOADER_FAULT_DAMAGED,
+    LOADER_FAULT_PROTOCOL,
     LOADER_FAULT_PERSISTENT,
     LOADER_FAULT_BUFFERS,
 };
@@ -122,6 +123,8 @@ typedef struct loader {
     /* Where the current opcode began: a pointer while it is in the chunk, else its offset. */
     const uint8_t *opcode_at;
     uint64_t opcode_offset;
+    uint64_t pickle_offset; /* where the pickle began that is being loaded */
+    bool explained;         /* the exception that is set has been told what is missing */
 
     size_t inline_marks[LOADER_INLINE_MARKS];
     PyObject *inline_stack[LOADER_INLINE_STACK];
@@ -204,6 +207,11 @@ int loader_fail_too_large(loader *ld, const char *opcode_name); /* OverflowError
 void loader_explain(loader *ld, uint8_t code);
 /* In superset mode: what to do about a global that cannot be had. */
 void loader_explain_global(loader *ld, PyObject *module_name, PyObject *name);
+/*
+ * In superset mode, where the global that cannot be had is the class of an exception by value: a class
+ * that stands in for it, a new reference, and no exception is set any more. NULL: the exception stays.
+ */
+PyObject *loader_stand_in(loader *ld, PyObject *module_name, PyObject *name);
 
 /* Opcode handlers that are not worth inlining: they work on ld alone; 0, or -1 with an exception. */
 

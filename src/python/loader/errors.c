@@ -5,6 +5,7 @@
  * exceptions, and where in the stream it happened, at which opcode, and what to do.
  */
 #include "python/loader/core.h"
+#include "python/loader/where.h"
 
 #include "codec/opcodes.h"
 
@@ -78,6 +79,9 @@ static const char *advice(loader *ld, uint64_t offset)
         return "load it with an Unpickler that has a persistent_load method for these ids";
     case LOADER_FAULT_BUFFERS:
         return "pass as buffers, in order, all that the pickler's buffer_callback was given";
+    case LOADER_FAULT_PROTOCOL:
+        return "a newer Python wrote it, or it is no pickle; let the writer say protocol=5, which "
+               "is the newest here, and check what wrote it";
     default:
         return offset == 0 ? "these bytes do not begin like a pickle; check what wrote them, and "
                              "whether they are compressed or encoded"
@@ -103,7 +107,48 @@ typedef struct place {
     loader *ld;
     uint64_t offset;
     const char *opcode_name;
+    /* Of a global that cannot be had; borrowed, else NULL. */
+    PyObject *module_name, *name;
 } place;
+
+/* Where the opcode stands now. */
+static uint64_t offset_of_opcode(const loader *ld)
+{
+    return ld->opcode_at ? ld->in.start_offset + (uint64_t)(ld->opcode_at - ld->in.start)
+                         : ld->opcode_offset;
+}
+
+/*
+ * Looks for the place in what is in memory. Of a file that is its last chunk, which has all of a
+ * small pickle.
+ */
+static void find_place(loader *ld, uint64_t offset, loader_place *found)
+{
+    uint64_t begin = ld->pickle_offset;
+    *found = (loader_place){0};
+    if (!ld->running || !ld->in.start || begin < ld->in.start_offset || offset < begin)
+        return;
+    const uint8_t *start = ld->in.start + (begin - ld->in.start_offset);
+    if (start <= ld->in.chunk_end)
+        loader_find_place(start, (size_t)(ld->in.chunk_end - start), offset - begin, found);
+}
+
+/* achar._load_errors.<function>(exception, module, name, path, label): the exception's note. */
+static void explain_in_words(PyObject *exception, const char *function, PyObject *module_name,
+                             PyObject *name, const loader_place *found)
+{
+    PyObject *module = PyImport_ImportModule("achar._load_errors");
+    PyObject *note =
+        module ? PyObject_CallMethod(module, function, "OOOOO", exception,
+                                     module_name ? module_name : Py_None, name ? name : Py_None,
+                                     found->path ? found->path : Py_None,
+                                     found->label ? found->label : Py_None)
+               : NULL;
+    Py_XDECREF(module);
+    if (note && PyUnicode_Check(note))
+        compat_add_text(exception, note);
+    Py_XDECREF(note);
+}
 
 static void say_place(PyObject *type, PyObject *exception, void *context)
 {
@@ -115,21 +160,26 @@ static void say_place(PyObject *type, PyObject *exception, void *context)
         if (addition)
             extend_message(exception, addition);
         Py_XDECREF(addition);
-    } else {
-        PyObject *note =
-            PyUnicode_FromFormat("achar: raised while loading a pickle, at byte %llu, %s",
-                                 (unsigned long long)at->offset, at->opcode_name);
-        if (note)
-            compat_add_note(exception, note);
-        Py_XDECREF(note);
+        return;
     }
+    if (!at->ld->explained && PyErr_GivenExceptionMatches(type, PyExc_Exception) &&
+        !PyErr_GivenExceptionMatches(type, PyExc_MemoryError)) {
+        loader_place found;
+        find_place(at->ld, at->offset, &found);
+        if (found.module && found.name)
+            explain_in_words(exception, "rebuilding_failed", found.module, found.name, &found);
+        loader_place_clear(&found);
+    }
+    PyObject *note = PyUnicode_FromFormat("achar: raised while loading a pickle, at byte %llu, %s",
+                                          (unsigned long long)at->offset, at->opcode_name);
+    if (note)
+        compat_add_note(exception, note);
+    Py_XDECREF(note);
 }
 
 void loader_explain(loader *ld, uint8_t code)
 {
-    place at = {ld, ld->opcode_offset, achar__opcodes[code].name};
-    if (ld->opcode_at)
-        at.offset = ld->in.start_offset + (uint64_t)(ld->opcode_at - ld->in.start);
+    place at = {ld, offset_of_opcode(ld), achar__opcodes[code].name, NULL, NULL};
     if (ld->fault == LOADER_FAULT_END)
         at.opcode_name = "the end";
     else if (!at.opcode_name)
@@ -137,34 +187,70 @@ void loader_explain(loader *ld, uint8_t code)
     with_exception(say_place, &at);
 }
 
-typedef struct missing_global {
-    PyObject *module_name;
-    PyObject *name;
-} missing_global;
-
 static void say_global(PyObject *type, PyObject *exception, void *context)
 {
-    missing_global *missing = context;
-    PyObject *note = NULL;
-    if (PyErr_GivenExceptionMatches(type, PyExc_ImportError))
-        note = PyUnicode_FromFormat(
-            "achar: the pickle needs %U.%U, and module %U cannot be imported here; install it or "
-            "put "
-            "it on sys.path, or let the sender call achar.register_by_value() on it",
-            missing->module_name, missing->name, missing->module_name);
-    else if (PyErr_GivenExceptionMatches(type, PyExc_AttributeError))
-        note = PyUnicode_FromFormat(
-            "achar: the pickle needs %U.%U, and this %U has no such name; the two sides have "
-            "different versions of it, or the sender pickled by name what is only defined there",
-            missing->module_name, missing->name, missing->module_name);
-    if (note)
-        compat_add_note(exception, note);
-    Py_XDECREF(note);
+    place *at = context;
+    loader_place found;
+    if (!PyErr_GivenExceptionMatches(type, PyExc_ImportError) &&
+        !PyErr_GivenExceptionMatches(type, PyExc_AttributeError))
+        return;
+    at->ld->explained = true;
+    find_place(at->ld, at->offset, &found);
+    explain_in_words(exception, "global_missing", at->module_name, at->name, &found);
+    loader_place_clear(&found);
 }
 
 void loader_explain_global(loader *ld, PyObject *module_name, PyObject *name)
 {
-    missing_global missing = {module_name, name};
+    place at = {ld, offset_of_opcode(ld), NULL, module_name, name};
     if (ld->superset)
-        with_exception(say_global, &missing);
+        with_exception(say_global, &at);
+}
+
+/* ---- stand-ins ---- */
+
+typedef struct substitution {
+    place at;
+    PyObject *bases;    /* borrowed */
+    PyObject *stand_in; /* out: a class, or NULL */
+} substitution;
+
+static void make_stand_in(PyObject *type, PyObject *exception, void *context)
+{
+    substitution *made = context;
+    loader *ld = made->at.ld;
+    loader_place found;
+    if (!PyErr_GivenExceptionMatches(type, PyExc_ImportError) &&
+        !PyErr_GivenExceptionMatches(type, PyExc_AttributeError))
+        return;
+    find_place(ld, made->at.offset, &found);
+    PyObject *pickled =
+        found.nbytes ? PyBytes_FromStringAndSize((const char *)ld->in.start +
+                                                     (ld->pickle_offset - ld->in.start_offset),
+                                                 (Py_ssize_t)found.nbytes)
+                     : NULL;
+    PyObject *module = PyImport_ImportModule("achar._stand_in");
+    if (module)
+        made->stand_in =
+            PyObject_CallMethod(module, "make", "OOOOOOO", exception, made->at.module_name,
+                                made->at.name, made->bases, found.path ? found.path : Py_None,
+                                found.label ? found.label : Py_None, pickled ? pickled : Py_None);
+    Py_XDECREF(module);
+    Py_XDECREF(pickled);
+    loader_place_clear(&found);
+    if (made->stand_in && !PyExceptionClass_Check(made->stand_in))
+        Py_CLEAR(made->stand_in);
+}
+
+PyObject *loader_stand_in(loader *ld, PyObject *module_name, PyObject *name)
+{
+    substitution made = {{ld, offset_of_opcode(ld), NULL, module_name, name}, NULL, NULL};
+    if (!ld->superset || loader_above_fence(ld) < 2 || ld->top[-2] != ld->st->v1_exception_of ||
+        !PyTuple_CheckExact(ld->top[-1]))
+        return NULL;
+    made.bases = ld->top[-1];
+    with_exception(make_stand_in, &made);
+    if (made.stand_in)
+        PyErr_Clear();
+    return made.stand_in;
 }

@@ -180,6 +180,8 @@ PyObject *loader_global(loader *ld, PyObject *module_name, PyObject *name)
                           ? PyObject_CallMethodObjArgs(ld->unpickler, ld->st->str_find_class,
                                                        module_name, name, NULL)
                           : loader_find_class(ld, module_name, name);
+    if (!found && !ld->find_class_overridden)
+        found = loader_stand_in(ld, module_name, name);
     loader_call_end(ld);
     return found;
 }

@@ -722,7 +722,7 @@ text_too_large:
 bad_protocol:
     SAVE();
     PyErr_Format(PyExc_ValueError, "unsupported pickle protocol: %d", (int)*next);
-    ld->fault = LOADER_FAULT_DAMAGED;
+    ld->fault = LOADER_FAULT_PROTOCOL;
     goto fail;
 fail_here:
     SAVE();
@@ -738,6 +738,8 @@ PyObject *loader_run(loader *ld)
     ld->running = true;
     ld->protocol = 0;
     ld->fault = LOADER_FAULT_NONE;
+    ld->explained = false;
+    ld->pickle_offset = ld->in.start_offset + (uint64_t)(ld->in.next - ld->in.start);
     if (ld->in.read || ld->in.end - ld->in.next >= LOADER_PAUSE_NBYTES) {
         loader_gc_pause(ld->st);
         ld->pausing = true;

@@ -8,6 +8,7 @@
  */
 #include "python/saver/engine.h"
 
+#include "python/byvalue/sender.h"
 #include "python/saver/leaf.h"
 #include "python/saver/value.h"
 
@@ -912,6 +913,28 @@ static int run_frames(saver *s)
     return 0;
 }
 
+/* Bytes that say who wrote this, and a POP that drops them (byvalue/sender.c). */
+static int write_label(saver *s)
+{
+    PyObject *label;
+    if (!s->session || s->protocol < 4 || !byvalue_wants_label(s->session))
+        return 0;
+    if (saver_before_python(s) < 0 || byvalue_label(s->session, &label) < 0)
+        return -1;
+    if (!label)
+        return 0;
+    size_t nbytes = (size_t)PyBytes_GET_SIZE(label), width = nbytes < 256 ? 1 : 4;
+    int status = -1;
+    if (nbytes <= UINT32_MAX && saver_output_reserve(&s->out, 1 + width) == 0) {
+        *s->out.cursor++ = (char)(width == 1 ? OP_SHORT_BINBYTES : OP_BINBYTES);
+        for (size_t i = 0; i < width; i++)
+            *s->out.cursor++ = (char)(nbytes >> (8 * i));
+        status = saver_output_write(&s->out, PyBytes_AS_STRING(label), nbytes);
+    }
+    Py_DECREF(label);
+    return status < 0 ? -1 : saver_write_op(s, OP_POP);
+}
+
 static int write_pickle(saver *s, PyObject *root)
 {
     if (s->protocol >= 2) {
@@ -920,7 +943,8 @@ static int write_pickle(saver *s, PyObject *root)
         if (s->protocol >= 4 && saver_output_start_framing(&s->out) < 0)
             return -1;
     }
-    if (saver_save(s, root, 0) < 0 || run_frames(s) < 0 || saver_write_op(s, OP_STOP) < 0)
+    if (saver_save(s, root, 0) < 0 || run_frames(s) < 0 || write_label(s) < 0 ||
+        saver_write_op(s, OP_STOP) < 0)
         return -1;
     saver_output_finish(&s->out);
     return 0;

@@ -320,9 +320,16 @@ void saver_explain(saver *s, PyObject *root)
     if (speaks_of_pickling(s->st, error)) {
         better = explained(s, error, path, obj);
     } else {
-        PyObject *note = PyUnicode_FromFormat("while pickling %U", path);
-        if (note && PY_VERSION_HEX >= 0x030B0000)
-            Py_XDECREF(PyObject_CallMethodOneArg(error, s->st->str_add_note, note));
+        /* Not this walk: it has a stack of its own. */
+        static const char endless[] =
+            "\n  why: code of its own, like a __getstate__ or __reduce__, calls itself without end"
+            "\n  do:  let that code end; how deep an object is nested does not matter";
+        int recursed = PyErr_GivenExceptionMatches(error, PyExc_RecursionError);
+        PyObject *note = PyUnicode_FromFormat("while pickling %U%s", path, recursed ? endless : "");
+        if (note && recursed)
+            compat_add_text(error, note);
+        else if (note)
+            compat_add_note(error, note);
         Py_XDECREF(note);
     }
 done:

@@ -13,6 +13,8 @@
  */
 #include "python/saver/engine.h"
 
+#include "python/byvalue/sender.h"
+
 enum stage {
     REDUCE_ASK,
     REDUCE_CALLABLE,
@@ -327,8 +329,13 @@ static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
     }
     if (s->superset) {
         int decided = byvalue_reduce(s->session, obj, reduced);
-        if (decided == 2)
+        if (decided == 2) {
+            const saver_frame *outer = s->depth > 1 ? &s->frames[s->depth - 2] : NULL;
+            if (!outer || outer->kind != FRAME_REDUCE ||
+                saver_reduce_part_of(outer) != SAVER_PART_CALLABLE)
+                byvalue_note_sent(s->session, obj);
             return 0; /* saver_begin_global() asks for the name */
+        }
         if (decided != 0)
             return decided; /* by-value code itself answers for what changes */
     }

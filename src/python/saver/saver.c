@@ -68,7 +68,6 @@ int saver_exec(PyObject *module, module_state *st)
 #define INTERN(member, text)                                                                       \
     if (!(st->member = PyUnicode_InternFromString(text)))                                          \
         return -1;
-    INTERN(str_add_note, "add_note")
     INTERN(str___class__, "__class__")
     INTERN(str___getnewargs__, "__getnewargs__")
     INTERN(str___getnewargs_ex__, "__getnewargs_ex__")
