@@ -42,7 +42,6 @@ struct byvalue_session {
     PyObject *named_module, *named_qualname;
     PyObject *named_modules; /* a dict whose keys are the modules that the stream names; or NULL */
     int has_code;            /* a function, or something by value, is in the stream */
-    int anonymous;           /* the stream has no label (sender.c) */
     int fresh_locks;
     int portable;
     int with_source;

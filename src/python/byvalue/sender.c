@@ -36,7 +36,7 @@ void byvalue_note_sent(byvalue_session *session, PyObject *obj)
 
 int byvalue_wants_label(const byvalue_session *session)
 {
-    return session->has_code && session->named_modules && !session->anonymous;
+    return session->has_code && session->named_modules;
 }
 
 /* achar._sender.function(argument), which is bytes or None; a new reference. */
