@@ -243,7 +243,7 @@ SITUATIONS = [
         "UnpicklingError",
         "obj",
         ("bytecode differs",),
-        ("run the same minor version on both sides",),
+        ("source=True", "run the same minor version on both sides"),
         damage="data.replace(bytes([sys.version_info[0], sys.version_info[1]]), bytes([3, 9]), 1)",
     ),
 ]
