@@ -41,7 +41,8 @@ void achar_graph_free(achar_graph *g)
 {
     if (g == NULL)
         return;
-    achar__graph_unprepare(g);
+    if (g->prepared || g->chain != NULL)
+        achar__graph_unprepare(g);
     achar__arena_free(&g->arena);
     achar__table_free(&g->kept);
     achar__memory_give(&g->mem, g->shared_bits, g->shared_nbytes);
