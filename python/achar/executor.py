@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 
-from . import _achar, _calls, _launch
+from . import _achar, _calls, _launch, _memory
 from ._options import Commands, TaskOptions
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
@@ -33,6 +33,7 @@ __all__ = ["Executor", "Future"]
 
 MAX_WORKERS = 1024  # the runtime's limit
 SIBLINGS_MAX = 8  # environments that have workers of their own
+
 
 class Future(_achar.FutureCore, concurrent.futures.Future):
     """A task's result, some day; a ``concurrent.futures.Future``.
@@ -60,6 +61,9 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
     functions, arguments and results instead of achar; exceptions always go achar's way.
     program: the command line of a worker written in C (achar/worker.h), which does its tasks by name:
     ``Executor(program=["./adder"]).submit("add", 1, 2)``.
+    memory_limit: bytes of shared memory for arguments, results and what was put(); None: half of the machine's.
+    spill_limit, spill_dir: what is beyond goes to disk, up to so many bytes (None: as many as there are; 0: none), in
+    nameless files in this folder (None: TMPDIR, else /var/tmp). When that is full, too, submit() waits until tasks end.
     kind: "process"; "thread" gives the same on threads of this process, as far as threads can.
     """
 
@@ -74,6 +78,9 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         env: Mapping[str, str | None] | None = None,
         serializer: Any = None,
         program: Sequence[str | os.PathLike[str]] | None = None,
+        memory_limit: int | None = None,
+        spill_limit: int | None = None,
+        spill_dir: str | os.PathLike[str] | None = None,
         kind: str = "process",
         _depth: int = 0,
         _starts: int = 0,
@@ -101,7 +108,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             "depth": _depth,
         }
         self._max_workers = max_workers
-        self._pool = _achar.Pool(
+        memory = _memory.limits(memory_limit, spill_limit, spill_dir, max_workers)
+        options = (
             _launch.python_command() if program is None else _launch.program_command(program),
             _launch.environment(max_workers, env),
             max_workers,
@@ -111,17 +119,27 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             program is None,
             _starts,
         )
+        try:
+            self._pool = _achar.Pool(*options, *memory)
+        except OSError:
+            if spill_dir is not None or memory[2] is None:
+                raise
+            self._pool = _achar.Pool(*options, memory[0], 0, None)  # no file can be made there: nothing is spilled
+        self._memory_options = {"memory_limit": memory_limit, "spill_limit": spill_limit, "spill_dir": spill_dir}
         self._setup = (max_workers, mp_context, initializer, initargs)
         self._setup_options = {
             "max_tasks_per_child": max_tasks_per_child,
             "serializer": serializer,
             "program": program,
+            **self._memory_options,
         }
         self._env = dict(env or {})
         self._siblings: dict[frozenset, Executor] = {}
         self._actors: weakref.WeakSet[Executor] = weakref.WeakSet()
         if not _depth:  # else the one above waits for it
-            _pools[self._pool] = None if program is not None else _start_door(self._pool, self._setup, self._env)
+            _pools[self._pool] = (
+                None if program is not None else _start_door(self._pool, self._setup, self._env, self._memory_options)
+            )
 
     def map(
         self,
@@ -222,7 +240,12 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         if not isinstance(restarts, int) or restarts < 0:
             raise ValueError("restarts must be an integer >= 0")
         executor = Executor(
-            1, initializer=_actor.make, initargs=(cls, args, kwargs), env=self._env, _starts=1 + restarts
+            1,
+            initializer=_actor.make,
+            initargs=(cls, args, kwargs),
+            env=self._env,
+            _starts=1 + restarts,
+            **self._memory_options,
         )
         self._actors.add(executor)
         return _actor.Actor(executor, _calls.name_of(cls))
@@ -320,14 +343,18 @@ def _start_watcher(pool: _achar.Pool) -> threading.Thread:
     return thread
 
 
-def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None]) -> threading.Thread:
+def _start_door(
+    pool: _achar.Pool, setup: tuple, env: dict[str, str | None], memory_options: dict[str, Any]
+) -> threading.Thread:
     """What attends to tasks that submit tasks (achar._nested); it must not keep the executor alive."""
 
     def make_executor(depth: int) -> Executor:
-        return Executor(*setup, env=env, _depth=depth)
+        return Executor(*setup, env=env, _depth=depth, **memory_options)
 
     def attend() -> None:
         import select
+
+        _achar.never_wait_for_room()  # the tasks whose calls it takes may be what there is to wait for
 
         door = select.poll()
         door.register(pool.door, select.POLLIN)

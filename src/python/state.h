@@ -53,6 +53,7 @@ module_state *state_of_type(PyTypeObject *type);
     X(executor)                                                                                    \
     X(inputs)                                                                                      \
     X(packed)                                                                                      \
+    X(room)                                                                                        \
     X(view)                                                                                        \
     X(executor_submit)                                                                             \
     X(executor_map)                                                                                \

@@ -7,6 +7,7 @@
 #include "python/executor/executor.h"
 #include "python/compat.h"
 #include "python/executor/future.h"
+#include "python/executor/room.h"
 #include <unistd.h>
 
 static int memory_reserve(void *owner, size_t nbytes, achar__block *out)
@@ -58,7 +59,7 @@ fail:
 
 PyDoc_STRVAR(pool_doc,
              "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door, "
-             "max_starts)\n--\n\n"
+             "max_starts, memory_limit, spill_limit, spill_dir)\n--\n\n"
              "The runtime's pool of worker processes; achar.Executor has one. "
              "'hello' is a dict; 'initializer' is None or (function, arguments) and "
              "becomes its item of that name, pickled.");
@@ -78,18 +79,20 @@ static int add_initializer(module_state *st, PyObject *hello, PyObject *initiali
 static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     pool_object *p = (pool_object *)self;
-    PyObject *argv_list, *envp_list, *hello, *initializer;
+    PyObject *argv_list, *envp_list, *hello, *initializer, *spill_dir;
+    Py_ssize_t memory_limit, spill_limit;
     unsigned worker_count, max_tasks, max_starts;
     int has_door;
-    if (!PyArg_ParseTuple(args, "OOIO!OIpI:Pool", &argv_list, &envp_list, &worker_count,
-                          &PyDict_Type, &hello, &initializer, &max_tasks, &has_door, &max_starts))
+    if (!PyArg_ParseTuple(args, "OOIO!OIpInnO:Pool", &argv_list, &envp_list, &worker_count,
+                          &PyDict_Type, &hello, &initializer, &max_tasks, &has_door, &max_starts,
+                          &memory_limit, &spill_limit, &spill_dir))
         return -1;
     if (p->pool) {
         PyErr_SetString(PyExc_RuntimeError, "a Pool is set up once");
         return -1;
     }
     module_state *st = state_of_type(Py_TYPE(self));
-    PyObject *argv_keep = NULL, *envp_keep = NULL, *hello_bytes = NULL;
+    PyObject *argv_keep = NULL, *envp_keep = NULL, *hello_bytes = NULL, *spill_path = NULL;
     const char **argv = NULL, **envp = NULL;
     int result = -1;
     if (!st)
@@ -98,6 +101,8 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     if (add_initializer(st, hello, initializer) < 0 ||
         !(hello_bytes = saver_dumps(st, hello, &options)) ||
         !(argv = strings_of(argv_list, &argv_keep)))
+        goto done;
+    if (spill_dir != Py_None && !PyUnicode_FSConverter(spill_dir, &spill_path))
         goto done;
     if (envp_list != Py_None && !(envp = strings_of(envp_list, &envp_keep)))
         goto done;
@@ -110,6 +115,9 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         .max_tasks_per_worker = max_tasks,
         .has_door = has_door != 0,
         .max_starts = max_starts,
+        .memory_limit_nbytes = (size_t)memory_limit,
+        .spill_limit_nbytes = (size_t)spill_limit,
+        .spill_path = spill_path ? PyBytes_AS_STRING(spill_path) : NULL,
     };
     int status;
     Py_BEGIN_ALLOW_THREADS status = achar__pool_create(&pool_options, &p->pool);
@@ -130,6 +138,7 @@ done:
     Py_XDECREF(argv_keep);
     Py_XDECREF(envp_keep);
     Py_XDECREF(hello_bytes);
+    Py_XDECREF(spill_path);
     return result;
 }
 
@@ -222,16 +231,18 @@ static PyObject *pool_pids(PyObject *self, PyObject *unused)
 
 PyDoc_STRVAR(memory_doc,
              "memory()\n--\n\n"
-             "Bytes of shared memory in use: {'client', 'workers', 'used': their sum}.");
+             "Bytes of shared memory in use: {'client', 'workers', 'used': their sum, 'spilled': "
+             "of the client's, on disk}.");
 static PyObject *pool_memory(PyObject *self, PyObject *unused)
 {
     achar__pool *pool = pool_of(self);
     if (!pool)
         return NULL;
     achar__pool_usage usage = achar__pool_usage_of(pool);
-    return Py_BuildValue("{s:n,s:n,s:n}", "client", (Py_ssize_t)usage.client_nbytes, "workers",
+    return Py_BuildValue("{s:n,s:n,s:n,s:n}", "client", (Py_ssize_t)usage.client_nbytes, "workers",
                          (Py_ssize_t)usage.workers_nbytes, "used",
-                         (Py_ssize_t)(usage.client_nbytes + usage.workers_nbytes));
+                         (Py_ssize_t)(usage.client_nbytes + usage.workers_nbytes), "spilled",
+                         (Py_ssize_t)usage.spilled_nbytes);
 }
 
 void pool_interrupt(PyObject *self)
@@ -282,6 +293,7 @@ static PyObject *pool_watch(PyObject *self, PyObject *unused)
     module_state *st = state_of_type(Py_TYPE(self));
     if (!pool || !st)
         return NULL;
+    room_never_wait();
     for (;;) {
         achar__task *task = NULL;
         int status;

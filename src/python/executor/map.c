@@ -13,6 +13,7 @@
 #include "python/executor/future.h"
 #include "python/executor/inputs.h"
 #include "python/executor/leaf.h"
+#include "python/executor/room.h"
 #include <string.h>
 #include <time.h>
 
@@ -164,7 +165,28 @@ static PyObject *next_args(PyObject *iterators)
 /* Packs one call, and submits when enough are packed. 0, or -1 with an exception that ends the map. */
 static int add_call(packer *k, PyObject *args)
 {
-    if (pack(k, args) < 0) {
+    uint32_t seen = achar__pool_room(k->p->pool);
+    while (pack(k, args) < 0) {
+        int no_room = k->ws.status;
+        k->ws.status = ACHAR_OK;
+        if (no_room != ACHAR_OK) {
+            PyObject *error = compat_take_exception();
+            if (flush(k) < 0) { /* those before it may make room when they have ended */
+                Py_DECREF(error);
+                return -1;
+            }
+            if (k->open) { /* nothing is in it */
+                wire_sink_clear(&k->ws);
+                k->open = false;
+            }
+            compat_restore_exception(error);
+            int waited = room_wait(k->p, no_room, seen);
+            if (waited < 0)
+                return -1;
+            seen = achar__pool_room(k->p->pool);
+            if (waited)
+                continue;
+        }
         if (!PyErr_ExceptionMatches(PyExc_Exception) || executor_refuse_if_closed(k->p) < 0)
             return -1;
         PyObject *exception = compat_take_exception();

@@ -10,6 +10,7 @@
  */
 #include "python/executor/packed.h"
 #include "python/compat.h"
+#include "python/executor/room.h"
 #include "python/executor/view.h"
 #include "python/loader/loader.h"
 #include <string.h>
@@ -177,7 +178,8 @@ static PyObject *loads_packed(PyObject *module, PyObject *args)
 
 /* ---- put ---- */
 
-achar__task *packed_put(module_state *st, pool_object *p, PyObject *object)
+/* NULL with an exception set; '*no_room' is the memory's status where that is why, else ACHAR_OK. */
+static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, int *no_room)
 {
     packed_buffers taken = {0};
     const saver_options options = {.protocol = -1,
@@ -201,8 +203,21 @@ achar__task *packed_put(module_state *st, pool_object *p, PyObject *object)
         wire_raise_status(status, "store an object of this size");
     }
 done:
+    *no_room = ws.status;
     wire_sink_clear(&ws);
     packed_clear(&taken);
+    return task;
+}
+
+achar__task *packed_put(module_state *st, pool_object *p, PyObject *object)
+{
+    achar__task *task;
+    int no_room;
+    uint32_t seen;
+    do {
+        seen = achar__pool_room(p->pool);
+        task = try_put(st, p, object, &no_room);
+    } while (!task && room_wait(p, no_room, seen) > 0);
     return task;
 }
 

@@ -12,6 +12,7 @@
 #include "python/executor/inputs.h"
 #include "python/executor/map.h"
 #include "python/executor/packed.h"
+#include "python/executor/room.h"
 #include <unistd.h>
 
 typedef struct executor_object {
@@ -118,10 +119,10 @@ static pool_object *open_pool(PyObject *self)
     return (pool_object *)Py_NewRef(pool);
 }
 
-/* One task of 'function' with 'packed', an (args, kwargs or None). NULL with an exception set. */
-static PyObject *submit_packed(module_state *st, pool_object *p, achar__function *function,
-                               PyObject *packed, PyObject *name,
-                               const achar__task_options *task_options)
+/* NULL with an exception set; '*no_room' is the memory's status where that is why, else ACHAR_OK. */
+static achar__task *try_submit(module_state *st, pool_object *p, achar__function *function,
+                               PyObject *packed, const achar__task_options *task_options,
+                               int *no_room)
 {
     packed_buffers taken = {.least_nbytes = p->packs ? PACKED_LEAST_NBYTES : SIZE_MAX};
     const saver_options options = {.protocol = -1,
@@ -139,25 +140,41 @@ static PyObject *submit_packed(module_state *st, pool_object *p, achar__function
     inputs_end(&inputs);
     int kind = dumped < 0 ? -1 : packed_finish(&taken, &ws, PACKED_OWN);
     packed_clear(&taken);
-    if (kind < 0 || wire_sink_finish(&ws) < 0)
-        goto fail;
-    with_inputs.args_kind = (uint32_t)kind;
-    with_inputs.inputs = inputs.tasks;
-    with_inputs.input_count = inputs.count;
-    int status =
-        achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, &with_inputs, &task);
-    if (status == ACHAR_OK) {
-        inputs_clear(&inputs);
-        return future_of_task(st, task, (PyObject *)p, name);
+    if (kind >= 0 && wire_sink_finish(&ws) == 0) {
+        with_inputs.args_kind = (uint32_t)kind;
+        with_inputs.inputs = inputs.tasks;
+        with_inputs.input_count = inputs.count;
+        int status =
+            achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, &with_inputs, &task);
+        if (status == ACHAR_E_CLOSED) {
+            p->closed = 1;
+            executor_refuse_if_closed(p);
+        } else if (status != ACHAR_OK) {
+            wire_raise_status(status, "submit a task");
+        }
     }
-    if (status == ACHAR_E_CLOSED)
-        p->closed = 1;
-    else
-        wire_raise_status(status, "submit a task");
-fail:
     inputs_clear(&inputs);
     wire_sink_clear(&ws);
-    return NULL;
+    *no_room = ws.status;
+    return task;
+}
+
+/*
+ * One task of 'function' with 'packed', an (args, kwargs or None). Where there is no room for it, it is
+ * pickled once more when there is. NULL with an exception set.
+ */
+static PyObject *submit_packed(module_state *st, pool_object *p, achar__function *function,
+                               PyObject *packed, PyObject *name,
+                               const achar__task_options *task_options)
+{
+    achar__task *task;
+    int no_room;
+    uint32_t seen;
+    do {
+        seen = achar__pool_room(p->pool);
+        task = try_submit(st, p, function, packed, task_options, &no_room);
+    } while (!task && room_wait(p, no_room, seen) > 0);
+    return task ? future_of_task(st, task, (PyObject *)p, name) : NULL;
 }
 
 /* The exception that is set becomes a failed future; NULL: it is to be raised here and now. */

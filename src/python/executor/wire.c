@@ -5,11 +5,12 @@ void wire_raise_status(int status, const char *doing)
 {
     switch (status) {
     case ACHAR_E_NOMEM:
-        PyErr_Format(PyExc_MemoryError, "cannot %s: no shared memory left", doing);
+        PyErr_Format(PyExc_MemoryError, "cannot %s: no memory left, and none on disk", doing);
         return;
     case ACHAR_E_LIMIT:
         PyErr_Format(PyExc_MemoryError,
-                     "cannot %s: it does not fit into the shared memory of this executor", doing);
+                     "cannot %s: it does not fit into this executor's memory_limit and spill_limit",
+                     doing);
         return;
     case ACHAR_E_IO:
         PyErr_SetFromErrno(PyExc_OSError);
@@ -35,6 +36,7 @@ static int grow(saver_sink *sink, size_t capacity_nbytes)
             memcpy(ws->block.data, ws->small, sink->used);
     }
     if (status != ACHAR_OK) {
+        ws->status = status;
         wire_raise_status(status, ws->doing);
         return -1;
     }
@@ -48,6 +50,7 @@ void wire_sink_init(wire_sink *ws, const wire_memory *memory)
     ws->sink =
         (saver_sink){.data = ws->small, .capacity = sizeof ws->small, .grow = grow, .context = ws};
     ws->memory = memory;
+    ws->status = ACHAR_OK;
     ws->doing = "send an object of this size";
     ws->block = (achar__block){0};
 }
@@ -59,6 +62,7 @@ int wire_sink_finish(wire_sink *ws)
     int status = ws->memory->reserve(ws->memory->owner, ws->sink.used, &ws->block);
     if (status != ACHAR_OK) {
         ws->block = (achar__block){0};
+        ws->status = status;
         wire_raise_status(status, ws->doing);
         return -1;
     }

@@ -43,7 +43,8 @@ typedef struct wire_memory {
 typedef struct wire_sink {
     saver_sink sink;
     const wire_memory *memory;
-    const char *doing; /* for messages: "cannot …" */
+    int status;         /* of the memory, when it had no more; else ACHAR_OK */
+    const char *doing;  /* for messages: "cannot …" */
     achar__block block; /* .data is NULL while everything is in 'small' */
     char small[1024];
 } wire_sink;

@@ -134,7 +134,7 @@ static void destroy_locked(achar__function *function)
     if (!pool->released) {
         unused_remove(pool, function);
         table_remove(pool, function);
-        achar__heap_free(pool->heap, function->bytes);
+        achar__store_free(pool->store, function->bytes);
     }
     free(function);
     achar__pool_unref(pool);
@@ -201,7 +201,7 @@ static int create(achar__pool *pool, uint64_t hash, const void *bytes, size_t nb
         return ACHAR_E_NOMEM;
     }
     int status;
-    while ((status = achar__heap_alloc(pool->heap, nbytes, &function->bytes, &capacity)) !=
+    while ((status = achar__store_alloc(pool->store, nbytes, &function->bytes, &capacity)) !=
                ACHAR_OK &&
            achar__functions_make_room(pool)) {
     }
@@ -252,7 +252,7 @@ int achar__pool_function(achar__pool *pool, const void *bytes, size_t nbytes, ui
     }
     if (other || status != ACHAR_OK) {
         pthread_mutex_unlock(&pool->lock);
-        achar__heap_free(pool->heap, function->bytes);
+        achar__store_free(pool->store, function->bytes);
         free(function);
         *out = other;
         return status;

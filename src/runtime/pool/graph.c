@@ -50,7 +50,7 @@ static bool stage_locked(achar__task *input)
     }
     void *block;
     size_t capacity, nbytes = input->result_nbytes;
-    if (achar__heap_alloc(pool->heap, nbytes, &block, &capacity) != ACHAR_OK) {
+    if (achar__store_alloc(pool->store, nbytes, &block, &capacity) != ACHAR_OK) {
         return false;
     }
     memcpy(block, input->result, nbytes);
@@ -73,7 +73,7 @@ static bool make_table_locked(achar__pool *pool, achar__inputs *inputs)
             return false;
         }
     }
-    if (achar__heap_alloc(pool->heap, inputs->count * sizeof *inputs->table, &block, &capacity) !=
+    if (achar__store_alloc(pool->store, inputs->count * sizeof *inputs->table, &block, &capacity) !=
         ACHAR_OK) {
         return false;
     }
@@ -180,7 +180,7 @@ void achar__graph_leave_locked(achar__task *task)
         edge_unlink(&inputs->edges[i]);
         achar__task_unref_locked(inputs->edges[i].input);
     }
-    achar__heap_free(task->pool->heap, inputs->table);
+    achar__store_free(task->pool->store, inputs->table);
     free(inputs);
 }
 
@@ -232,7 +232,7 @@ int achar__pool_put(achar__pool *pool, achar__block *block, size_t nbytes, uint3
     if (!task) {
         return ACHAR_E_NOMEM;
     }
-    achar__heap_trim(pool->heap, &block->data, &block->capacity, nbytes);
+    achar__store_trim(pool->store, &block->data, &block->capacity, nbytes);
     atomic_init(&task->ref_count, 1);
     atomic_init(&task->state, ACHAR__TASK_RETURNED);
     atomic_fetch_add(&pool->ref_count, 1);

@@ -40,8 +40,8 @@ void achar__pins_free_locked(achar__pool *pool, void *block)
         }
         return;
     }
-    achar__heap_free(pool->heap, block);
-    if (achar__heap_has_excess(pool->heap) && !pool->tender_kicked && !pool->stopped) {
+    achar__store_free(pool->store, block);
+    if (achar__store_has_excess(pool->store) && !pool->tender_kicked && !pool->stopped) {
         achar__pool_kick_locked(pool); /* it punches without the lock */
     }
 }

@@ -8,6 +8,7 @@
  * all, until the last task and function handle is released.
  */
 #include "runtime/pool/pool_internal.h"
+#include "runtime/shm/spill.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@
 #define WARM_MIN_NBYTES     ((size_t)32 << 20)
 #define WARM_MAX_NBYTES     ((size_t)1 << 30)
 #define WARM_MEMORY_SHARE   8 /* of the machine's memory, for all regions together */
+#define WARM_LIMIT_SHARE    8 /* of the executor's memory limit, where that is low */
 #define RELEASE_PATIENCE_NS INT64_C(10000000000)
 
 /* ---- create ---- */
@@ -54,8 +56,11 @@ static char **copy_strings(const char *const *strings)
     return copy;
 }
 
-static size_t warm_limit(unsigned region_count)
+static size_t warm_limit(unsigned region_count, size_t memory_limit_nbytes)
 {
+    if (memory_limit_nbytes && memory_limit_nbytes / WARM_LIMIT_SHARE < WARM_MIN_NBYTES) {
+        return memory_limit_nbytes / WARM_LIMIT_SHARE / region_count;
+    }
     size_t memory_nbytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
     size_t share = memory_nbytes / WARM_MEMORY_SHARE / region_count;
     if (share < WARM_MIN_NBYTES) {
@@ -64,32 +69,69 @@ static size_t warm_limit(unsigned region_count)
     return share < WARM_MAX_NBYTES ? share : WARM_MAX_NBYTES;
 }
 
-/* Maps the client's region; where the default does not fit into the address space, a smaller one. */
+/* The descriptors that a region is made of; what is open is closed. */
+static int create_client_files(achar__pool *pool, int *memory_fd, int *spill_fd)
+{
+    int status = achar__region_create("achar-client", pool->region_nbytes, ACHAR__HEAP_SPAN_NBYTES,
+                                      memory_fd);
+    if (status == ACHAR_OK && pool->spill_path) {
+        status = achar__spill_create(pool->spill_path, pool->region_nbytes, spill_fd);
+    }
+    return status;
+}
+
+static void close_files(int memory_fd, int spill_fd)
+{
+    int error = errno;
+    if (memory_fd >= 0) {
+        close(memory_fd);
+    }
+    if (spill_fd >= 0) {
+        close(spill_fd);
+    }
+    errno = error;
+}
+
+/* The client's region at the pool's size, with its store, and the descriptors for the workers. */
+static int make_client_region(achar__pool *pool)
+{
+    int memory_fd = -1, spill_fd = -1;
+    int status = create_client_files(pool, &memory_fd, &spill_fd);
+    if (status == ACHAR_OK) {
+        status = achar__region_map_pair(memory_fd, spill_fd, true, &pool->client);
+    }
+    if (status == ACHAR_OK) {
+        achar__region_mirror(&pool->client, memory_fd, spill_fd);
+        status = achar__store_create(&pool->client, memory_fd, spill_fd, sizeof *pool->shared,
+                                     pool->warm_limit_nbytes, &pool->store);
+    }
+    if (status == ACHAR_OK) {
+        status = achar__region_reopen_readonly(memory_fd, &pool->client_fd);
+    }
+    if (status == ACHAR_OK && spill_fd >= 0) {
+        status = achar__region_reopen_readonly(spill_fd, &pool->spill_fd);
+    }
+    close_files(memory_fd, spill_fd);
+    return status;
+}
+
+/* Where the default does not fit into the address space, a smaller one. */
 static int create_client_region(achar__pool *pool, size_t region_nbytes)
 {
+    /* Two parts and their mirrors for every process. */
     pool->region_nbytes = region_nbytes ? (region_nbytes + ACHAR__HEAP_SPAN_NBYTES - 1) &
                                               ~(ACHAR__HEAP_SPAN_NBYTES - 1)
-                                        : achar__region_default_nbytes(2 * (pool->slot_count + 1));
+                                        : achar__region_default_nbytes(4 * (pool->slot_count + 1));
     for (;;) {
-        int fd = -1;
-        int status =
-            achar__region_create("achar-client", pool->region_nbytes, ACHAR__HEAP_SPAN_NBYTES, &fd);
-        if (status == ACHAR_OK) {
-            status = achar__region_map(fd, true, &pool->client);
-        }
-        if (status == ACHAR_OK) {
-            achar__region_mirror(&pool->client, fd);
-            status = achar__region_reopen_readonly(fd, &pool->client_fd);
-        }
-        int error = errno;
-        if (fd >= 0) {
-            close(fd);
-        }
-        errno = error;
+        int status = make_client_region(pool);
         if (status != ACHAR_E_NOMEM || region_nbytes || pool->region_nbytes <= REGION_MIN_NBYTES) {
             return status;
         }
+        achar__store_destroy(pool->store);
+        pool->store = NULL;
         achar__region_unmap(&pool->client);
+        close_files(pool->client_fd, pool->spill_fd);
+        pool->client_fd = pool->spill_fd = -1;
         pool->region_nbytes /= 2;
     }
 }
@@ -97,13 +139,8 @@ static int create_client_region(achar__pool *pool, size_t region_nbytes)
 static int create_memory(achar__pool *pool, const achar__pool_options *options)
 {
     size_t capacity;
+    pool->warm_limit_nbytes = warm_limit(pool->slot_count + 1, options->memory_limit_nbytes);
     int status = create_client_region(pool, options->region_nbytes);
-    if (status != ACHAR_OK) {
-        return status;
-    }
-    pool->warm_limit_nbytes = warm_limit(pool->slot_count + 1);
-    status = achar__heap_create(&pool->client, sizeof *pool->shared, pool->warm_limit_nbytes,
-                                &pool->heap);
     if (status != ACHAR_OK) {
         return status;
     }
@@ -113,7 +150,7 @@ static int create_memory(achar__pool *pool, const achar__pool_options *options)
         status = achar__region_map(pool->bell_fd, true, &pool->bells_region);
     }
     if (status == ACHAR_OK) {
-        status = achar__heap_alloc(pool->heap, options->hello_nbytes, &pool->hello, &capacity);
+        status = achar__store_alloc(pool->store, options->hello_nbytes, &pool->hello, &capacity);
     }
     if (status != ACHAR_OK) {
         return status;
@@ -122,7 +159,7 @@ static int create_memory(achar__pool *pool, const achar__pool_options *options)
     pool->bells = (achar__wire_bells *)pool->bells_region.base;
     for (unsigned i = 0; i < pool->slot_count; i++) {
         void *down;
-        status = achar__heap_alloc(pool->heap, sizeof *pool->slots[i].down, &down, &capacity);
+        status = achar__store_alloc(pool->store, sizeof *pool->slots[i].down, &down, &capacity);
         if (status != ACHAR_OK) {
             return status;
         }
@@ -132,6 +169,10 @@ static int create_memory(achar__pool *pool, const achar__pool_options *options)
     if (options->hello_nbytes) {
         memcpy(pool->hello, options->hello, options->hello_nbytes);
     }
+    achar__store_limit(pool->store, options->memory_limit_nbytes / 2,
+                       options->spill_limit_nbytes / 2);
+    pool->worker_memory_nbytes = options->memory_limit_nbytes / 2 / pool->slot_count;
+    pool->worker_spill_nbytes = options->spill_limit_nbytes / 2 / pool->slot_count;
     return ACHAR_OK;
 }
 
@@ -194,22 +235,24 @@ int achar__pool_door(const achar__pool *pool)
 /* What the pool shares and holds open; not the struct. */
 static void free_resources(achar__pool *pool)
 {
-    int fds[] = {pool->client_fd,  pool->bell_fd, pool->epoll_fd,
-                 pool->monitor_fd, pool->door_fd, pool->own_door_fd};
+    int fds[] = {pool->client_fd, pool->bell_fd,     pool->epoll_fd, pool->monitor_fd,
+                 pool->door_fd,   pool->own_door_fd, pool->spill_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
         if (fds[i] >= 0) {
             close(fds[i]);
         }
     }
     pool->client_fd = pool->bell_fd = pool->epoll_fd = pool->monitor_fd = -1;
-    pool->door_fd = pool->own_door_fd = -1;
-    achar__heap_destroy(pool->heap);
-    pool->heap = NULL;
+    pool->door_fd = pool->own_door_fd = pool->spill_fd = -1;
+    achar__store_destroy(pool->store);
+    pool->store = NULL;
     achar__region_unmap(&pool->client);
     achar__region_unmap(&pool->bells_region);
     free_strings(pool->argv);
     free_strings(pool->envp);
+    free(pool->spill_path);
     pool->argv = pool->envp = NULL;
+    pool->spill_path = NULL;
     free(pool->slots);
     pool->slots = NULL;
     pool->slot_count = 0;
@@ -239,7 +282,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pthread_mutex_init(&pool->lock, NULL);
     atomic_init(&pool->ref_count, 1);
     pool->client_fd = pool->bell_fd = pool->epoll_fd = pool->monitor_fd = -1;
-    pool->door_fd = pool->own_door_fd = -1;
+    pool->door_fd = pool->own_door_fd = pool->spill_fd = -1;
     pool->client = pool->bells_region = ACHAR__REGION_CLOSED;
     pool->bells_in_use = 1;
     pool->may_have_room = true;
@@ -254,7 +297,8 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pool->envp =
         copy_strings(options->worker_envp ? options->worker_envp : (const char *const *)environ);
     pool->slots = calloc(pool->slot_count, sizeof *pool->slots);
-    if (!pool->argv || !pool->envp || !pool->slots) {
+    pool->spill_path = options->spill_path ? strdup(options->spill_path) : NULL;
+    if (!pool->argv || !pool->envp || !pool->slots || (options->spill_path && !pool->spill_path)) {
         goto fail;
     }
     for (unsigned i = 0; i < pool->slot_count; i++) {
@@ -316,6 +360,7 @@ static void close_locked(achar__pool *pool)
         pool->closed = true;
         /* Those who sleep in next_watched look whether anything can still come. */
         achar__futex_ring(&pool->watched_word, false);
+        achar__room_tell(pool);
     }
 }
 
@@ -441,7 +486,9 @@ achar__pool_usage achar__pool_usage_of(achar__pool *pool)
         return usage;
     }
     pthread_mutex_lock(&pool->lock);
-    usage.client_nbytes = achar__heap_usage_of(pool->heap).used_nbytes;
+    achar__store_usage own = achar__store_usage_of(pool->store);
+    usage.client_nbytes = own.memory_nbytes + own.spill_nbytes;
+    usage.spilled_nbytes = own.spill_nbytes;
     for (unsigned i = 0; i < pool->slot_count; i++) {
         if (pool->slots[i].up) {
             usage.workers_nbytes +=

@@ -62,6 +62,13 @@ typedef struct achar__pool_options {
     unsigned max_tasks_per_worker; /* 0: no limit; then the worker is replaced */
     unsigned max_starts; /* of worker processes, in all; then the pool gives up. 0: no limit */
     bool has_door;       /* see achar__pool_door() */
+    /*
+     * Shared memory that may be in blocks, and space on disk, of all processes together: half of it the
+     * client's, the other half divided among the workers. 0: no limit but the machine's. What does not
+     * fit into memory goes into nameless files in the folder 'spill_path'; NULL: nothing is spilled.
+     */
+    size_t memory_limit_nbytes, spill_limit_nbytes;
+    const char *spill_path;
 } achar__pool_options;
 
 /* How a process ended. exit_code -1 and signal 0: unknown, because someone else collected it. */
@@ -266,8 +273,17 @@ void achar__pool_release(achar__pool *pool);
 typedef struct achar__pool_usage {
     size_t client_nbytes;  /* arguments, functions, what was put, results that are inputs */
     size_t workers_nbytes; /* results, as far as the living workers have told */
+    size_t spilled_nbytes; /* of client_nbytes: in the file */
 } achar__pool_usage;
 achar__pool_usage achar__pool_usage_of(achar__pool *pool);
+
+/*
+ * Waiting for memory: achar__pool_room() before a call that then says ACHAR_E_LIMIT or ACHAR_E_NOMEM, and
+ * achar__pool_await_room() with what it was. ACHAR_OK: something has been freed since, try again;
+ * ACHAR_E_LIMIT: no task is unfinished, so none will free anything; ACHAR_E_CLOSED; ACHAR_E_INTERRUPTED.
+ */
+uint32_t achar__pool_room(achar__pool *pool);
+int achar__pool_await_room(achar__pool *pool, uint32_t seen);
 
 /* The living workers' pids; returns how many there are (may be more than 'capacity'). */
 size_t achar__pool_pids(achar__pool *pool, int *pids, size_t capacity);

@@ -14,7 +14,7 @@
 #include "runtime/pool/pool.h"
 #include "runtime/pool/queue.h"
 #include "runtime/pool/wire.h"
-#include "runtime/shm/heap.h"
+#include "runtime/shm/store.h"
 #include "runtime/sync/fork_guard.h"
 #include "runtime/sync/futex.h"
 
@@ -169,13 +169,15 @@ struct achar__pool {
 
     char **argv, **envp; /* copies */
     size_t region_nbytes, warm_limit_nbytes;
+    size_t worker_memory_nbytes, worker_spill_nbytes; /* limits of each; 0: none */
+    char *spill_path;                                 /* NULL: there is no spilling */
     unsigned max_tasks_per_worker;
     unsigned max_starts, start_count;
 
-    int client_fd, bell_fd, door_fd; /* what workers inherit */
+    int client_fd, bell_fd, door_fd, spill_fd; /* what workers inherit */
     int own_door_fd;
     achar__region client, bells_region;
-    achar__heap *heap;
+    achar__store *store;
     achar__wire_client *shared;
     achar__wire_bells *bells;
     void *hello;
@@ -195,6 +197,9 @@ struct achar__pool {
     bool waking;
     struct achar__pinned *pinned; /* to be freed when no worker looks at them */
     size_t unfinished_count;
+    _Atomic uint32_t
+        room_word; /* futex: memory was freed, or a task has ended, or the pool was closed */
+    _Atomic uint32_t room_sleeper_count;
     uint64_t bells_in_use; /* bit n: waiter n's; bit 0 is always set */
     uint8_t own_bell;      /* of the thread that has the lock and takes completions; 0: none */
 
@@ -281,6 +286,11 @@ void achar__function_unref_locked(achar__function *function);
 void achar__functions_destroy(achar__pool *pool);
 /* Drops the older half of the functions that nobody refers to. Without the lock. False: no such. */
 bool achar__functions_make_room(achar__pool *pool);
+
+/* ---- room.c ---- */
+
+/* Those who wait for memory may look again. */
+void achar__room_tell(achar__pool *pool);
 
 /* ---- task.c ---- */
 

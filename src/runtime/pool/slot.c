@@ -7,8 +7,10 @@
  * client's region, so a worker can be replaced when that is full of arguments.
  */
 #include "runtime/pool/pool_internal.h"
+#include "runtime/shm/spill.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -29,17 +31,25 @@
 
 /* All that belongs to one process, before and after it exists. */
 typedef struct launch {
-    int region_fd;
+    int region_fd, spill_fd;
     achar__mapping *mapping;
     achar__wire_down *down; /* the slot's */
     int pid, pidfd;
 } launch;
 
-static void launch_undo(launch *it)
+static void launch_close(launch *it)
 {
     if (it->region_fd >= 0) {
         close(it->region_fd);
     }
+    if (it->spill_fd >= 0) {
+        close(it->spill_fd);
+    }
+}
+
+static void launch_undo(launch *it)
+{
+    launch_close(it);
     if (it->mapping) {
         achar__region_unmap(&it->mapping->region);
         free(it->mapping);
@@ -54,6 +64,10 @@ static int launch_prepare(achar__pool *pool, launch *it)
     if (status != ACHAR_OK) {
         return status;
     }
+    if (pool->spill_path &&
+        achar__spill_create(pool->spill_path, pool->region_nbytes, &it->spill_fd) != ACHAR_OK) {
+        it->spill_fd = -1; /* it makes do with memory */
+    }
     errno = ENOMEM;
     it->mapping = calloc(1, sizeof *it->mapping);
     if (!it->mapping) {
@@ -61,9 +75,9 @@ static int launch_prepare(achar__pool *pool, launch *it)
     }
     it->mapping->region = ACHAR__REGION_CLOSED;
     memset(it->down, 0, sizeof *it->down);
-    status = achar__region_map(it->region_fd, false, &it->mapping->region);
+    status = achar__region_map_pair(it->region_fd, it->spill_fd, false, &it->mapping->region);
     if (status == ACHAR_OK) {
-        achar__region_mirror(&it->mapping->region, it->region_fd);
+        achar__region_mirror(&it->mapping->region, it->region_fd, it->spill_fd);
     }
     return status;
 }
@@ -85,19 +99,19 @@ static char **environment_with(achar__pool *pool, char *variable)
 
 static int set_actions(achar__pool *pool, const launch *it, posix_spawn_file_actions_t *actions)
 {
-    int error;
-    (void)((error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", 0, 0)) ||
-           (error = posix_spawn_file_actions_adddup2(actions, pool->client_fd,
-                                                     ACHAR__WIRE_CLIENT_FD)) ||
-           (error =
-                posix_spawn_file_actions_adddup2(actions, it->region_fd, ACHAR__WIRE_WORKER_FD)) ||
-           (error =
-                posix_spawn_file_actions_adddup2(actions, pool->bell_fd, ACHAR__WIRE_BELL_FD)) ||
-           (pool->door_fd >= 0 && (error = posix_spawn_file_actions_adddup2(
-                                       actions, pool->door_fd, ACHAR__WIRE_DOOR_FD))) ||
-           (error = posix_spawn_file_actions_addclosefrom_np(actions, ACHAR__WIRE_DOOR_FD +
-                                                                          (pool->door_fd >= 0))));
-    return error;
+    const int fds[] = {[ACHAR__WIRE_CLIENT_FD] = pool->client_fd,
+                       [ACHAR__WIRE_WORKER_FD] = it->region_fd,
+                       [ACHAR__WIRE_BELL_FD] = pool->bell_fd,
+                       [ACHAR__WIRE_DOOR_FD] = pool->door_fd,
+                       [ACHAR__WIRE_CLIENT_SPILL_FD] = pool->spill_fd,
+                       [ACHAR__WIRE_WORKER_SPILL_FD] = it->spill_fd};
+    _Static_assert(sizeof fds / sizeof *fds == ACHAR__WIRE_FDS_END, "all of them");
+    int error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    for (int fd = ACHAR__WIRE_CLIENT_FD; fd < ACHAR__WIRE_FDS_END && !error; fd++) {
+        error = fds[fd] >= 0 ? posix_spawn_file_actions_adddup2(actions, fds[fd], fd)
+                             : posix_spawn_file_actions_addclose(actions, fd);
+    }
+    return error ? error : posix_spawn_file_actions_addclosefrom_np(actions, ACHAR__WIRE_FDS_END);
 }
 
 static int set_attributes(posix_spawnattr_t *attributes)
@@ -120,9 +134,11 @@ static int launch_spawn(achar__pool *pool, launch *it)
     char variable[256];
     snprintf(variable, sizeof variable, ACHAR__WIRE_VARIABLE "=" ACHAR__WIRE_FORMAT,
              ACHAR__WIRE_VERSION, (int)getpid(), ACHAR__WIRE_CLIENT_FD, ACHAR__WIRE_WORKER_FD,
-             ACHAR__WIRE_BELL_FD, (size_t)((unsigned char *)it->down - pool->client.base),
+             ACHAR__WIRE_BELL_FD, pool->spill_fd >= 0 ? ACHAR__WIRE_CLIENT_SPILL_FD : -1,
+             it->spill_fd >= 0 ? ACHAR__WIRE_WORKER_SPILL_FD : -1,
+             (size_t)((unsigned char *)it->down - pool->client.base),
              (size_t)((unsigned char *)pool->hello - pool->client.base), pool->hello_nbytes,
-             pool->warm_limit_nbytes);
+             pool->warm_limit_nbytes, pool->worker_memory_nbytes, pool->worker_spill_nbytes);
     char **envp = environment_with(pool, variable);
     if (!envp) {
         return ENOMEM;
@@ -235,7 +251,7 @@ static void slot_reset(achar__pool *pool, achar__slot *slot)
 
 void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
 {
-    launch it = {.region_fd = -1, .pidfd = -1, .down = slot->down};
+    launch it = {.region_fd = -1, .spill_fd = -1, .pidfd = -1, .down = slot->down};
     slot_reset(pool, slot);
     slot->state = ACHAR__SLOT_SPAWNING;
     pool->start_count++;
@@ -249,7 +265,7 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
     if (error) {
         launch_undo(&it);
     } else {
-        close(it.region_fd);
+        launch_close(&it);
     }
     pthread_mutex_lock(&pool->lock);
     if (error) {

@@ -24,7 +24,7 @@
 void achar__stretch_unref_locked(achar__pool *pool, achar__stretch *stretch)
 {
     if (--stretch->ref_count == 0) {
-        achar__heap_free(pool->heap, stretch->args);
+        achar__store_free(pool->store, stretch->args);
         free(stretch);
     }
 }

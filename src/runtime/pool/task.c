@@ -41,6 +41,7 @@ static void free_task_locked(achar__task *task)
     }
     if (task->staged && !task->pool->released) {
         achar__pins_free_locked(task->pool, task->staged);
+        achar__room_tell(task->pool);
     }
     if (task->cause) {
         achar__task_unref_locked(task->cause); /* it has none itself: no recursion */
@@ -136,14 +137,14 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     if (task->args_kind) {
         achar__pins_free_locked(pool, task->args);
     } else {
-        achar__heap_free(pool->heap, task->args);
+        achar__store_free(pool->store, task->args);
     }
     if (task->stretch) {
         achar__stretch_unref_locked(pool, task->stretch);
         task->stretch = NULL;
     }
     achar__function_unref_locked(task->function);
-    if (achar__heap_has_excess(pool->heap) && !pool->tender_kicked) {
+    if (achar__store_has_excess(pool->store) && !pool->tender_kicked) {
         achar__pool_kick_locked(pool); /* it punches without the lock */
     }
     if (task->inputs) {
@@ -170,6 +171,7 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     } else {
         achar__task_unref_locked(task);
     }
+    achar__room_tell(pool);
     if (pool->unfinished_count == 0 && pool->closed) {
         ring_watchers(pool);
         achar__pool_wind_down_locked(pool);
@@ -190,7 +192,7 @@ int achar__pool_block_reserve(achar__pool *pool, size_t nbytes, achar__block *ou
         return ACHAR_E_CLOSED;
     }
     do {
-        status = achar__heap_alloc(pool->heap, nbytes, &out->data, &out->capacity);
+        status = achar__store_alloc(pool->store, nbytes, &out->data, &out->capacity);
     } while (status != ACHAR_OK && achar__functions_make_room(pool));
     return status;
 }
@@ -202,7 +204,7 @@ int achar__pool_block_grow(achar__pool *pool, achar__block *block, size_t used, 
         return ACHAR_E_CLOSED;
     }
     do {
-        status = achar__heap_grow(pool->heap, &block->data, &block->capacity, used, nbytes);
+        status = achar__store_grow(pool->store, &block->data, &block->capacity, used, nbytes);
     } while (status != ACHAR_OK && achar__functions_make_room(pool));
     return status;
 }
@@ -210,8 +212,8 @@ int achar__pool_block_grow(achar__pool *pool, achar__block *block, size_t used, 
 void achar__pool_block_free(achar__pool *pool, achar__block *block)
 {
     if (achar__fork_guard_holds(&pool->guard)) {
-        achar__heap_free(pool->heap, block->data);
-        achar__heap_purge(pool->heap);
+        achar__store_free(pool->store, block->data);
+        achar__store_purge(pool->store);
     }
     *block = (achar__block){0};
 }
@@ -300,7 +302,7 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
         return status;
     }
     if (args && args->data) {
-        achar__heap_trim(pool->heap, &args->data, &args->capacity, args_nbytes);
+        achar__store_trim(pool->store, &args->data, &args->capacity, args_nbytes);
         task->args = args->data;
         task->args_nbytes = args_nbytes;
     }
@@ -332,7 +334,7 @@ int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, ach
     if (!task || !stretch) {
         goto fail;
     }
-    achar__heap_trim(pool->heap, &args->data, &args->capacity, ends[call_count - 1]);
+    achar__store_trim(pool->store, &args->data, &args->capacity, ends[call_count - 1]);
     stretch->ref_count = 1;
     stretch->args = args->data;
     memcpy(stretch->ends, ends, call_count * sizeof *ends);

@@ -103,9 +103,9 @@ void *achar__tender_main(void *argument)
     while (!pool->stopped) {
         pool->tender_kicked = false;
         pool->tender_deadline_ns = 0; /* awake: no one need kick for the clock's sake */
-        if (achar__heap_has_excess(pool->heap)) {
+        if (achar__store_has_excess(pool->store)) {
             pthread_mutex_unlock(&pool->lock);
-            achar__heap_purge(pool->heap);
+            achar__store_purge(pool->store);
             pthread_mutex_lock(&pool->lock);
         }
         int64_t due_ns = tend_locked(pool);

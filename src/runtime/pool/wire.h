@@ -27,17 +27,22 @@
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
 #define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
-#define ACHAR__WIRE_VERSION  4
-/* version, client's pid, descriptors of client's region, worker's region and bells, offsets of the
- * down block and the hello in the client's region, size of the hello, limit of warm memory */
-#define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu"
+#define ACHAR__WIRE_VERSION  5
+/* version, client's pid, descriptors of client's region, worker's region, bells, and of the files behind
+ * the regions (-1: none); offsets of the down block and the hello in the client's region, size of the
+ * hello, limits of the worker's warm memory, memory and space on disk */
+#define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu:%zu:%zu"
+#define ACHAR__WIRE_FIELDS 13
 
-/* Where a spawned worker finds its descriptors; the door is there only if the pool has one. */
+/* Where a spawned worker finds its descriptors; from the door on, only if there is such a thing. */
 enum {
     ACHAR__WIRE_CLIENT_FD = 3,
     ACHAR__WIRE_WORKER_FD,
     ACHAR__WIRE_BELL_FD,
     ACHAR__WIRE_DOOR_FD,
+    ACHAR__WIRE_CLIENT_SPILL_FD,
+    ACHAR__WIRE_WORKER_SPILL_FD,
+    ACHAR__WIRE_FDS_END,
 };
 
 /* The result of another task, which this one reads. */

@@ -8,7 +8,7 @@
  */
 #include "runtime/pool/worker.h"
 #include "runtime/pool/wire.h"
-#include "runtime/shm/heap.h"
+#include "runtime/shm/store.h"
 #include "runtime/sync/fork_guard.h"
 #include "runtime/sync/futex.h"
 #include "runtime/test_points.h"
@@ -41,12 +41,12 @@ struct achar__worker {
     achar__wire_down *down; /* mapped read-only */
     achar__wire_up *up;
     achar__wire_bells *bells;
-    achar__heap *heap;
+    achar__store *store;
     const void *hello;
     size_t hello_nbytes;
     uint64_t position; /* of the current or next task */
     int64_t started_ns;
-    bool busy; /* between next and finish */
+    bool busy;                     /* between next and finish */
     _Atomic uint64_t overdue_seen; /* by the handler of SIGALRM */
     uint32_t result_kind;
     unsigned pin_counts[ACHAR__PIN_COUNT];
@@ -93,14 +93,15 @@ static bool range_is_inside(const achar__region *region, uint64_t offset, uint64
 int achar__worker_attach(achar__worker **out)
 {
     int status = ACHAR_E_INVALID;
-    int version, client_pid, client_fd, worker_fd, bell_fd;
-    size_t down_offset, hello_offset, hello_nbytes, warm_limit_nbytes;
+    int version, client_pid, client_fd, worker_fd, bell_fd, client_spill_fd, worker_spill_fd;
+    size_t down_offset, hello_offset, hello_nbytes, warm_nbytes, memory_nbytes, spill_nbytes;
     achar__worker *worker = NULL;
 
     const char *text = getenv(ACHAR__WIRE_VARIABLE);
     if (!text ||
         sscanf(text, ACHAR__WIRE_FORMAT, &version, &client_pid, &client_fd, &worker_fd, &bell_fd,
-               &down_offset, &hello_offset, &hello_nbytes, &warm_limit_nbytes) != 9 ||
+               &client_spill_fd, &worker_spill_fd, &down_offset, &hello_offset, &hello_nbytes,
+               &warm_nbytes, &memory_nbytes, &spill_nbytes) != ACHAR__WIRE_FIELDS ||
         version != ACHAR__WIRE_VERSION) {
         return ACHAR_E_INVALID;
     }
@@ -114,12 +115,13 @@ int achar__worker_attach(achar__worker **out)
     worker->client = worker->own = worker->bells_region = ACHAR__REGION_CLOSED;
     worker->client_pid = client_pid;
     status = achar__fork_guard_init(&worker->guard);
-    if (status != ACHAR_OK || (status = achar__region_map(client_fd, false, &worker->client)) ||
-        (status = achar__region_map(worker_fd, true, &worker->own)) ||
+    if (status != ACHAR_OK ||
+        (status = achar__region_map_pair(client_fd, client_spill_fd, false, &worker->client)) ||
+        (status = achar__region_map_pair(worker_fd, worker_spill_fd, true, &worker->own)) ||
         (status = achar__region_map(bell_fd, true, &worker->bells_region))) {
         goto fail;
     }
-    achar__region_mirror(&worker->client, client_fd);
+    achar__region_mirror(&worker->client, client_fd, client_spill_fd);
     status = ACHAR_E_INVALID;
     if (!range_is_inside(&worker->client, down_offset, sizeof(achar__wire_down)) ||
         !range_is_inside(&worker->client, hello_offset, hello_nbytes) ||
@@ -133,14 +135,18 @@ int achar__worker_attach(achar__worker **out)
     worker->hello_nbytes = hello_nbytes;
     worker->up = (achar__wire_up *)worker->own.base;
     worker->bells = (achar__wire_bells *)worker->bells_region.base;
-    status =
-        achar__heap_create(&worker->own, sizeof(achar__wire_up), warm_limit_nbytes, &worker->heap);
+    status = achar__store_create(&worker->own, worker_fd, worker_spill_fd, sizeof(achar__wire_up),
+                                 warm_nbytes, &worker->store);
     if (status != ACHAR_OK) {
         goto fail;
     }
-    close(client_fd);
-    close(worker_fd);
-    close(bell_fd);
+    achar__store_limit(worker->store, memory_nbytes, spill_nbytes);
+    int fds[] = {client_fd, worker_fd, bell_fd, client_spill_fd, worker_spill_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
     unsetenv(ACHAR__WIRE_VARIABLE);
     raise_oom_score();
     *out = worker;
@@ -155,7 +161,7 @@ void achar__worker_detach(achar__worker *worker)
     if (!worker) {
         return;
     }
-    achar__heap_destroy(worker->heap);
+    achar__store_destroy(worker->store);
     achar__region_unmap(&worker->client);
     achar__region_unmap(&worker->own);
     achar__region_unmap(&worker->bells_region);
@@ -173,14 +179,15 @@ const void *achar__worker_hello(achar__worker *worker, size_t *nbytes)
 
 static void purge_excess(achar__worker *worker)
 {
-    if (achar__heap_has_excess(worker->heap)) {
-        achar__heap_purge(worker->heap);
+    if (achar__store_has_excess(worker->store)) {
+        achar__store_purge(worker->store);
     }
 }
 
 static void tell_used(achar__worker *worker)
 {
-    atomic_store_explicit(&worker->up->used_nbytes, achar__heap_usage_of(worker->heap).used_nbytes,
+    achar__store_usage usage = achar__store_usage_of(worker->store);
+    atomic_store_explicit(&worker->up->used_nbytes, usage.memory_nbytes + usage.spill_nbytes,
                           memory_order_relaxed);
 }
 
@@ -194,7 +201,7 @@ static void take_releases(achar__worker *worker)
     }
     for (; taken < sent; taken++) {
         uint64_t offset = worker->down->releases[taken % ACHAR__RELEASE_SLOTS];
-        achar__heap_free(worker->heap, worker->own.base + offset);
+        achar__store_free(worker->store, worker->own.base + offset);
     }
     atomic_store_explicit(&worker->up->releases_taken, taken, memory_order_release);
     tell_used(worker);
@@ -411,7 +418,7 @@ int achar__worker_block_reserve(achar__worker *worker, size_t nbytes, achar__blo
         return ACHAR_E_CLOSED;
     }
     take_releases(worker);
-    return achar__heap_alloc(worker->heap, nbytes, &out->data, &out->capacity);
+    return achar__store_alloc(worker->store, nbytes, &out->data, &out->capacity);
 }
 
 int achar__worker_block_grow(achar__worker *worker, achar__block *block, size_t used, size_t nbytes)
@@ -420,13 +427,13 @@ int achar__worker_block_grow(achar__worker *worker, achar__block *block, size_t 
         return ACHAR_E_CLOSED;
     }
     take_releases(worker);
-    return achar__heap_grow(worker->heap, &block->data, &block->capacity, used, nbytes);
+    return achar__store_grow(worker->store, &block->data, &block->capacity, used, nbytes);
 }
 
 void achar__worker_block_free(achar__worker *worker, achar__block *block)
 {
     if (achar__fork_guard_holds(&worker->guard)) {
-        achar__heap_free(worker->heap, block->data);
+        achar__store_free(worker->store, block->data);
         purge_excess(worker);
     }
     *block = (achar__block){0};
@@ -605,9 +612,9 @@ int achar__worker_finish(achar__worker *worker, enum achar__task_state state, ac
     ACHAR__CRASH_POINT("mid-result");
     if (block && block->data) {
         if (nbytes == 0) {
-            achar__heap_free(worker->heap, block->data);
+            achar__store_free(worker->store, block->data);
         } else {
-            achar__heap_trim(worker->heap, &block->data, &block->capacity, nbytes);
+            achar__store_trim(worker->store, &block->data, &block->capacity, nbytes);
             completion->result_offset = (uint64_t)((unsigned char *)block->data - worker->own.base);
             completion->result_nbytes = nbytes;
         }

@@ -104,9 +104,9 @@ static bool can_populate(unsigned char *base)
            errno != EINVAL;
 }
 
-int achar__region_map(int fd, bool writable, achar__region *out)
+/* ACHAR_OK or ACHAR_E_IO with errno. */
+static int size_of(int fd, size_t *nbytes)
 {
-    *out = ACHAR__REGION_CLOSED;
     struct stat about;
     if (fstat(fd, &about) != 0) {
         return ACHAR_E_IO;
@@ -115,7 +115,81 @@ int achar__region_map(int fd, bool writable, achar__region *out)
         errno = EINVAL;
         return ACHAR_E_IO;
     }
-    return achar__region_map_part(fd, 0, (size_t)about.st_size, writable, out);
+    *nbytes = (size_t)about.st_size;
+    return ACHAR_OK;
+}
+
+int achar__region_map(int fd, bool writable, achar__region *out)
+{
+    size_t nbytes;
+    *out = ACHAR__REGION_CLOSED;
+    int status = size_of(fd, &nbytes);
+    return status == ACHAR_OK ? achar__region_map_part(fd, 0, nbytes, writable, out) : status;
+}
+
+/* Both files, one behind the other, at one address; MAP_FAILED with errno. */
+static void *map_pair(int fd, size_t nbytes, int behind_fd, size_t behind_nbytes, int protection,
+                      int flags)
+{
+    flags |= MAP_NORESERVE;
+    if (behind_fd < 0) {
+        return mmap(NULL, nbytes, protection, flags, fd, 0);
+    }
+    unsigned char *base = mmap(NULL, nbytes + behind_nbytes, PROT_NONE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base != MAP_FAILED &&
+        (mmap(base, nbytes, protection, flags | MAP_FIXED, fd, 0) == MAP_FAILED ||
+         mmap(base + nbytes, behind_nbytes, protection, flags | MAP_FIXED, behind_fd, 0) ==
+             MAP_FAILED)) {
+        int error = errno;
+        munmap(base, nbytes + behind_nbytes);
+        errno = error;
+        return MAP_FAILED;
+    }
+    return base;
+}
+
+int achar__region_map_pair(int fd, int behind_fd, bool writable, achar__region *out)
+{
+    size_t nbytes, behind_nbytes = 0;
+    *out = ACHAR__REGION_CLOSED;
+    int status = size_of(fd, &nbytes);
+    if (status == ACHAR_OK && behind_fd >= 0) {
+        status = size_of(behind_fd, &behind_nbytes);
+    }
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    void *base = map_pair(fd, nbytes, behind_fd, behind_nbytes,
+                          writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED);
+    if (base == MAP_FAILED) {
+        return errno == ENOMEM ? ACHAR_E_NOMEM : ACHAR_E_IO;
+    }
+    *out = (achar__region){.base = base, .nbytes = nbytes + behind_nbytes, .fd = -1};
+    return ACHAR_OK;
+}
+
+int achar__region_part(const achar__region *whole, size_t offset, size_t nbytes, int fd,
+                       achar__region *part)
+{
+    *part = (achar__region){.base = whole->base + offset, .nbytes = nbytes, .fd = -1};
+    if (can_populate(part->base)) {
+        return ACHAR_OK;
+    }
+    part->fd = fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_FD);
+    if (part->fd < 0) {
+        *part = ACHAR__REGION_CLOSED;
+        return ACHAR_E_IO;
+    }
+    return ACHAR_OK;
+}
+
+void achar__region_close_part(achar__region *part)
+{
+    if (part->fd >= 0) {
+        close(part->fd);
+    }
+    *part = ACHAR__REGION_CLOSED;
 }
 
 int achar__region_map_part(int fd, size_t offset, size_t nbytes, bool writable, achar__region *out)
@@ -139,11 +213,15 @@ int achar__region_map_part(int fd, size_t offset, size_t nbytes, bool writable, 
     return ACHAR_OK;
 }
 
-void achar__region_mirror(achar__region *region, int fd)
+void achar__region_mirror(achar__region *region, int fd, int behind_fd)
 {
-    void *mirror = mmap(NULL, region->nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
-                        fd, (off_t)region->file_offset);
-    region->mirror = mirror == MAP_FAILED ? NULL : mirror;
+    size_t nbytes, behind_nbytes = 0;
+    if (size_of(fd, &nbytes) == ACHAR_OK &&
+        (behind_fd < 0 || size_of(behind_fd, &behind_nbytes) == ACHAR_OK)) {
+        void *mirror =
+            map_pair(fd, nbytes, behind_fd, behind_nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+        region->mirror = mirror == MAP_FAILED ? NULL : mirror;
+    }
 }
 
 void achar__region_unmap(achar__region *region)

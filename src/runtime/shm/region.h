@@ -46,8 +46,18 @@ int achar__region_reopen_readonly(int fd, int *readonly_fd);
 int achar__region_map(int fd, bool writable, achar__region *out);
 /* The same for [offset, offset + nbytes) of the file, whole pages. */
 int achar__region_map_part(int fd, size_t offset, size_t nbytes, bool writable, achar__region *out);
-/* Gives a mapped region its mirror, where the address space has room for that. */
-void achar__region_mirror(achar__region *region, int fd);
+/*
+ * Maps the whole of 'fd', and right behind it the whole of 'behind_fd' (-1: nothing). To be written are
+ * the two parts, each a region of its own: achar__region_part().
+ */
+int achar__region_map_pair(int fd, int behind_fd, bool writable, achar__region *out);
+/* Makes '*part' the bytes [offset, offset + nbytes) of 'whole', which begin 'fd' and stay mapped by
+ * 'whole': the part is closed by achar__region_close_part(). */
+int achar__region_part(const achar__region *whole, size_t offset, size_t nbytes, int fd,
+                       achar__region *part);
+void achar__region_close_part(achar__region *part);
+/* Gives a mapped region its mirror, where the address space has room for that; descriptors as above. */
+void achar__region_mirror(achar__region *region, int fd, int behind_fd);
 void achar__region_unmap(achar__region *region);
 /* Unmaps what lies beyond the first 'nbytes' (rounded up to pages; at least one page stays). */
 void achar__region_shorten(achar__region *region, size_t nbytes);

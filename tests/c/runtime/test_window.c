@@ -22,7 +22,7 @@ static void place_make(place *it)
     assert_status(achar__region_create("test", MIB, MIB, &it->fd), ACHAR_OK);
     assert_status(achar__region_map(it->fd, true, &it->writer), ACHAR_OK);
     assert_status(achar__region_map(it->fd, false, &it->reader), ACHAR_OK);
-    achar__region_mirror(&it->reader, it->fd);
+    achar__region_mirror(&it->reader, it->fd, -1);
     assert_non_null(it->reader.mirror);
     memset(it->writer.base, 'w', MIB);
 }

@@ -1,0 +1,259 @@
+"""Memory is bounded: past memory_limit to disk, past spill_limit submit() waits, and nothing is left behind."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import achar
+import pytest
+
+np = pytest.importorskip("numpy")
+MIB = 1 << 20
+ARRAY = np.arange(MIB, dtype="u1").repeat(4)  # 4 MiB
+
+
+def memory(ex):
+    return ex._pool.memory()
+
+
+def total(x):
+    return int(x.sum())
+
+
+def test_what_is_put_spills_and_comes_back(tmp_path):
+    with achar.Executor(1, memory_limit=16 * MIB, spill_dir=tmp_path) as ex:
+        ex.submit(int).result()
+        before = memory(ex)
+        refs = [ex.put(ARRAY + n) for n in range(12)]  # 48 MiB; 8 of them are the client's in memory
+        now = memory(ex)
+        assert now["client"] - before["client"] >= 48 * MIB
+        assert now["spilled"] >= 39 * MIB and now["client"] - now["spilled"] <= before["client"] + 8 * MIB
+        for n, ref in enumerate(refs):
+            assert ex.submit(total, ref).result() == total(ARRAY + n) == total(ref.result())
+        assert os.listdir(tmp_path) == []
+        del refs, ref
+        gc.collect()
+        assert ex.submit(int).result() == 0  # a completion lets pinned blocks go
+        wait_until(lambda: memory(ex)["used"] <= before["used"] + 64)
+        assert memory(ex)["spilled"] == 0
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition()
+
+
+def test_results_and_arguments_spill(tmp_path):
+    with achar.Executor(2, memory_limit=16 * MIB, spill_dir=tmp_path) as ex:
+        futures = [ex.submit(lambda x, n: x + n, ARRAY, n) for n in range(12)]
+        results = [future.result() for future in futures]
+        for n, result in enumerate(results):
+            assert np.array_equal(result, ARRAY + n)
+            result[:] = 1  # its own, wherever it is
+        texts = [ex.submit(lambda n: b"%d" % n * MIB, n) for n in range(10, 40)]
+        assert all(future.result() == b"%d" % n * MIB for n, future in zip(range(10, 40), texts, strict=True))
+        pids = ex._pool.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        assert ex.submit(total, ARRAY).result() == total(ARRAY)
+        assert all(total(result) == 4 * MIB for result in results)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_default_is_bounded_too():
+    with achar.Executor(1) as ex:
+        assert ex.submit(pow, 2, 3).result() == 8
+    with achar.Executor(1, spill_limit=0) as ex:
+        assert ex.submit(pow, 2, 3).result() == 8
+
+
+def test_wrong_limits(tmp_path):
+    for options in ({"memory_limit": 0}, {"memory_limit": 1000}, {"spill_limit": -1}):
+        with pytest.raises(ValueError, match="at least"):
+            achar.Executor(1, **options)
+    for options in ({"memory_limit": 1e9}, {"spill_limit": True}):
+        with pytest.raises(TypeError, match="integer"):
+            achar.Executor(1, **options)
+    with pytest.raises(FileNotFoundError):
+        achar.Executor(1, spill_dir=tmp_path / "missing")
+
+
+def test_submit_waits_for_room(run):
+    """Two arrays are what there is room for; twenty are submitted, as fast as there is room."""
+    out = run(
+        """
+        import achar, numpy as np, time
+        MIB = 1 << 20
+        with achar.Executor(1, memory_limit=20 * MIB, spill_limit=0) as ex:
+            ex.submit(int).result()
+            def work(x):
+                time.sleep(0.02)
+                return int(x[0])
+            futures, most = [], 0
+            for n in range(20):
+                futures.append(ex.submit(work, np.full(4 * MIB, n, "u1")))
+                most = max(most, ex._pool.memory()["client"])
+            assert [future.result() for future in futures] == list(range(20))
+            assert most < 11 * MIB, most
+            assert list(ex.map(work, [np.full(3 * MIB, n, "u1") for n in range(9)])) == list(range(9))
+            print("done")
+        """
+    )
+    assert out == "done\n"
+
+
+def test_waiting_is_refused_where_it_would_be_for_ever(run):
+    out = run(
+        """
+        import achar, asyncio, numpy as np, time, threading
+        MIB = 1 << 20
+        large = np.zeros(6 * MIB, "u1")
+        with achar.Executor(1, memory_limit=20 * MIB, spill_limit=0) as ex:
+            def attempt(what, *args):
+                try:
+                    return what(*args)
+                except MemoryError as error:
+                    print("MemoryError:", error)
+
+            ref = ex.put(large)
+            attempt(ex.put, large)  # no task is unfinished: nobody would ever make room
+            print(type(ex.submit(len, large).exception()).__name__)
+            attempt(list, ex.map(len, [large]))
+            assert ex.submit(len, b"small").result() == 5  # and the executor goes on
+
+            sleeper = ex.submit(time.sleep, 1)
+
+            async def in_a_loop():
+                return type(ex.submit(len, large).exception(0)).__name__
+
+            print(asyncio.run(in_a_loop()))
+            told = []
+            def callback(future):
+                told.append(type(ex.submit(len, large).exception(0)).__name__)
+            ex.submit(int).add_done_callback(callback)
+            while not told:
+                time.sleep(0.01)
+            print(told[0])
+
+            def nested():  # the client's thread for such calls does not wait for this very task
+                import achar
+                return type(achar.current_executor().submit(len, bytes(24 << 20)).exception()).__name__
+            print(ex.submit(nested).result())
+            del ref
+            assert ex.submit(len, large).result() == 6 * MIB
+
+            blocker = ex.submit(time.sleep, 60)
+            refs = [ex.put(np.zeros(4 * MIB, "u1")), ex.put(np.zeros(4 * MIB, "u1"))]
+            threading.Timer(0.5, lambda: ex.cancel(blocker, force=True)).start()
+            print(type(ex.submit(len, large).exception()).__name__)  # it waited, and in the end for nothing
+        """
+    )
+    lines = out.splitlines()
+    assert lines[0].startswith("MemoryError: cannot store an object of this size: it does not fit into")
+    assert "memory_limit and spill_limit" in lines[0]
+    assert [line.split(":")[0] for line in lines[1:]] == ["MemoryError"] * 6
+
+
+def test_a_result_without_room_is_that_tasks_error():
+    with achar.Executor(1, memory_limit=16 * MIB, spill_limit=0) as ex:
+        future = ex.submit(np.zeros, 10 * MIB, "u1")
+        assert isinstance(future.exception(), MemoryError)
+        assert ex.submit(np.zeros, 6 * MIB, "u1").result().nbytes == 6 * MIB
+
+
+def test_ctrl_c_while_waiting(run):
+    out = run(
+        """
+        import achar, numpy as np, os, signal, threading, time
+        ex = achar.Executor(1, memory_limit=8 << 20, spill_limit=0)
+        blocker = ex.submit(time.sleep, 60)
+        while not blocker.running():
+            time.sleep(0.01)
+        ref = ex.put(np.zeros(3 << 20, "u1"))
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            ex.submit(len, np.zeros(3 << 20, "u1"))
+        except KeyboardInterrupt:
+            print("interrupted")
+        ex.cancel(blocker, force=True)
+        ex.shutdown()
+        """
+    )
+    assert out == "interrupted\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_is_left_when_the_client_is_killed(tmp_path, how):
+    program = textwrap.dedent(
+        f"""
+        import achar, numpy as np, os, time
+        ex = achar.Executor(2, memory_limit=16 << 20, spill_dir={str(tmp_path)!r})
+        refs = [ex.put(np.zeros(4 << 20, "u1")) for n in range(6)]
+        futures = [ex.submit(np.zeros, 6 << 20, "u1") for n in range(6)]
+        achar_done = [future.result() for future in futures]
+        assert ex._pool.memory()["spilled"] > 0
+        print(*ex._pool.pids(), flush=True)
+        time.sleep(60)
+        """
+    )
+    before = free_nbytes(tmp_path)
+    shm_before = sorted(os.listdir("/dev/shm"))
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as client:
+        pids = [int(pid) for pid in client.stdout.readline().split()]
+        assert len(pids) == 2
+        client.send_signal(how)
+    wait_until(lambda: not any(is_alive(pid) for pid in pids))
+    assert os.listdir(tmp_path) == []
+    assert [name for name in os.listdir("/dev/shm") if name not in shm_before and "achar" in name] == []
+    wait_until(lambda: free_nbytes(tmp_path) > before - 200 * MIB)  # others use the disk, too
+
+
+def free_nbytes(path):
+    about = os.statvfs(path)
+    return about.f_bavail * about.f_frsize
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_said(tmp_path):
+    program = textwrap.dedent(
+        f"""
+        import achar, numpy as np
+        with achar.Executor(1, memory_limit=16 << 20, spill_dir={str(tmp_path)!r}) as ex:
+            refs = []
+            try:
+                while True:
+                    refs.append(ex.put(np.full(2 << 20, len(refs), "u1")))
+            except MemoryError as error:
+                print(error)
+            assert 4 < len(refs) < 20, len(refs)
+            assert [int(ex.submit(np.sum, ref).result()) for ref in refs] == [n << 21 for n in range(len(refs))]
+            del refs[3:]
+            assert ex.put(np.zeros(2 << 20, "u1")).result().sum() == 0
+            print("goes on")
+        """
+    )
+    command = f'mount -t tmpfs -o size=16m tmpfs "{tmp_path}" && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", command, sys.executable, program], capture_output=True, text=True, timeout=60
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "cannot store an object of this size: no memory left, and none on disk",
+        "goes on",
+    ]
