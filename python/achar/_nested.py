@@ -32,7 +32,8 @@ DEPTH_MAX = 32
 DOOR_FD = 6  # src/runtime/pool/wire.h
 FRAME = struct.Struct("<BQQ")
 OPTIONS = struct.Struct("<dIdiII")  # limit (0: none), retries, backoff, priority, input count, size of the name
-SUBMIT, CANCEL, RELEASE, GOODBYE, FAILED, *RETURNED_OF_KIND = range(1, 9)  # the kinds of packed.h: 0, 1, 2
+SUBMIT, CANCEL, RELEASE, GOODBYE, PUT, FAILED, *RETURNED_OF_KIND = range(1, 10)  # the kinds of packed.h: 0, 1, 2
+REFERENCE = 1  # of those kinds
 HELLO = struct.Struct("<I")  # the worker's depth; sent with the connection
 
 
@@ -59,6 +60,7 @@ class NestedFuture(concurrent.futures.Future):
     """The future of a task that a task has submitted."""
 
     _collecting = threading.local()
+    _packed: bytes | None = None
 
     def __init__(self, link: Link, number: int) -> None:
         super().__init__()
@@ -79,6 +81,32 @@ class NestedFuture(concurrent.futures.Future):
         if cancelled:
             self._link.send(CANCEL, self._number)
         return cancelled
+
+
+class NestedReference(NestedFuture):
+    """What a task has put: bytes, which go to the client when a task of this one's needs them.
+
+    When the task returns it, they are its result, and the future of that is a reference in the client.
+    """
+
+    def __init__(self, executor: NestedExecutor, obj: Any) -> None:
+        concurrent.futures.Future.__init__(self)
+        self._executor, self._link, self._number = executor, None, 0
+        self._packed = _achar.pack(obj)
+        self.set_result(None)
+
+    def result(self, timeout: float | None = None) -> Any:
+        return _achar.loads_packed(REFERENCE, self._packed)
+
+    def __reduce__(self) -> Any:
+        if self._link is None and getattr(self._collecting, "inputs", None) is not None:
+            self._link = self._executor._connect()
+            self._number = self._link.put(self._packed)
+        return super().__reduce__()
+
+    def __del__(self) -> None:
+        if self._link is not None:
+            super().__del__()
 
 
 class Link:
@@ -111,6 +139,13 @@ class Link:
         head = OPTIONS.pack(limit or 0, retries, backoff, priority, len(inputs), len(encoded))
         self.send(SUBMIT, future._number, head, struct.pack(f"<{len(inputs)}Q", *inputs), encoded, packed)
         return future
+
+    def put(self, packed: bytes) -> int:
+        with self.lock:
+            self.number += 1
+            number = self.number
+        self.send(PUT, number, packed)
+        return number
 
     def read(self) -> None:
         with contextlib.suppress(OSError), self.socket.makefile("rb") as file:
@@ -175,6 +210,10 @@ class NestedExecutor(concurrent.futures.Executor):
             NestedFuture._collecting.inputs = before
         return link.submit(options, name or name_of(fn), packed, inputs)
 
+    def put(self, obj: Any) -> NestedReference:
+        """As Executor.put(); the memory is the client's from when a task of this one's needs it."""
+        return NestedReference(self, obj)
+
     def options(self, **options: Any) -> Any:
         from .executor import Executor
 
@@ -227,7 +266,7 @@ class Connection:
     def frames(self) -> Iterator[tuple[int, int, bytes]]:
         while len(self.received) >= FRAME.size:
             what, number, size = FRAME.unpack_from(self.received)
-            if what not in (SUBMIT, CANCEL, RELEASE, GOODBYE):
+            if what not in (SUBMIT, CANCEL, RELEASE, GOODBYE, PUT):
                 raise ValueError("no frame")
             if len(self.received) < FRAME.size + size:
                 return
@@ -340,6 +379,9 @@ class Server:
         if what == GOODBYE:  # the worker leaves in peace; what its tasks have not waited for is done all the same
             connection.futures.clear()
             return
+        if what == PUT:
+            connection.futures[number] = self.stored(connection, body)
+            return
         limit, retries, backoff, priority, input_count, name_size = OPTIONS.unpack_from(body)
         at = OPTIONS.size
         inputs = struct.unpack_from(f"<{input_count}Q", body, at)
@@ -354,6 +396,14 @@ class Server:
             future.set_exception(error)
         connection.futures[number] = future
         future.add_done_callback(lambda done: self.tell(connection, number, done))
+
+    def stored(self, connection: Connection, packed: bytes) -> Any:
+        try:
+            return self.executor_at(connection.depth + 1)._put_packed(packed)
+        except (MemoryError, RuntimeError) as error:
+            failed = concurrent.futures.Future()  # and so fails the task that needs it
+            failed.set_exception(error)
+            return failed
 
     def executor_at(self, depth: int) -> Any:
         while len(self.executors) < depth <= DEPTH_MAX:

@@ -162,21 +162,32 @@ PyObject *packed_read(module_state *st, const packed_place *place, uint32_t kind
 }
 
 PyDoc_STRVAR(loads_packed_doc, "loads_packed(kind, data)\n--\n\n"
-                               "The object in a copy of what a future's _bytes() are.");
+                               "The object in the bytes that a future's _bytes() or pack() are.");
 static PyObject *loads_packed(PyObject *module, PyObject *args)
 {
     unsigned kind;
-    Py_buffer data;
-    if (!PyArg_ParseTuple(args, "Iy*:loads_packed", &kind, &data))
+    PyObject *data;
+    if (!PyArg_ParseTuple(args, "IS:loads_packed", &kind, &data))
         return NULL;
-    static const packed_place nowhere = {0};
-    PyObject *object =
-        packed_read(state_of_module(module), &nowhere, kind, data.buf, (size_t)data.len);
-    PyBuffer_Release(&data);
-    return object;
+    const packed_place place = {.owner = data};
+    return packed_read(state_of_module(module), &place, kind, PyBytes_AS_STRING(data),
+                       (size_t)PyBytes_GET_SIZE(data));
 }
 
 /* ---- put ---- */
+
+static achar__task *store(pool_object *p, wire_sink *ws)
+{
+    achar__task *task = NULL;
+    int status = achar__pool_put(p->pool, &ws->block, ws->sink.used, PACKED_REFERENCE, &task);
+    if (status == ACHAR_E_CLOSED) {
+        p->closed = 1;
+        executor_refuse_if_closed(p);
+    } else if (status != ACHAR_OK) {
+        wire_raise_status(status, ws->doing);
+    }
+    return task;
+}
 
 /* NULL with an exception set; '*no_room' is the memory's status where that is why, else ACHAR_OK. */
 static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, int *no_room)
@@ -188,20 +199,13 @@ static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, 
                                    .take_buffer = packed_take,
                                    .take_context = &taken};
     achar__task *task = NULL;
-    int status;
     wire_sink ws;
     wire_sink_init(&ws, &p->memory);
     ws.doing = "store an object of this size";
     if (saver_dump_into(st, object, &options, &ws.sink, NULL) < 0 ||
         packed_finish(&taken, &ws, PACKED_REFERENCE) < 0 || wire_sink_finish(&ws) < 0)
         goto done;
-    status = achar__pool_put(p->pool, &ws.block, ws.sink.used, PACKED_REFERENCE, &task);
-    if (status == ACHAR_E_CLOSED) {
-        p->closed = 1;
-        executor_refuse_if_closed(p);
-    } else if (status != ACHAR_OK) {
-        wire_raise_status(status, "store an object of this size");
-    }
+    task = store(p, &ws);
 done:
     *no_room = ws.status;
     wire_sink_clear(&ws);
@@ -221,10 +225,68 @@ achar__task *packed_put(module_state *st, pool_object *p, PyObject *object)
     return task;
 }
 
+static int reserve_private(void *owner, size_t nbytes, achar__block *out)
+{
+    *out = (achar__block){PyMem_RawMalloc(nbytes), nbytes};
+    return out->data ? ACHAR_OK : ACHAR_E_NOMEM;
+}
+
+static int grow_private(void *owner, achar__block *block, size_t used, size_t nbytes)
+{
+    void *data = PyMem_RawRealloc(block->data, nbytes);
+    if (!data)
+        return ACHAR_E_NOMEM;
+    *block = (achar__block){data, nbytes};
+    return ACHAR_OK;
+}
+
+static void free_private(void *owner, achar__block *block)
+{
+    PyMem_RawFree(block->data);
+}
+
+PyDoc_STRVAR(pack_doc, "pack(obj)\n--\n\n"
+                       "As bytes, what Executor.put() would store: for what a task puts.");
+static PyObject *pack(PyObject *module, PyObject *object)
+{
+    static const wire_memory private_memory = {NULL, reserve_private, grow_private, free_private};
+    packed_buffers taken = {0};
+    const saver_options options = {.protocol = -1,
+                                   .superset = 1,
+                                   .root_name = "obj",
+                                   .take_buffer = packed_take,
+                                   .take_context = &taken};
+    PyObject *bytes = NULL;
+    wire_sink ws;
+    wire_sink_init(&ws, &private_memory);
+    if (saver_dump_into(state_of_module(module), object, &options, &ws.sink, NULL) == 0 &&
+        packed_finish(&taken, &ws, PACKED_REFERENCE) >= 0)
+        bytes = PyBytes_FromStringAndSize(ws.sink.data, (Py_ssize_t)ws.sink.used);
+    wire_sink_clear(&ws);
+    packed_clear(&taken);
+    return bytes;
+}
+
+achar__task *packed_put_bytes(pool_object *p, PyObject *bytes)
+{
+    achar__task *task = NULL;
+    wire_sink ws;
+    wire_sink_init(&ws, &p->memory);
+    ws.doing = "store an object of this size";
+    if (wire_sink_append(&ws, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)) == 0 &&
+        wire_sink_finish(&ws) == 0)
+        task = store(p, &ws);
+    wire_sink_clear(&ws);
+    return task;
+}
+
+static PyMethodDef pack_def = {"pack", pack, METH_O, pack_doc};
 static PyMethodDef loads_packed_def = {"loads_packed", loads_packed, METH_VARARGS,
                                        loads_packed_doc};
 
 int packed_exec(PyObject *module, module_state *st)
 {
+    if (state_add_function(module, module, &pack_def, "achar._achar") < 0)
+        return -1;
     return state_add_function(module, module, &loads_packed_def, "achar._achar");
 }

@@ -39,11 +39,15 @@ typedef struct packed_place {
     PyObject *pool; /* the client: what was made of them holds both */
     achar__task *task;
     achar__worker *worker; /* a worker: arguments or inputs of the current task */
+    PyObject *owner;       /* a bytes object that has them; they may only be read */
 } packed_place;
 
 /* The object that 'bytes' are; NULL with an exception set. Bytes that make no sense are an exception, too. */
 PyObject *packed_read(module_state *st, const packed_place *place, uint32_t kind, const void *bytes,
                       size_t nbytes);
+
+/* Stores what a task has packed, see _nested.py; as packed_put(). */
+achar__task *packed_put_bytes(pool_object *p, PyObject *bytes);
 
 /* Stores 'object' (Executor.put()); a new reference to a task, or NULL with an exception set. */
 achar__task *packed_put(module_state *st, pool_object *p, PyObject *object);

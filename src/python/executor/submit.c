@@ -315,6 +315,26 @@ static PyObject *executor_put(PyObject *self, PyTypeObject *class, PyObject *con
     return future;
 }
 
+PyDoc_STRVAR(put_packed_doc, "_put_packed(bytes)\n--\n\n"
+                             "put() of what a task has packed (_achar.pack()).");
+static PyObject *executor_put_packed(PyObject *self, PyTypeObject *class, PyObject *const *args,
+                                     Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs != 1 || kwnames || !PyBytes_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "_put_packed() takes bytes");
+        return NULL;
+    }
+    pool_object *p = open_pool(self);
+    if (!p)
+        return NULL;
+    PyObject *future = NULL;
+    achar__task *task = packed_put_bytes(p, args[0]);
+    if (task)
+        future = future_of_task(PyType_GetModuleState(class), task, (PyObject *)p, Py_None);
+    Py_DECREF(p);
+    return future;
+}
+
 PyDoc_STRVAR(map_doc,
              "_map(fn, iterables, timeout, buffersize)\n--\n\n"
              "An iterator over the results of fn(*items), in order, with one snapshot of fn.");
@@ -348,6 +368,8 @@ static PyMethodDef executor_methods[] = {
      map_doc},
     {"put", (PyCFunction)(void (*)(void))executor_put, METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      put_doc},
+    {"_put_packed", (PyCFunction)(void (*)(void))executor_put_packed,
+     METH_METHOD | METH_FASTCALL | METH_KEYWORDS, put_packed_doc},
     {NULL},
 };
 

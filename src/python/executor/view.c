@@ -13,7 +13,7 @@ typedef struct view_object {
     PyObject *pool;                 /* in the client; else NULL */
     achar__task *task;              /* in the client; else NULL */
     const void *pinned;             /* the worker's; else NULL */
-    PyObject *copy;                 /* bytes or bytearray; else NULL */
+    PyObject *copy;                 /* bytes or bytearray that have the data; else NULL */
     achar__window window;
     char *data;
     size_t nbytes;
@@ -107,7 +107,9 @@ PyObject *view_new(module_state *st, const packed_place *place, const void *bloc
     view->writable = writable;
     int held = place->task     ? hold_in_client(view, place)
                : place->worker ? hold_in_worker(view, place->worker, block)
-                               : 0;
+                               : place->owner && !writable;
+    if (held && place->owner)
+        view->copy = Py_NewRef(place->owner);
     if (!held && hold_copy(view) < 0) {
         Py_DECREF(view);
         return NULL;

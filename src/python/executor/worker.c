@@ -379,6 +379,38 @@ static int run_stretch(worker_loop *loop, const achar__assignment *a)
     return achar__worker_finish_stretch(loop->worker) == ACHAR_OK ? 0 : -1;
 }
 
+/* What a task has put is given back as it was packed then. 0: told; -1 with an exception set. */
+static int give_reference(worker_loop *loop, PyObject *packed)
+{
+    wire_sink ws;
+    wire_sink_init(&ws, &loop->memory);
+    if (wire_sink_append(&ws, PyBytes_AS_STRING(packed), (size_t)PyBytes_GET_SIZE(packed)) == 0) {
+        flush_stdout(loop);
+        achar__worker_set_result_kind(loop->worker, PACKED_REFERENCE);
+        if (finish(loop, ACHAR__TASK_RETURNED, &ws) == 0)
+            return 0;
+    }
+    wire_sink_clear(&ws);
+    return -1;
+}
+
+/* A future that the task returns, of a task of its own or of what it has put. As give_result(). */
+static int give_nested(worker_loop *loop, PyObject *future)
+{
+    int status = -1;
+    PyObject *packed = PyObject_GetAttrString(future, "_packed");
+    if (packed && PyBytes_Check(packed)) {
+        status = give_reference(loop, packed);
+    } else if (packed) {
+        PyObject *result = PyObject_CallMethod(future, "result", NULL);
+        if (result)
+            status = give_result(loop, result);
+        Py_XDECREF(result);
+    }
+    Py_XDECREF(packed);
+    return status;
+}
+
 /* 0; -1: the client has gone. */
 static int run_task(worker_loop *loop, const achar__assignment *a)
 {
@@ -386,8 +418,8 @@ static int run_task(worker_loop *loop, const achar__assignment *a)
     PyObject *result = call(loop, a);
     if (result && loop->st->nested_future &&
         PyObject_TypeCheck(result, (PyTypeObject *)loop->st->nested_future))
-        Py_SETREF(result, PyObject_CallMethod(result, "result", NULL));
-    if (result)
+        status = give_nested(loop, result);
+    else if (result)
         status = give_result(loop, result);
     if (status < 0)
         status = give_exception(loop, compat_take_exception());
