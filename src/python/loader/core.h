@@ -132,16 +132,21 @@ typedef struct loader {
 
 /* loader.c */
 
+/* Loads one object from the input, keeping the memo. A new reference; NULL with an exception set. */
+PyObject *loader_run(loader *ld);
+
+/* life.c */
+
 /* An idle loader with an empty memory input. Cannot fail. */
 void loader_init(loader *ld, module_state *st);
 /* Frees all; the loader may be initialised again. Runs Python code (finalizers). */
 void loader_clear(loader *ld);
 /* The same for a loader that nobody else can see and that is not used again, after loader_run(). */
 void loader_end(loader *ld);
-/* Loads one object from the input, keeping the memo. A new reference; NULL with an exception set. */
-PyObject *loader_run(loader *ld);
 /* What options.buffers asks for. 0, or -1 with an exception set. */
 int loader_set_buffers(loader *ld, PyObject *buffers);
+/* Empties what only a running load needs, and gives back what that has taken from the heap. */
+void loader_clear_working(loader *ld);
 /* Room for one more entry at least. 0, or -1 with MemoryError set. */
 int loader_grow_stack(loader *ld);
 

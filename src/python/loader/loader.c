@@ -7,124 +7,10 @@
  * copies written back (CALL). What the loop holds while it runs is described in core.h.
  */
 #include "python/loader/core.h"
-#include "python/loader/hashes.h"
 #include "python/loader/text.h"
 
 #include "codec/decode.h"
 #include "codec/opcodes.h"
-
-/* ---- life ---- */
-
-void loader_init(loader *ld, module_state *st)
-{
-    ld->st = st;
-    loader_input_memory(&ld->in, NULL, 0);
-    ld->stack = ld->top = ld->fence = ld->inline_stack;
-    ld->limit = ld->stack + LOADER_INLINE_STACK;
-    ld->marks = ld->inline_marks;
-    ld->marks_count = 0;
-    ld->marks_capacity = LOADER_INLINE_MARKS;
-    loader_memo_init(&ld->memo);
-    ld->unpickler = NULL;
-    ld->persistent_load = NULL;
-    ld->buffers = NULL;
-    ld->encoding = "ASCII";
-    ld->errors = "strict";
-    ld->protocol = 0;
-    ld->fix_imports = true;
-    ld->superset = false;
-    ld->find_class_overridden = false;
-    ld->running = false;
-    ld->pausing = false;
-    ld->planned = false;
-    ld->fault = LOADER_FAULT_NONE;
-    ld->shapes = NULL;
-    ld->templates = NULL;
-    ld->named = NULL;
-    ld->keys_cached = 0;
-    ld->opcode_at = NULL;
-    ld->opcode_offset = 0;
-}
-
-int loader_set_buffers(loader *ld, PyObject *buffers)
-{
-    if (!buffers || buffers == Py_None)
-        return 0;
-    PyObject *iterator = PyObject_GetIter(buffers);
-    if (!iterator)
-        return -1;
-    Py_XSETREF(ld->buffers, iterator);
-    return 0;
-}
-
-/* Empties what only a running load needs, and gives back what that has taken from the heap. */
-static void clear_working(loader *ld)
-{
-    for (unsigned i = 0; ld->keys_cached; i++, ld->keys_cached >>= 1) {
-        if (ld->keys_cached & 1) {
-            Py_DECREF(ld->key_cache[i].key);
-            Py_DECREF(ld->key_cache[i].interned);
-        }
-    }
-    if (ld->shapes)
-        loader_shapes_clear(ld);
-    if (ld->templates)
-        loader_templates_clear(ld);
-    if (ld->named)
-        loader_named_clear(ld);
-    while (ld->top > ld->stack) {
-        ld->top--;
-        Py_XDECREF(*ld->top);
-    }
-    if (ld->stack != ld->inline_stack) {
-        PyMem_Free(ld->stack);
-        ld->stack = ld->top = ld->inline_stack;
-        ld->limit = ld->stack + LOADER_INLINE_STACK;
-    }
-    if (ld->marks != ld->inline_marks) {
-        PyMem_Free(ld->marks);
-        ld->marks = ld->inline_marks;
-        ld->marks_capacity = LOADER_INLINE_MARKS;
-    }
-    ld->fence = ld->stack;
-    ld->marks_count = 0;
-}
-
-void loader_clear(loader *ld)
-{
-    clear_working(ld);
-    loader_memo_clear(&ld->memo);
-    loader_input_clear(&ld->in);
-    Py_CLEAR(ld->persistent_load);
-    Py_CLEAR(ld->buffers);
-}
-
-void loader_end(loader *ld)
-{
-    loader_memo_end(&ld->memo);
-    loader_input_clear(&ld->in);
-    Py_XDECREF(ld->persistent_load);
-    Py_XDECREF(ld->buffers);
-}
-
-int loader_grow_stack(loader *ld)
-{
-    size_t count = (size_t)(ld->top - ld->stack), fence = (size_t)(ld->fence - ld->stack);
-    size_t capacity = (size_t)(ld->limit - ld->stack) * 2;
-    PyObject **stack = ld->stack == ld->inline_stack ? NULL : ld->stack;
-    stack = PyMem_Realloc(stack, capacity * sizeof *stack);
-    if (!stack) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    if (ld->stack == ld->inline_stack)
-        memcpy(stack, ld->stack, count * sizeof *stack);
-    ld->stack = stack;
-    ld->top = stack + count;
-    ld->fence = stack + fence;
-    ld->limit = stack + capacity;
-    return 0;
-}
 
 /* ---- marks ---- */
 
@@ -750,7 +636,7 @@ PyObject *loader_run(loader *ld)
         ld->pausing = false;
         loader_gc_resume(ld->st);
     }
-    clear_working(ld);
+    loader_clear_working(ld);
     ld->running = false;
     return object;
 }
@@ -778,99 +664,4 @@ PyObject *loader_loads(module_state *st, const void *data, size_t nbytes,
 done:
     loader_end(&ld);
     return object;
-}
-
-/* ---- setup ---- */
-
-/* Whether the interpreter's own unpickler takes 'stream'. 1, 0, or -1 with an exception set. */
-static int interpreter_takes(PyObject *loads, const char *stream, Py_ssize_t nbytes)
-{
-    PyObject *object = PyObject_CallFunction(loads, "y#", stream, nbytes);
-    if (object) {
-        Py_DECREF(object);
-        return 1;
-    }
-    if (!PyErr_ExceptionMatches(PyExc_Exception))
-        return -1;
-    PyErr_Clear();
-    return 0;
-}
-
-/*
- * Where versions differ in what they accept, we do as the interpreter does, and ask it: patch
- * releases have changed this (frames are enforced from 3.13.15 and 3.14.7 on, gh-154848; later
- * ones read INT and LONG as decimal only, gh-126992), and an extension outlives the patch release
- * that it was built for.
- */
-static int ask_interpreter(module_state *st)
-{
-    static const char straddling[] = "\x80\x04\x95\x01\0\0\0\0\0\0\0K\x01.";
-    static const char hexadecimal[] = "L0x10L\n.";
-    PyObject *native = PyImport_ImportModule("_pickle");
-    PyObject *loads = native ? PyObject_GetAttrString(native, "loads") : NULL;
-    int straddles = -1, based = -1;
-    if (loads) {
-        straddles = interpreter_takes(loads, straddling, sizeof straddling - 1);
-        if (straddles >= 0)
-            based = interpreter_takes(loads, hexadecimal, sizeof hexadecimal - 1);
-    }
-    Py_XDECREF(loads);
-    Py_XDECREF(native);
-    st->enforces_frames = straddles == 0;
-    st->decimal_only = based == 0;
-    return straddles < 0 || based < 0 ? -1 : 0;
-}
-
-static PyObject *attribute_of(const char *module_name, const char *name)
-{
-    PyObject *module = PyImport_ImportModule(module_name);
-    PyObject *value = module ? PyObject_GetAttrString(module, name) : NULL;
-    Py_XDECREF(module);
-    return value;
-}
-
-static PyObject *dict_of(const char *module_name, const char *name)
-{
-    PyObject *dict = attribute_of(module_name, name);
-    if (dict && !PyDict_CheckExact(dict)) {
-        PyErr_Format(PyExc_RuntimeError, "%s.%s should be a dict, not %.200s", module_name, name,
-                     Py_TYPE(dict)->tp_name);
-        Py_CLEAR(dict);
-    }
-    return dict;
-}
-
-int loader_exec(PyObject *module, module_state *st)
-{
-    for (int i = 0; i < STATE_SMALL_INTS; i++) {
-        st->small_ints[i] = PyLong_FromLong(i);
-        if (!st->small_ints[i])
-            return -1;
-        Py_DECREF(st->small_ints[i]); /* the interpreter's own: it keeps them for ever */
-    }
-    if (!(st->compat_names = dict_of("_compat_pickle", "NAME_MAPPING")) ||
-        !(st->compat_modules = dict_of("_compat_pickle", "IMPORT_MAPPING")) ||
-        !(st->extension_names = dict_of("copyreg", "_inverted_registry")) ||
-        !(st->builtin_import = attribute_of("builtins", "__import__")))
-        return -1;
-    /* A hook that is there already is not what globals.c may take a short cut around. */
-    if (!PyCFunction_CheckExact(st->builtin_import))
-        Py_SETREF(st->builtin_import, Py_NewRef(Py_None));
-#define INTERN(member, text)                                                                       \
-    if (!(st->member = PyUnicode_InternFromString(text)))                                          \
-        return -1;
-    INTERN(str__tuple_new, "_tuple_new")
-    INTERN(str_add, "add")
-    INTERN(str_append, "append")
-    INTERN(str_dict, "__dict__")
-    INTERN(str_dot, ".")
-    INTERN(str_extend, "extend")
-    INTERN(str_find_class, "find_class")
-    INTERN(str_getinitargs, "__getinitargs__")
-    INTERN(str_import, "__import__")
-    INTERN(str_new, "__new__")
-    INTERN(str_persistent_load, "persistent_load")
-    INTERN(str_setstate, "__setstate__")
-#undef INTERN
-    return loader_hashes_exec(st) < 0 ? -1 : ask_interpreter(st);
 }

@@ -1,9 +1,12 @@
 /*
  * engine.h - the saver's inside: its stack of frames, and what its files know of each other.
  *
- * engine.c      the loop: containers, and the choice of what becomes of an object
+ * engine.c      the loop, and the choice of what becomes of an object
+ * stack.c       frames, their ownership, the memo's opcodes
+ * containers.c  lists, tuples, dicts; sets.c: sets
  * atoms.c       what is written at once: numbers, text, bytes, buffers
- * reduce.c      objects that are written as a call: __reduce__ and its kin
+ * reduce.c      objects that are written as a call: __reduce__ and its kin; items.c: their items
+ * persistent.c  persistent ids
  * instance.c    instances for which object's own __reduce_ex__ is known to be right
  * value.c       dates and times
  * global.c      functions and classes by name
@@ -125,18 +128,61 @@ int saver_run(saver *s, PyObject *root);
 int saver_save(saver *s, PyObject *obj, int unique);
 /* The same for a persistent id, which is not asked for its own. */
 int saver_save_persistent_id(saver *s, PyObject *id);
+/* What a step function returns whose part is to save a child. 0 or -1. */
+static inline int saver_save_part(saver *s, PyObject *part)
+{
+    return saver_save(s, part, 0) < 0 ? -1 : 0;
+}
 
 /* At the start of an object: cuts the frame if it is full, and makes room. With a file this runs its
  * write(); the caller holds what it is about to save. 0 or -1. */
 int saver_boundary(saver *s);
 
-/* A new top frame, borrowing 'obj'; NULL on RecursionError or MemoryError. */
-saver_frame *saver_push(saver *s, enum saver_frame_kind kind, PyObject *obj, int budget);
-void saver_pop(saver *s);
+/* ---- stack.c ---- */
 
 static inline saver_frame *saver_top(saver *s)
 {
     return &s->frames[s->depth - 1];
+}
+
+/* Room for another frame; RecursionError for one too many. */
+int saver_grow_frames(saver *s);
+saver_frame *saver_refuse_depth(void);
+
+/* A new top frame, borrowing 'obj'; NULL on RecursionError or MemoryError. */
+static inline saver_frame *saver_push(saver *s, enum saver_frame_kind kind, PyObject *obj,
+                                      int budget)
+{
+    if (s->depth == s->frame_capacity && saver_grow_frames(s) < 0)
+        return NULL;
+    if (s->superset) {
+        budget = 0;
+        if (s->depth >= SAVER_DEPTH_MAX)
+            return saver_refuse_depth();
+    }
+    if (budget && compat_enter_recursion(s->thread, &s->recursion_used, budget) < 0)
+        return NULL;
+    saver_frame *frame = &s->frames[s->depth++];
+    *frame = (saver_frame){.kind = (uint8_t)kind, .budget = (uint8_t)budget, .obj = obj};
+    return frame;
+}
+
+/* The same for a container of the user's, 'closed' as in the struct; ValueError in fast mode's endless
+ * cycles. */
+saver_frame *saver_push_container(saver *s, enum saver_frame_kind kind, PyObject *obj, int closed,
+                                  int budget);
+
+/* Takes the top frame away; what it owns goes. */
+void saver_pop_owned(saver *s);
+static inline void saver_pop(saver *s)
+{
+    const saver_frame *frame = saver_top(s);
+    if (frame->budget)
+        compat_leave_recursion(s->thread, &s->recursion_used, frame->budget);
+    if (s->depth > s->owned_depth)
+        s->depth--;
+    else
+        saver_pop_owned(s);
 }
 
 /* The slow half of saver_before_python(). Where it fails, for want of memory, all is owned too. */
@@ -162,10 +208,6 @@ void saver_drop(saver *s, PyObject *obj);
 /* Sets held[slot] of the top frame, taking a reference if the frame is an owned one. */
 void saver_hold(saver *s, int slot, PyObject *obj);
 
-/* MEMOIZE or PUT for an object that is not in the memo. 0 or -1. */
-int saver_memoize(saver *s, PyObject *obj, int unique);
-/* The same for an object that the stream makes and that does not exist here. */
-int saver_memoize_phantom(saver *s);
 /* GET for the object at a position of the memo. 0 or -1. */
 int saver_write_get(saver *s, Py_ssize_t position);
 
@@ -186,6 +228,21 @@ static inline int saver_write_ops(saver *s, int first, int second)
     return 0;
 }
 
+/* PUT, below protocol 4. 0 or -1. */
+int saver_write_put(saver *s, Py_ssize_t id);
+
+/* MEMOIZE or PUT for an object that is not in the memo. 0 or -1. */
+static inline int saver_memoize(saver *s, PyObject *obj, int unique)
+{
+    if (s->hooks->fast)
+        return 0;
+    Py_ssize_t id = s->memo->count;
+    if (saver_memo_put(s->memo, obj, unique) < 0)
+        return -1;
+    return s->protocol >= 4 ? saver_write_op(s, (char)OP_MEMOIZE) : saver_write_put(s, id);
+}
+/* The same for an object that the stream makes and that does not exist here. */
+int saver_memoize_phantom(saver *s);
 /* ---- atoms.c: there is room for SAVER_ROOM_NBYTES when these are called ---- */
 
 int saver_write_int(saver *s, PyObject *obj);
@@ -199,13 +256,6 @@ int saver_write_buffer(saver *s, PyObject *obj);
 /* ---- reduce.c ---- */
 
 int saver_step_reduce(saver *s);
-int saver_step_list_items(saver *s);
-int saver_step_dict_items(saver *s);
-int saver_step_persistent_id(saver *s);
-
-enum saver_answer { SAVER_FAILED = -1, SAVER_NOT_WRITTEN, SAVER_PUSHED, SAVER_WRITTEN };
-/* Asks for the persistent id of 'obj', which the caller holds, and writes it or pushes a frame. */
-enum saver_answer saver_ask_persistent_id(saver *s, PyObject *obj);
 
 /* Makes the top frame, an owned one, write its obj as 'reduced' says: a new reference that is taken
  * over in any case. 0 or -1. */
@@ -220,6 +270,19 @@ enum saver_part {
     SAVER_PART_SETTER,
 };
 enum saver_part saver_reduce_part_of(const saver_frame *frame);
+
+/* ---- items.c ---- */
+
+int saver_step_list_items(saver *s);
+int saver_step_dict_items(saver *s);
+
+/* ---- persistent.c ---- */
+
+enum saver_answer { SAVER_FAILED = -1, SAVER_NOT_WRITTEN, SAVER_PUSHED, SAVER_WRITTEN };
+/* Asks for the persistent id of 'obj', which the caller holds, and writes it or pushes a frame. */
+enum saver_answer saver_ask_persistent_id(saver *s, PyObject *obj);
+
+int saver_step_persistent_id(saver *s);
 
 /* ---- instance.c ---- */
 

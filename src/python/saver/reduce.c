@@ -420,12 +420,6 @@ static int push_items(saver *s, enum saver_frame_kind kind, PyObject *iterator)
     return saver_push(s, kind, iterator, 0) ? 0 : -1;
 }
 
-/* Saves a child in the stage that is set. */
-static int save_part(saver *s, PyObject *part)
-{
-    return saver_save(s, part, 0) < 0 ? -1 : 0;
-}
-
 int saver_step_reduce(saver *s)
 {
     saver_frame *frame = saver_top(s);
@@ -436,13 +430,13 @@ int saver_step_reduce(saver *s)
     switch ((enum stage)frame->stage) {
     case REDUCE_CALLABLE:
         frame->stage = REDUCE_ARGUMENTS;
-        return save_part(s, frame->held[1] ? frame->held[1] : PyTuple_GET_ITEM(reduced, 0));
+        return saver_save_part(s, frame->held[1] ? frame->held[1] : PyTuple_GET_ITEM(reduced, 0));
     case REDUCE_ARGUMENTS:
         frame->stage = frame->position == OP_NEWOBJ_EX ? REDUCE_KEYWORDS : REDUCE_MADE;
-        return save_part(s, frame->held[2] ? frame->held[2] : PyTuple_GET_ITEM(reduced, 1));
+        return saver_save_part(s, frame->held[2] ? frame->held[2] : PyTuple_GET_ITEM(reduced, 1));
     case REDUCE_KEYWORDS:
         frame->stage = REDUCE_MADE;
-        return save_part(s, PyTuple_GET_ITEM(PyTuple_GET_ITEM(reduced, 1), 2));
+        return saver_save_part(s, PyTuple_GET_ITEM(PyTuple_GET_ITEM(reduced, 1), 2));
     case REDUCE_MADE: {
         int known = write_made(s);
         if (known < 0)
@@ -466,16 +460,16 @@ int saver_step_reduce(saver *s)
         }
         if (!item_of(reduced, 5)) {
             frame->stage = REDUCE_BUILD;
-            return save_part(s, part);
+            return saver_save_part(s, part);
         }
         frame->stage = REDUCE_SETTER_OBJECT;
-        return save_part(s, item_of(reduced, 5));
+        return saver_save_part(s, item_of(reduced, 5));
     case REDUCE_SETTER_OBJECT:
         frame->stage = REDUCE_SETTER_STATE;
-        return save_part(s, frame->obj);
+        return saver_save_part(s, frame->obj);
     case REDUCE_SETTER_STATE:
         frame->stage = REDUCE_SETTER_CALL;
-        return save_part(s, item_of(reduced, 2));
+        return saver_save_part(s, item_of(reduced, 2));
     case REDUCE_SETTER_CALL:
         frame->stage = REDUCE_DONE;
         return saver_write_ops(s, OP_TUPLE2, OP_REDUCE) < 0 ? -1 : saver_write_op(s, OP_POP);
@@ -486,171 +480,6 @@ int saver_step_reduce(saver *s)
     case REDUCE_DONE:
         break;
     }
-    saver_pop(s);
-    return 0;
-}
-
-/* ---- the iterators of list and dict items ----
- *
- * As C does, one item is fetched ahead: a batch of one item is written without MARK.
- * obj: the iterator; held[0]: the item being written; held[1]: the next one, NULL at the end.
- */
-
-enum items_stage {
-    ITEMS_BATCH,   /* fetch the first two of a batch */
-    ITEMS_CURRENT, /* write held[0] */
-    ITEMS_VALUE,   /* dict: write the value of held[0] */
-    ITEMS_WRITTEN, /* held[0] is written */
-};
-
-/* The next item into held[slot]; NULL at the end. 0 or -1. */
-static int fetch_item(saver *s, int slot)
-{
-    if (saver_before_python(s) < 0)
-        return -1;
-    saver_frame *frame = saver_top(s);
-    PyObject *item = Py_TYPE(frame->obj)->tp_iternext(frame->obj);
-    if (!item && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_StopIteration))
-            return -1;
-        PyErr_Clear();
-    }
-    if (item && frame->kind == FRAME_DICT_ITEMS &&
-        (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 2)) {
-        PyErr_SetString(PyExc_TypeError, "dict items iterator must return 2-tuples");
-        Py_DECREF(item);
-        return -1;
-    }
-    saver_hold(s, slot, item);
-    Py_XDECREF(item);
-    return 0;
-}
-
-static int step_items(saver *s, int op_one, int op_many)
-{
-    saver_frame *frame = saver_top(s);
-    PyObject *part;
-    switch ((enum items_stage)frame->stage) {
-    case ITEMS_BATCH:
-        if (fetch_item(s, 0) < 0)
-            return -1;
-        frame->batch = 0;
-        frame->single = 1;
-        if (!frame->held[0])
-            break;
-        if (s->protocol > 0) {
-            if (fetch_item(s, 1) < 0)
-                return -1;
-            frame->single = frame->held[1] == NULL;
-            if (!frame->single && saver_write_op(s, OP_MARK) < 0)
-                return -1;
-        }
-        frame->stage = ITEMS_CURRENT;
-        return 0;
-    case ITEMS_CURRENT:
-        frame->position++;
-        part = frame->held[0];
-        if (frame->kind == FRAME_DICT_ITEMS) {
-            frame->stage = ITEMS_VALUE;
-            return save_part(s, PyTuple_GET_ITEM(part, 0));
-        }
-        frame->stage = ITEMS_WRITTEN;
-        return save_part(s, part);
-    case ITEMS_VALUE:
-        frame->stage = ITEMS_WRITTEN;
-        return save_part(s, PyTuple_GET_ITEM(frame->held[0], 1));
-    case ITEMS_WRITTEN:
-        frame->batch++;
-        if (frame->single) {
-            frame->stage = ITEMS_BATCH;
-            if (saver_write_op(s, op_one) < 0)
-                return -1;
-            if (s->protocol == 0)
-                return 0;
-            break;
-        }
-        if (frame->batch == 1) {
-            saver_hold(s, 0, frame->held[1]); /* the second was fetched with the first */
-        } else if (frame->batch < SAVER_BATCH_COUNT) {
-            if (fetch_item(s, 0) < 0)
-                return -1;
-        }
-        if (frame->batch < SAVER_BATCH_COUNT && frame->held[0]) {
-            frame->stage = ITEMS_CURRENT;
-            return 0;
-        }
-        if (saver_write_op(s, op_many) < 0)
-            return -1;
-        if (frame->batch < SAVER_BATCH_COUNT)
-            break;
-        frame->stage = ITEMS_BATCH;
-        return 0;
-    }
-    saver_pop(s);
-    return 0;
-}
-
-int saver_step_list_items(saver *s)
-{
-    return step_items(s, OP_APPEND, OP_APPENDS);
-}
-
-int saver_step_dict_items(saver *s)
-{
-    return step_items(s, OP_SETITEM, OP_SETITEMS);
-}
-
-/* ---- persistent ids ---- */
-
-enum saver_answer saver_ask_persistent_id(saver *s, PyObject *obj)
-{
-    if (saver_before_python(s) < 0)
-        return SAVER_FAILED;
-    PyObject *function = Py_NewRef(s->hooks->persistent_id);
-    PyObject *self = s->hooks->persistent_id_self;
-    PyObject *id = self ? PyObject_CallFunctionObjArgs(function, self, obj, NULL)
-                        : PyObject_CallOneArg(function, obj);
-    Py_DECREF(function);
-    if (!id)
-        return SAVER_FAILED;
-    enum saver_answer answer = SAVER_FAILED;
-    PyObject *text = NULL;
-    if (id == Py_None) {
-        answer = SAVER_NOT_WRITTEN;
-        goto done;
-    }
-    if (s->protocol > 0) {
-        if (saver_push(s, FRAME_PERSISTENT_ID, id, 0) && saver_before_python(s) == 0)
-            answer = SAVER_PUSHED;
-        goto done;
-    }
-    text = PyObject_Str(id);
-    if (!text)
-        goto done;
-    if (!PyUnicode_IS_ASCII(text)) {
-        PyErr_SetString(s->st->PicklingError, "persistent IDs in protocol 0 must be ASCII strings");
-        goto done;
-    }
-    if (saver_write_op(s, OP_PERSID) < 0 ||
-        saver_output_write(&s->out, PyUnicode_DATA(text), (size_t)PyUnicode_GET_LENGTH(text)) < 0 ||
-        saver_write_op(s, '\n') < 0)
-        goto done;
-    answer = SAVER_WRITTEN;
-done:
-    Py_XDECREF(text);
-    Py_DECREF(id);
-    return answer;
-}
-
-int saver_step_persistent_id(saver *s)
-{
-    saver_frame *frame = saver_top(s);
-    if (frame->stage == 0) {
-        frame->stage = 1;
-        return saver_save_persistent_id(s, frame->obj) < 0 ? -1 : 0;
-    }
-    if (saver_write_op(s, OP_BINPERSID) < 0)
-        return -1;
     saver_pop(s);
     return 0;
 }
