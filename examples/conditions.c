@@ -5,6 +5,9 @@
  *     conditions              with threads
  *     conditions --processes  the same with processes: only what is started differs
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* pthread_setname_np() */
+#endif
 #include <achar/achar.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -33,7 +36,6 @@ typedef struct stage {
 typedef struct role {
     stage *stage;
     int number; /* CONSUMER_COUNT: the producer */
-    char name[16];
 } role;
 
 static void check(int status, const char *what)
@@ -44,9 +46,12 @@ static void check(int status, const char *what)
     }
 }
 
-static void say(const role *who, const char *what)
+/* A line of the log: this thread's name, and what it does. */
+static void say(const char *what)
 {
-    printf("%-10s %s\n", who->name, what);
+    char name[16] = "?";
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    printf("%-10s %s\n", name, what);
     fflush(stdout);
 }
 
@@ -66,35 +71,33 @@ static void pass_barrier(stage *s)
     check(achar_lock_release(s->gate_lock), "release");
 }
 
-static void consume(role *me)
+static void consume(stage *s)
 {
-    stage *s = me->stage;
     check(achar_lock_acquire(s->lock, FOR_EVER), "acquire");
-    say(me, "waits");
+    say("waits");
     check(achar_semaphore_release(s->waiting, 1), "release");
     check(achar_condition_wait(s->condition, FOR_EVER), "wait");
-    say(me, "goes on");
+    say("goes on");
     check(achar_lock_release(s->lock), "release");
     pass_barrier(s);
-    say(me, "is through the barrier");
+    say("is through the barrier");
 }
 
-static void produce(role *me)
+static void produce(stage *s)
 {
     static const struct {
         uint32_t count;
         const char *text;
     } steps[] = {{1, "notifies one"}, {2, "notifies two more"}, {UINT32_MAX, "notifies all"}};
-    stage *s = me->stage;
     for (int i = 0; i < CONSUMER_COUNT; i++) {
         check(achar_semaphore_acquire(s->waiting, FOR_EVER), "acquire");
     }
     for (int i = 0; i < 3; i++) {
         check(achar_lock_acquire(s->lock, FOR_EVER), "acquire");
-        say(me, steps[i].text);
+        say(steps[i].text);
         check(achar_condition_notify(s->condition, steps[i].count), "notify");
         if (i == 2) {
-            say(me, "releases the lock");
+            say("releases the lock");
         }
         check(achar_lock_release(s->lock), "release");
     }
@@ -104,10 +107,15 @@ static void produce(role *me)
 static void *play(void *argument)
 {
     role *me = argument;
+    char name[16] = "producer";
     if (me->number < CONSUMER_COUNT) {
-        consume(me);
+        snprintf(name, sizeof name, "consumer-%u", (unsigned)me->number % 100);
+    }
+    pthread_setname_np(pthread_self(), name);
+    if (me->number < CONSUMER_COUNT) {
+        consume(me->stage);
     } else {
-        produce(me);
+        produce(me->stage);
     }
     return NULL;
 }
@@ -164,11 +172,6 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < PARTY_COUNT; i++) {
         roles[i] = (role){.stage = &s, .number = i};
-        if (i < CONSUMER_COUNT) {
-            snprintf(roles[i].name, sizeof roles[i].name, "consumer-%d", i);
-        } else {
-            snprintf(roles[i].name, sizeof roles[i].name, "producer");
-        }
     }
     int failed = processes ? play_with_processes(roles) : play_with_threads(roles);
     munmap(s.barrier, sizeof *s.barrier);

@@ -1,18 +1,22 @@
-"""examples/conditions.py does what it says, with threads and with processes."""
+"""examples/conditions.py and its twin in C do what they say, with threads and with processes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "conditions.py"
+ROOT = Path(__file__).resolve().parents[2]
+IN_PYTHON = [sys.executable, ROOT / "examples" / "conditions.py"]
+IN_C = [Path(os.environ.get("ACHAR_BUILD", ROOT / "build")) / "examples" / "conditions"]
 
 
 @pytest.mark.parametrize("switch", [[], ["--processes"]], ids=["threads", "processes"])
-def test_conditions(switch):
-    done = subprocess.run([sys.executable, EXAMPLE, *switch], capture_output=True, text=True, timeout=60, check=True)
-    lines = [line.split(None, 1) for line in done.stderr.splitlines()]
+@pytest.mark.parametrize("program", [IN_PYTHON, IN_C], ids=["python", "c"])
+def test_conditions(program, switch):
+    done = subprocess.run([*program, *switch], capture_output=True, text=True, timeout=60, check=True)
+    lines = [line.split(None, 1) for line in (done.stderr + done.stdout).splitlines()]
     said = [what for _, what in lines]
     assert {name for name, _ in lines} == {"producer", *(f"consumer-{n}" for n in range(5))}
     waits = [name for name, what in lines if what == "waits"]
