@@ -1,5 +1,5 @@
 /*
- * reading.h - the reader's state, and what its loop (read.c) leaves to others: text and numbers in
+ * reading.h - the reader's state, and what its loop (read_loop.c) leaves to others: text and numbers in
  * read_text.c, imports, calls and changes in read_object.c. All of them return ACHAR_OK or a status
  * that ends the reading, with the reason in 'problem'.
  */
@@ -41,6 +41,25 @@ __attribute__((format(printf, 3, 4))) int achar__problem(reading *r, int code, c
 
 /* Why an allocation of the graph's failed. */
 int achar__read_memory_problem(reading *r);
+
+/* ---- read_loop.c ---- */
+
+/*
+ * Runs the opcodes from 'start', which stands at 'base' in the whole input. ACHAR_OK: '*cursor' is
+ * behind STOP, and the graph has its root. Otherwise '*cursor' is at the opcode that failed.
+ */
+int achar__read_run(reading *r, const uint8_t *start, const uint8_t *input_end, uint64_t base,
+                    const uint8_t **cursor);
+
+/* ---- read_stack.c ---- */
+
+/* Cannot fail: the first part of both lies in the reading. */
+void achar__read_stack_init(reading *r);
+void achar__read_stack_free(reading *r);
+
+/* More room. ACHAR_OK, E_NOMEM, E_LIMIT. */
+int achar__read_grow_stack(reading *r);
+int achar__read_grow_marks(reading *r);
 
 /* ---- read_text.c: 'nbytes' bytes of a line or argument at 'at', which stay where they are ---- */
 

@@ -2,7 +2,7 @@
  * trace_machine.c - one opcode after another, for trace_machine.h.
  *
  * A step first checks all that it needs and only then changes anything: where it fails, the state is
- * the one that people have to see. The checks are read.c's, in its order; a test compares them.
+ * the one that people have to see. The checks are the reader's, in its order; a test compares them.
  */
 #include "codec/trace_machine.h"
 

@@ -2,7 +2,7 @@
  * trace_machine.h - the unpickling machine as `achar trace` shows it: a stack, a memo, and values of
  * which only as much is kept as a person is shown.
  *
- * It refuses what the reader (read.c) refuses, for the same reason at the same place. What is
+ * It refuses what the reader refuses, for the same reason at the same place. What is
  * different is what it keeps. The reader keeps every value until the graph is freed; here a
  * container keeps its first few items and the number of all, and what neither the stack nor the
  * memo leads to is freed, so that a pickle of any length can be watched.
