@@ -1,0 +1,1 @@
+"""achar inside the engines that run tasks on many machines: one module for each, none imported by itself."""
