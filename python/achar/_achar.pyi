@@ -18,6 +18,7 @@ def dumps(
     buffer_callback: Callable[[Any], Any] | None = None,
     locks: Literal["fresh"] | None = None,
     warn_size: int | None = None,
+    deterministic: bool = False,
     portable: bool = False,
     source: bool = False,
 ) -> bytes: ...
@@ -31,6 +32,7 @@ def dump(
     buffer_callback: Callable[[Any], Any] | None = None,
     locks: Literal["fresh"] | None = None,
     warn_size: int | None = None,
+    deterministic: bool = False,
     portable: bool = False,
     source: bool = False,
 ) -> None: ...

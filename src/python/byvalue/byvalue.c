@@ -28,6 +28,11 @@ void byvalue_session_free(byvalue_session *session)
     Py_XDECREF(session->named_modules);
     byvalue_map_clear(&session->globals);
     byvalue_map_clear(&session->cells);
+    byvalue_map_clear(&session->digests);
+    byvalue_map_clear(&session->ids);
+    Py_XDECREF(session->ordinals);
+    Py_XDECREF(session->codes);
+    Py_XDECREF(session->failure);
     byvalue_code_free_loose(session);
     PyMem_Free(session);
 }

@@ -25,6 +25,18 @@ void byvalue_session_free(byvalue_session *session);
  */
 void byvalue_choose(byvalue_session *session, int fresh_locks, PyObject *log, PyObject *skip);
 
+/*
+ * byvalue_choose_stable() asks for answers that depend on nothing but the objects: stable.c. 'order'
+ * makes a list, in such an order, of what 'items' has in any; it is called with 'context' and may run
+ * Python code. 'outer' is the session in whose service this one is, for the order of a set, or NULL; it
+ * has to outlive this one.
+ */
+void byvalue_choose_stable(byvalue_session *session, byvalue_session *outer,
+                           PyObject *(*order)(void *context, PyObject *items), void *context);
+
+/* At the end of such a dump: 0, or -1 with an exception set if it holds what has no stable id. */
+int byvalue_check_stable(byvalue_session *session);
+
 /* byvalue_choose_portable() asks for a stream that the standard library alone can load: portable.c. */
 void byvalue_choose_portable(byvalue_session *session, int portable);
 

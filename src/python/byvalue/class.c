@@ -54,6 +54,9 @@ static int is_skipped(PyTypeObject *type, PyObject *name, PyObject *value)
     if (Py_TYPE(value) == &PyGetSetDescr_Type) /* @dataclass(slots=True) of 3.10 leaves another's */
         return PyUnicode_CompareWithASCIIString(name, "__weakref__") == 0 ||
                PyUnicode_CompareWithASCIIString(name, "__dict__") == 0;
+    if (PyDict_CheckExact(value) && PyDict_GET_SIZE(value) == 0 &&
+        PyUnicode_CompareWithASCIIString(name, "__annotations__") == 0)
+        return 1; /* made when somebody asks */
     return PyUnicode_CompareWithASCIIString(name, "_abc_impl") == 0 ||
            PyUnicode_CompareWithASCIIString(name, "__slotnames__") == 0; /* copyreg's cache */
 }
@@ -125,15 +128,33 @@ static int copy_item(PyObject *to, PyObject *from, PyObject *name)
     return PyDict_SetItem(to, name, value);
 }
 
-static PyObject *class_args(module_state *st, PyTypeObject *type, PyObject *dict)
+static PyObject *class_id(byvalue_session *session, PyTypeObject *type, PyObject *dict)
 {
+    module_state *st = session->st;
+    if (!byvalue_wants_stable_id(session))
+        return byvalue_identity_of(st, (PyObject *)type);
+    PyObject *module = PyDict_GetItemWithError(dict, st->byvalue_str___module__);
+    if (!module && PyErr_Occurred())
+        return NULL;
+    PyObject *description = PyTuple_Pack(3, (PyObject *)type, module ? module : Py_None,
+                                         ((PyHeapTypeObject *)type)->ht_qualname);
+    PyObject *id = description ? byvalue_stable_id(session, (PyObject *)type, description) : NULL;
+    Py_XDECREF(description);
+    if (id && byvalue_may_claim(session) && byvalue_identity_claim(st, id, (PyObject *)type) < 0)
+        Py_CLEAR(id);
+    return id;
+}
+
+static PyObject *class_args(byvalue_session *session, PyTypeObject *type, PyObject *dict)
+{
+    module_state *st = session->st;
     PyHeapTypeObject *heap = (PyHeapTypeObject *)type;
     PyObject *args = NULL, *slots = NULL;
-    PyObject *id = byvalue_identity_of(st, (PyObject *)type);
+    PyObject *id = class_id(session, type, dict);
     PyObject *namespace = id ? PyDict_New() : NULL;
     if (!namespace || copy_item(namespace, dict, st->byvalue_str___module__) < 0)
         goto done;
-    if (heap->ht_qualname != heap->ht_name &&
+    if (!byvalue_same_text(heap->ht_qualname, heap->ht_name) &&
         PyDict_SetItem(namespace, st->byvalue_str___qualname__, heap->ht_qualname) < 0)
         goto done;
     int has_slots = PyDict_Contains(dict, st->byvalue_str___slots__);
@@ -167,24 +188,40 @@ static int keep_slots(module_state *st, PyTypeObject *type, PyObject *dict, PyOb
     return status;
 }
 
-static PyObject *class_attributes(module_state *st, PyTypeObject *type, PyObject *dict)
+/* In a deterministic dump: what 3.13.0's compiler takes from a set is sorted. 0 or -1. */
+static int sort_static_attributes(byvalue_session *session, PyObject *attributes)
 {
+    PyObject *names = PyDict_GetItemString(attributes, "__static_attributes__");
+    if (!session->root || !names || !PyTuple_CheckExact(names))
+        return 0;
+    PyObject *list = byvalue_in_order(session, names);
+    PyObject *sorted = list ? PyList_AsTuple(list) : NULL;
+    int status = sorted ? PyDict_SetItemString(attributes, "__static_attributes__", sorted) : -1;
+    Py_XDECREF(list);
+    Py_XDECREF(sorted);
+    return status;
+}
+
+static PyObject *class_attributes(byvalue_session *session, PyTypeObject *type, PyObject *dict)
+{
+    module_state *st = session->st;
     PyObject *name, *value;
     Py_ssize_t position = 0;
     PyObject *attributes = PyDict_New();
     while (attributes && PyDict_Next(dict, &position, &name, &value)) {
-        if (name == st->byvalue_str___module__ || is_skipped(type, name, value))
+        if (byvalue_same_text(name, st->byvalue_str___module__) || is_skipped(type, name, value))
             continue;
         if (PyDict_SetItem(attributes, name, value) < 0)
             Py_CLEAR(attributes);
     }
-    if (attributes && keep_slots(st, type, dict, attributes) < 0)
+    if (attributes && (keep_slots(st, type, dict, attributes) < 0 ||
+                       sort_static_attributes(session, attributes) < 0))
         Py_CLEAR(attributes);
     return attributes;
 }
 
 /* The classes registered with an ABC, as a tuple; None if 'type' is no ABC or has none. */
-static PyObject *abc_registry(module_state *st, PyTypeObject *type, PyObject *dict)
+static PyObject *abc_registry(byvalue_session *session, PyTypeObject *type, PyObject *dict)
 {
     PyObject *dump = NULL, *registry = NULL, *found = NULL, *iterator = NULL, *reference;
     if (Py_TYPE(type) == &PyType_Type || !PyDict_GetItemString(dict, "_abc_impl"))
@@ -209,6 +246,8 @@ static PyObject *abc_registry(module_state *st, PyTypeObject *type, PyObject *di
     Py_XDECREF(dump);
     Py_XDECREF(registry);
     Py_XDECREF(iterator);
+    if (found) /* they come from a set */
+        Py_SETREF(found, byvalue_in_order(session, found));
     if (!found)
         return NULL;
     PyObject *tuple = PyList_GET_SIZE(found) ? PyList_AsTuple(found) : Py_NewRef(Py_None);
@@ -218,10 +257,9 @@ static PyObject *abc_registry(module_state *st, PyTypeObject *type, PyObject *di
 
 static PyObject *class_state(byvalue_session *session, PyTypeObject *type, PyObject *dict)
 {
-    module_state *st = session->st;
     PyObject *state = NULL, *generated = NULL;
-    PyObject *registry = abc_registry(st, type, dict);
-    PyObject *attributes = registry ? class_attributes(st, type, dict) : NULL;
+    PyObject *registry = abc_registry(session, type, dict);
+    PyObject *attributes = registry ? class_attributes(session, type, dict) : NULL;
     if (attributes && session->with_source) {
         generated = byvalue_source_prepare((PyObject *)type, attributes);
         if (!generated)
@@ -269,7 +307,7 @@ int byvalue_reduce_class(byvalue_session *session, PyObject *obj, PyObject **red
     if (!byvalue_is_python_class(type))
         return reduce_builtin_class(session, obj, reduced);
     PyObject *dict = compat_type_dict(type);
-    PyObject *args = dict ? class_args(st, type, dict) : NULL;
+    PyObject *args = dict ? class_args(session, type, dict) : NULL;
     PyObject *state = args ? class_state(session, type, dict) : NULL;
     if (!state)
         Py_CLEAR(args);

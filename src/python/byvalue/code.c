@@ -34,6 +34,7 @@ static void facts_free(void *pointer)
     if (!facts)
         return;
     Py_XDECREF(facts->blob);
+    Py_XDECREF(facts->stable_blob);
     Py_XDECREF(facts->global_names);
     Py_XDECREF(facts->names);
     PyMem_Free(facts);
@@ -277,9 +278,11 @@ static void write_header(unsigned char *out)
 }
 
 /* The blob; NULL with ValueError if marshal does not know one of the constants. */
-static PyObject *make_blob(PyCodeObject *code)
+static PyObject *make_blob(const byvalue_session *session, PyCodeObject *code)
 {
-    PyObject *marshalled = PyMarshal_WriteObjectToString((PyObject *)code, Py_MARSHAL_VERSION);
+    PyObject *marshalled =
+        session->root ? byvalue_stable_marshal(code)
+                      : PyMarshal_WriteObjectToString((PyObject *)code, Py_MARSHAL_VERSION);
     if (!marshalled)
         return NULL;
     Py_ssize_t nbytes = PyBytes_GET_SIZE(marshalled);
@@ -294,23 +297,27 @@ static PyObject *make_blob(PyCodeObject *code)
 }
 
 /* The blob of 'code', or 'code' itself if it has none; a new reference. */
-static PyObject *blob_or_code(PyCodeObject *code, code_facts *facts)
+static PyObject *blob_or_code(const byvalue_session *session, PyCodeObject *code, code_facts *facts)
 {
-    if (!facts->blob) {
-        facts->blob = make_blob(code);
-        if (!facts->blob) {
+    PyObject **blob = session->root ? &facts->stable_blob : &facts->blob;
+    if (!*blob) {
+        *blob = make_blob(session, code);
+        if (!*blob) {
             if (!PyErr_ExceptionMatches(PyExc_ValueError))
                 return NULL;
             PyErr_Clear();
             return Py_NewRef(code);
         }
     }
-    return Py_NewRef(facts->blob);
+    return Py_NewRef(*blob);
 }
 
 PyObject *byvalue_code_portion(byvalue_session *session, PyCodeObject *code, code_facts *facts)
 {
-    return session->with_source ? Py_NewRef(code) : blob_or_code(code, facts);
+    PyObject *portion = blob_or_code(session, code, facts);
+    if (portion && session->with_source)
+        Py_SETREF(portion, Py_XNewRef(byvalue_same_code(session, portion, (PyObject *)code)));
+    return portion;
 }
 
 /*
@@ -324,7 +331,7 @@ int byvalue_reduce_code(byvalue_session *session, PyObject *obj, PyObject **redu
     code_facts *facts = byvalue_code_facts(session, code);
     if (!facts)
         return -1;
-    PyObject *portion = blob_or_code(code, facts);
+    PyObject *portion = blob_or_code(session, code, facts);
     if (!portion)
         return -1;
     if (portion != obj && session->with_source) {
@@ -341,7 +348,7 @@ int byvalue_reduce_code(byvalue_session *session, PyObject *obj, PyObject **redu
     PyObject *none = PyTuple_New(0);
     bare = replace && kwargs && none ? PyObject_Call(replace, none, kwargs) : NULL;
     Py_XDECREF(none);
-    blob = bare ? make_blob((PyCodeObject *)bare) : NULL;
+    blob = bare ? make_blob(session, (PyCodeObject *)bare) : NULL;
     args = blob ? PyTuple_Pack(2, blob, code->co_consts) : NULL;
 done:
     Py_DECREF(portion);

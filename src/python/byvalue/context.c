@@ -57,6 +57,28 @@ static int enter(module_state *st, PyObject *id, PyObject *variable)
                : PyDict_SetItem(st->byvalue_variables, variable, id);
 }
 
+/* A new reference; 'value' is NULL if the variable has no default. */
+static PyObject *id_of(byvalue_session *session, PyObject *obj, PyObject *name, PyObject *value)
+{
+    module_state *st = session->st;
+    PyObject *id;
+    if (byvalue_wants_stable_id(session)) {
+        PyObject *description = PyTuple_Pack(value ? 2 : 1, name, value);
+        id = description ? byvalue_stable_id(session, obj, description) : NULL;
+        Py_XDECREF(description);
+        if (id && byvalue_may_claim(session) && PyDict_SetItem(st->byvalue_variables, id, obj) < 0)
+            Py_CLEAR(id);
+        return id;
+    }
+    id = Py_XNewRef(PyDict_GetItemWithError(st->byvalue_variables, obj));
+    if (!id && !PyErr_Occurred()) {
+        id = byvalue_identity_next(st);
+        if (id && enter(st, id, obj) < 0)
+            Py_CLEAR(id);
+    }
+    return id;
+}
+
 int byvalue_reduce_context_variable(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     module_state *st = session->st;
@@ -64,15 +86,12 @@ int byvalue_reduce_context_variable(byvalue_session *session, PyObject *obj, PyO
     int found = find_in_modules(st, obj, &args);
     if (found)
         return found < 0 ? -1 : byvalue_make_reduce(st->v1_attribute, args, NULL, NULL, reduced);
-    PyObject *id = Py_XNewRef(PyDict_GetItemWithError(st->byvalue_variables, obj));
-    if (!id && !PyErr_Occurred()) {
-        id = byvalue_identity_next(st);
-        if (id && enter(st, id, obj) < 0)
-            Py_CLEAR(id);
-    }
-    name = id ? PyObject_GetAttrString(obj, "name") : NULL;
+    PyObject *id = NULL;
+    name = PyObject_GetAttrString(obj, "name");
     value = name ? default_of(obj) : NULL;
     if (name && !PyErr_Occurred())
+        id = id_of(session, obj, name, value);
+    if (id)
         args = PyTuple_Pack(value ? 3 : 2, id, name, value);
     Py_XDECREF(id);
     Py_XDECREF(name);

@@ -64,7 +64,4 @@ int digest_encode_class(digest *d, PyObject *obj);
 
 int digest_encode(digest *d, PyObject *obj);
 
-/* achar.digest() of 'obj' into 'hash', BLAKE2S_NBYTES long. 'fresh_locks': locks are no obstacle. */
-int byvalue_digest(module_state *st, PyObject *obj, int fresh_locks, uint8_t *hash);
-
 #endif

@@ -122,6 +122,9 @@ static int is_incidental(PyObject *name, PyObject *value)
         "_abc_impl",  "__slotnames__", "__qualname__"};
     if (Py_TYPE(value) == &PyGetSetDescr_Type || Py_TYPE(value) == &PyMemberDescr_Type)
         return 1;
+    if (PyUnicode_Check(name) && PyDict_CheckExact(value) && PyDict_GET_SIZE(value) == 0 &&
+        PyUnicode_CompareWithASCIIString(name, "__annotations__") == 0)
+        return 1; /* made when somebody asks for them */
     for (size_t i = 0; PyUnicode_Check(name) && i < sizeof(names) / sizeof(*names); i++) {
         if (PyUnicode_CompareWithASCIIString(name, names[i]) == 0)
             return 1;

@@ -189,18 +189,18 @@ static PyObject *own_attributes(byvalue_session *session, PyFunctionObject *func
     module_state *st = session->st;
     PyCodeObject *code = (PyCodeObject *)func->func_code;
     PyObject *attributes = NULL;
-    if (func->func_name != code->co_name &&
+    if (!byvalue_same_text(func->func_name, code->co_name) &&
         add_attribute(&attributes, st->byvalue_str___name__, func->func_name) < 0)
         goto fail;
-    int doc_implied =
-        func->func_doc == doc_of_code(code) && (!session->with_source || func->func_doc == Py_None);
+    int doc_implied = byvalue_same_text(func->func_doc, doc_of_code(code)) &&
+                      (!session->with_source || func->func_doc == Py_None);
     if (!doc_implied && add_attribute(&attributes, st->byvalue_str___doc__,
                                       func->func_doc ? func->func_doc : Py_None) < 0)
         goto fail;
     PyObject *implied = PyDict_GetItemWithError(func->func_globals, st->byvalue_str___name__);
     if (!implied && PyErr_Occurred())
         goto fail;
-    if (func->func_module != implied &&
+    if (!byvalue_same_text(func->func_module, implied) &&
         add_attribute(&attributes, st->byvalue_str___module__,
                       func->func_module ? func->func_module : Py_None) < 0)
         goto fail;
@@ -242,9 +242,9 @@ static PyObject *function_args(byvalue_session *session, PyFunctionObject *func,
     if (globals) {
         PyObject *closure = func->func_closure ? func->func_closure : Py_None;
 #if PY_VERSION_HEX >= 0x030B0000
-        int qualname_implied = func->func_qualname == code->co_qualname;
+        int qualname_implied = byvalue_same_text(func->func_qualname, code->co_qualname);
 #else
-        int qualname_implied = func->func_qualname == code->co_name;
+        int qualname_implied = byvalue_same_text(func->func_qualname, code->co_name);
 #endif
         if (!qualname_implied || session->with_source)
             args = PyTuple_Pack(4, portion, globals, closure, func->func_qualname);

@@ -94,6 +94,27 @@ int byvalue_identity_known(module_state *st, PyObject *obj, int *at_home)
     return 1;
 }
 
+int byvalue_identity_claim(module_state *st, PyObject *id, PyObject *obj)
+{
+    PyObject *address = PyLong_FromVoidPtr(obj);
+    PyObject *before = entry_of(st, obj), *now;
+    int status = -1;
+    if (!address || (!before && PyErr_Occurred()))
+        goto done;
+    Py_XINCREF(before);
+    now = PyDict_GetItemWithError(st->byvalue_by_id, id);
+    if (now && before && PyTuple_GET_ITEM(now, 0) == PyTuple_GET_ITEM(before, 0))
+        status = 0;
+    else if (!PyErr_Occurred())
+        status = enter(st, id, obj, before ? PyTuple_GET_ITEM(before, 2) == Py_True : 1);
+    if (status == 0 && before) /* what it was known by before stays */
+        status = PyDict_SetItem(st->byvalue_by_object, address, before);
+    Py_XDECREF(before);
+done:
+    Py_XDECREF(address);
+    return status;
+}
+
 PyObject *byvalue_identity_of(module_state *st, PyObject *obj)
 {
     PyObject *entry = entry_of(st, obj);

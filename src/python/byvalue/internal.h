@@ -45,6 +45,15 @@ struct byvalue_session {
     int fresh_locks;
     int portable;
     int with_source;
+    struct byvalue_session
+        *root; /* stable.c: itself, or the one it serves; NULL: not deterministic */
+    PyObject *(*order)(void *context, PyObject *items);
+    void *order_context;
+    PyObject *failure;    /* of the root: byvalue_check_stable() */
+    byvalue_map digests;  /* of the root: object with an identity -> digest, bytes */
+    byvalue_map ids;      /* of the root: object with an identity -> its id, bytes */
+    PyObject *codes;      /* portable and deterministic: dict: blob -> code object */
+    PyObject *ordinals;   /* of the root: dict: digest -> how many objects had it so far */
     PyObject *log, *skip; /* borrowed or NULL: byvalue_choose() */
     unsigned captures;    /* CODE_* flags of all functions seen, and CAPTURES_* */
 };
@@ -186,6 +195,7 @@ enum {
 /* What the bytecode says, worked out once per code object and kept with it. */
 typedef struct code_facts {
     PyObject *blob;         /* as byvalue_code_blob() describes; NULL until asked for */
+    PyObject *stable_blob;  /* the same for deterministic dumps */
     PyObject *global_names; /* tuple of str: globals read, written, deleted; nested code included */
     PyObject *names; /* tuple of str: global_names and attributes, the candidates for submodules */
     unsigned flags;  /* CODE_* */
@@ -241,6 +251,50 @@ int byvalue_identity_find(module_state *st, PyObject *id, PyObject **obj, int *a
 int byvalue_identity_known(module_state *st, PyObject *obj, int *at_home);
 /* Gives 'obj', which was rebuilt here, the id that it came with. */
 int byvalue_identity_adopt(module_state *st, PyObject *id, PyObject *obj);
+
+/* As enter: 'obj' can also be found by this id, whatever else it has. 0 or -1. */
+int byvalue_identity_claim(module_state *st, PyObject *id, PyObject *obj);
+
+/* ---- answers that depend on nothing but the objects (stable.c) ---- */
+
+/*
+ * byvalue_stable_id() is the id (bytes, new reference) that 'obj' has in this deterministic or portable
+ * dump: from 'description', what it is, which is looked at as achar.digest() does; in a portable one,
+ * where nobody asks for it, an empty one.
+ */
+PyObject *byvalue_stable_id(byvalue_session *session, PyObject *obj, PyObject *description);
+static inline int byvalue_wants_stable_id(const byvalue_session *session)
+{
+    return session->root != NULL || session->portable;
+}
+/* 1 if an object may be found here by the id that byvalue_stable_id() gave. */
+static inline int byvalue_may_claim(const byvalue_session *session)
+{
+    return session->root == session && !session->portable;
+}
+
+/*
+ * byvalue_same_code() is the code object that is written for 'code', whose blob is 'portion', where it
+ * is written as an object: in a deterministic dump equal code is one object. Borrowed; NULL: no memory.
+ */
+PyObject *byvalue_same_code(byvalue_session *session, PyObject *portion, PyObject *code);
+
+/* Code as marshal writes it, in the form that shows neither sharing nor interning; bytes. (marshal.c) */
+PyObject *byvalue_stable_marshal(PyCodeObject *code);
+
+/* achar.digest() of 'obj' into 'hash', BLAKE2S_NBYTES long. 'fresh_locks': locks are no obstacle. 0 or
+ * -1. (digest.c) */
+int byvalue_digest(module_state *st, PyObject *obj, int fresh_locks, uint8_t *hash);
+
+/* A new list of what 'items' has, in order if the dump is deterministic and in any if it is not. */
+PyObject *byvalue_in_order(byvalue_session *session, PyObject *items);
+
+/* 1 if both are the same object or equal str. */
+static inline int byvalue_same_text(PyObject *a, PyObject *b)
+{
+    return a == b || (a && b && PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) &&
+                      PyUnicode_Compare(a, b) == 0);
+}
 
 /* ---- modules (module.c) ---- */
 

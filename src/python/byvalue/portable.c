@@ -78,15 +78,20 @@ int byvalue_reduce_stand_in(byvalue_session *session, PyObject *obj, PyObject *n
 }
 
 /* The state stays as it is. */
-static int reduce_function(PyObject *obj, PyObject **reduced)
+static int reduce_function(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     PyObject *old = *reduced, *given = PyTuple_GET_ITEM(old, 1);
     Py_ssize_t count = PyTuple_GET_SIZE(given);
-    PyObject *code = PyFunction_GET_CODE(obj), *globals = PyTuple_GET_ITEM(given, 1);
+    PyObject *code =
+        byvalue_same_code(session, PyTuple_GET_ITEM(given, 0), PyFunction_GET_CODE(obj));
+    PyObject *globals = PyTuple_GET_ITEM(given, 1);
     PyObject *cells = count > 2 ? PyTuple_GET_ITEM(given, 2) : Py_None;
     PyObject *args, *callable = (PyObject *)&PyFunction_Type;
     *reduced = NULL;
-    if (PyModule_Check(globals) || count > 3) { /* by the function that stands for v1.function */
+    if (!code) {
+        args = NULL;
+    } else if (PyModule_Check(globals) ||
+               count > 3) { /* by the function that stands for v1.function */
         callable = PyTuple_GET_ITEM(old, 0);
         args = count > 3 ? PyTuple_Pack(4, code, globals, cells, PyTuple_GET_ITEM(given, 3))
                          : PyTuple_Pack(3, code, globals, cells);
@@ -116,7 +121,7 @@ int byvalue_reduce_portable(byvalue_session *session, PyObject *obj, PyObject **
     else if (callable == st->v1_module)
         status = byvalue_check_portable(session, obj, PyTuple_GET_ITEM(args, 0)) < 0 ? -1 : 1;
     else if (callable == st->v1_function)
-        return reduce_function(obj, reduced);
+        return reduce_function(session, obj, reduced);
     if (status != 1)
         Py_CLEAR(*reduced);
     return status;

@@ -158,6 +158,20 @@ static PyObject *v1_memory(PyObject *module, PyObject *const *args, Py_ssize_t c
 
 /* ---- type variables ---- */
 
+static PyObject *typevar_id(byvalue_session *session, PyObject *obj, PyObject *module,
+                            PyObject *positional, PyObject *kwargs)
+{
+    if (!byvalue_wants_stable_id(session))
+        return byvalue_identity_of(session->st, obj);
+    PyObject *description =
+        PyTuple_Pack(4, (PyObject *)Py_TYPE(obj), module ? module : Py_None, positional, kwargs);
+    PyObject *id = description ? byvalue_stable_id(session, obj, description) : NULL;
+    Py_XDECREF(description);
+    if (id && byvalue_may_claim(session) && byvalue_identity_claim(session->st, id, obj) < 0)
+        Py_CLEAR(id);
+    return id;
+}
+
 /*
  * typevar(id, class, module, arguments, keywords), for TypeVar, ParamSpec and TypeVarTuple. They
  * have an identity as classes have one: a Generic's parameters are compared by it.
@@ -176,8 +190,7 @@ int byvalue_reduce_typevar(byvalue_session *session, PyObject *obj, PyObject **r
     if (named)
         return named < 0 ? -1 : 0;
     PyObject *args = NULL, *list = NULL, *positional = NULL, *value = NULL, *module = NULL;
-    PyObject *id = byvalue_identity_of(st, obj);
-    PyObject *kwargs = id ? PyDict_New() : NULL;
+    PyObject *id = NULL, *kwargs = PyDict_New();
     PyObject *name = kwargs ? PyObject_GetAttr(obj, st->byvalue_str___name__) : NULL;
     list = name ? PyList_New(0) : NULL;
     if (!list || PyList_Append(list, name) < 0)
@@ -206,6 +219,8 @@ int byvalue_reduce_typevar(byvalue_session *session, PyObject *obj, PyObject **r
     }
     positional = PyList_AsTuple(list);
     if (positional)
+        id = typevar_id(session, obj, module, positional, kwargs);
+    if (id)
         args = PyTuple_Pack(5, id, (PyObject *)Py_TYPE(obj), module ? module : Py_None, positional,
                             kwargs);
 done:

@@ -183,7 +183,7 @@ int byvalue_reduce_weak_container(byvalue_session *session, PyObject *obj, PyObj
     if (overridden)
         return overridden < 0 ? -1 : 0;
     if (kind == WEAK_SET)
-        list = PySequence_List(obj);
+        list = byvalue_in_order(session, obj);
     else if ((items = PyObject_CallMethod(obj, "items", NULL)))
         list = PySequence_List(items);
     args = list ? PyTuple_Pack(1, (PyObject *)Py_TYPE(obj)) : NULL;

@@ -23,5 +23,8 @@ int saver_begin_set(saver *s, PyObject *set, int unique);
 int saver_begin_frozenset(saver *s, PyObject *set, int unique);
 int saver_step_set(saver *s);
 int saver_step_frozenset(saver *s);
+/* In a deterministic dump: puts the list in what set.__reduce__ said of a set of the user's own class
+ * in order. 0 or -1. Runs Python code. */
+int saver_order_reduced_set(saver *s, PyObject *set, PyObject *reduced);
 
 #endif

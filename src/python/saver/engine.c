@@ -6,6 +6,7 @@
 
 #include "python/byvalue/sender.h"
 #include "python/saver/containers.h"
+#include "python/saver/stable.h"
 #include "python/saver/value.h"
 
 static const saver_hooks no_hooks;
@@ -21,6 +22,7 @@ int saver_init(saver *s, module_state *st, const saver_options *options, const s
     s->hooks = hooks ? hooks : &no_hooks;
     s->options = options;
     s->session = NULL;
+    s->stable = NULL;
     s->thread = PyThreadState_Get();
     s->protocol = options->protocol < 0 ? PICKLE_PROTOCOL_MAX : options->protocol;
     s->fix_imports = options->fix_imports && s->protocol < 3;
@@ -41,7 +43,21 @@ int saver_init(saver *s, module_state *st, const saver_options *options, const s
         if (options->with_source)
             byvalue_send_source(s->session);
     }
-    return 0;
+    return options->deterministic ? saver_make_stable(s, NULL) : 0;
+}
+
+static PyObject *order_for_session(void *context, PyObject *items)
+{
+    return saver_order(context, items);
+}
+
+int saver_make_stable(saver *s, saver *outer)
+{
+    s->stable = saver_stable_new(outer ? outer->stable : NULL);
+    s->fast_path = 0;
+    if (s->stable && s->session)
+        byvalue_choose_stable(s->session, outer ? outer->session : NULL, order_for_session, s);
+    return s->stable ? 0 : -1;
 }
 
 void saver_end(saver *s)
@@ -57,6 +73,7 @@ void saver_end(saver *s)
     saver_output_clear(&s->out);
     if (s->session)
         byvalue_session_free(s->session);
+    saver_stable_free(s->stable);
     PyErr_Restore(type, value, traceback);
 }
 
@@ -134,6 +151,12 @@ int saver_save(saver *s, PyObject *obj, int unique)
             return -1;
         unique = unique && !s->out.write;
     }
+    if (s->stable) {
+        unique = 0;
+        obj = saver_stable_value(s, obj);
+        if (!obj)
+            return -1;
+    }
     if (s->hooks->persistent_id) {
         enum saver_answer answer = saver_ask_persistent_id(s, obj);
         if (answer != SAVER_NOT_WRITTEN)
@@ -200,7 +223,8 @@ static int run_frames(saver *s)
 static int write_label(saver *s)
 {
     PyObject *label;
-    if (!s->session || s->protocol < 4 || !byvalue_wants_label(s->session))
+    if (!s->session || s->protocol < 4 || s->stable || s->options->portable ||
+        !byvalue_wants_label(s->session))
         return 0;
     if (saver_before_python(s) < 0 || byvalue_label(s->session, &label) < 0)
         return -1;
@@ -218,7 +242,7 @@ static int write_label(saver *s)
     return status < 0 ? -1 : saver_write_op(s, OP_POP);
 }
 
-static int write_pickle(saver *s, PyObject *root)
+int saver_write_pickle(saver *s, PyObject *root)
 {
     if (s->protocol >= 2) {
         if (saver_write_ops(s, OP_PROTO, s->protocol) < 0)
@@ -235,7 +259,7 @@ static int write_pickle(saver *s, PyObject *root)
 
 int saver_run(saver *s, PyObject *root)
 {
-    if (write_pickle(s, root) == 0)
+    if (saver_write_pickle(s, root) == 0 && (!s->stable || byvalue_check_stable(s->session) == 0))
         return 0;
     if (s->superset)
         saver_explain(s, root);

@@ -9,6 +9,7 @@
  * persistent.c  persistent ids
  * instance.c    instances for which object's own __reduce_ex__ is known to be right
  * value.c       dates and times
+ * stable.c      deterministic dumps: values; order.c: the order of sets
  * global.c      functions and classes by name
  * path.c        errors that say where in the object they happened
  * saver.c       dumps into memory; set-up
@@ -89,7 +90,8 @@ typedef struct saver {
     module_state *st;
     const saver_hooks *hooks;
     const saver_options *options;
-    byvalue_session *session; /* superset only */
+    byvalue_session *session;    /* superset only */
+    struct saver_stable *stable; /* stable.h: deterministic; else NULL */
     PyThreadState *thread;
     int protocol;
     int fix_imports;
@@ -115,6 +117,13 @@ typedef struct saver {
 int saver_init(saver *s, module_state *st, const saver_options *options, const saver_hooks *hooks,
                saver_memo *memo, saver_sink *sink, PyObject *write);
 void saver_end(saver *s);
+
+/* Makes a saver that has written nothing deterministic; 'outer' not NULL: for a key in the order of one
+ * of its sets. 0 or -1. */
+int saver_make_stable(saver *s, saver *outer);
+
+/* saver_run() without the path in errors. */
+int saver_write_pickle(saver *s, PyObject *root);
 
 /* Writes the whole pickle of 'root', which the caller holds. 0 or -1; errors have their path. */
 int saver_run(saver *s, PyObject *root);

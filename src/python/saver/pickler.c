@@ -46,6 +46,7 @@ typedef struct dump_arguments {
     PyObject *buffer_callback;
     PyObject *locks; /* the superset's only */
     PyObject *warn_size;
+    PyObject *deterministic;
     PyObject *portable;
     PyObject *source;
 } dump_arguments;
@@ -54,13 +55,13 @@ typedef struct dump_arguments {
 static int read_arguments(dump_arguments *arguments, int superset, int with_file,
                           PyObject *const *args, Py_ssize_t nargs, PyObject *keywords)
 {
-    enum { STRICT = 5, SUPERSET = 9 };
+    enum { STRICT = 5, SUPERSET = 10 };
     static const char *const dump_names[SUPERSET] = {
-        "obj",   "file",      "protocol", "fix_imports", "buffer_callback",
-        "locks", "warn_size", "portable", "source"};
+        "obj",   "file",      "protocol",      "fix_imports", "buffer_callback",
+        "locks", "warn_size", "deterministic", "portable",    "source"};
     static const char *const dumps_names[SUPERSET - 1] = {
-        "obj",   "protocol",  "fix_imports", "buffer_callback",
-        "locks", "warn_size", "portable",    "source"};
+        "obj",       "protocol",      "fix_imports", "buffer_callback", "locks",
+        "warn_size", "deterministic", "portable",    "source"};
     const int count = superset ? SUPERSET : STRICT;
     const arguments_signature dump_signature = {"dump", dump_names, count, 0, 3, 2};
     const arguments_signature dumps_signature = {"dumps", dumps_names, count - 1, 0, 2, 1};
@@ -76,6 +77,7 @@ static int read_arguments(dump_arguments *arguments, int superset, int with_file
     arguments->buffer_callback = *value++;
     arguments->locks = *value++;
     arguments->warn_size = *value++;
+    arguments->deterministic = *value++;
     arguments->portable = *value++;
     arguments->source = *value;
     return 0;
@@ -91,6 +93,9 @@ static int make_options(const dump_arguments *arguments, int superset, saver_opt
         if (options->fix_imports < 0)
             return -1;
     }
+    if (arguments->deterministic &&
+        (options->deterministic = PyObject_IsTrue(arguments->deterministic)) < 0)
+        return -1;
     if (arguments->portable && (options->portable = PyObject_IsTrue(arguments->portable)) < 0)
         return -1;
     if (arguments->source && (options->with_source = PyObject_IsTrue(arguments->source)) < 0)
@@ -243,7 +248,8 @@ static PyMethodDef strict_functions[] = {
 PyDoc_STRVAR(superset_dumps_doc,
              "dumps($module, /, obj, protocol=None, *, fix_imports=True,\n"
              "      buffer_callback=None, locks=None, warn_size=None,\n"
-             "      portable=False, source=False)\n--\n\n"
+             "      deterministic=False, portable=False,\n"
+             "      source=False)\n--\n\n"
              "Return the pickle of an object as bytes; functions, classes and modules that the\n"
              "other side cannot import go by value.\n\n"
              "protocol         0 to 5; negative: the highest; None: 5\n"
@@ -254,6 +260,8 @@ PyDoc_STRVAR(superset_dumps_doc,
              "                 are refused\n"
              "warn_size        bytes; a larger pickle sets off a warning that says what in it is\n"
              "                 large (dumps() only)\n"
+             "deterministic    true: the bytes depend on nothing but the object: the same in\n"
+             "                 every process, whatever PYTHONHASHSEED is\n"
              "portable         true: it can be loaded with nothing but the standard library, by\n"
              "                 pickle.loads of the same minor version\n"
              "source           true: functions by value take their source along, which another\n"

@@ -11,7 +11,7 @@
  * The object enters the memo at MADE. Before, it can be reached again only through its own
  * arguments; then it is written anew inside, and MADE replaces the outer one by a GET.
  */
-#include "python/saver/engine.h"
+#include "python/saver/containers.h"
 
 #include "python/byvalue/sender.h"
 
@@ -358,6 +358,9 @@ static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
     } else {
         *reduced = call_reduce(s, obj);
     }
+    if (*reduced && s->stable && PyAnySet_Check(obj) &&
+        saver_order_reduced_set(s, obj, *reduced) < 0)
+        Py_CLEAR(*reduced);
     if (*reduced && !PyUnicode_Check(*reduced))
         s->saw_mutable = 1;
     return *reduced ? 1 : -1;

@@ -36,10 +36,11 @@ typedef struct saver_options {
      */
     int (*take_buffer)(void *context, PyObject *buffer, const Py_buffer *view);
     void *take_context;
-    int fresh_locks; /* superset: locks are made anew, not refused */
-    int portable;    /* superset: the stream needs nothing but the standard library */
-    int with_source; /* superset: functions take their source along */
-    PyObject *log;   /* superset, borrowed: what byvalue_observe() says; NULL: none */
+    int fresh_locks;   /* superset: locks are made anew, not refused */
+    int deterministic; /* superset: equal objects, equal bytes, in every process */
+    int portable;      /* superset: the stream needs nothing but the standard library */
+    int with_source;   /* superset: functions take their source along */
+    PyObject *log;     /* superset, borrowed: what byvalue_observe() says; NULL: none */
     PyObject *skip;
     /*
      * How the root is called in error paths ("obj" if NULL). If root_items is not NULL the root is a
