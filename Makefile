@@ -80,7 +80,8 @@ test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-lint | syste
 # What lies closest to the interpreter, on every other CPython 3.X of the machine.
 test-versions: build
 	@echo "== Python tests on other interpreters"
-	@python tests/conformance/matrix.py --others --pytest tests/saver tests/loader tests/byvalue tests/fuzz
+	@python tests/conformance/matrix.py --others --pytest tests/saver tests/loader tests/byvalue tests/fuzz \
+	  tests/sync/test_threads.py tests/sync/test_aio.py
 
 bench: build
 	@python bench/run
