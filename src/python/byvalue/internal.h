@@ -106,6 +106,9 @@ int byvalue_is_python_class(PyTypeObject *type);
 /* The nearest class in the chain of tp_base that was made by C; 'type' itself if it was. */
 PyTypeObject *byvalue_native_base(PyTypeObject *type);
 
+/* class.c: 1 if a class has this entry of its dict without being given it, so it does not travel. */
+int byvalue_class_has_by_itself(PyTypeObject *type, PyObject *name, PyObject *value);
+
 /* 1 if 'type' itself (not a base of it) is the class of this name in this module. */
 int byvalue_type_is(PyTypeObject *type, const char *module, const char *name);
 
