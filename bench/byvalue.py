@@ -1,26 +1,33 @@
-"""dumps and loads of code by value: achar beside cloudpickle (and dill, if it is there).
+"""dumps and loads of code by value: achar beside cloudpickle and dill.
 
-    python bench/byvalue.py [seconds per measurement, default 0.2]
+    python bench/byvalue.py [--seconds 0.2] [--out FILE.json]     one interpreter
+    python bench/byvalue.py report FILE.json …                    writes docs/benchmarks/byvalue.md
 
-The candidates take turns on every object, several rounds; the best round counts, so that both meet
-the same machine. Ratios are cloudpickle's time divided by achar's: more is better for achar.
+The candidates take turns on every object, several rounds; the best round counts, so that all meet the
+same machine. Ratios are the other's time divided by achar's: more is better for achar.
 """
 
-import collections
+import argparse
 import dataclasses
 import enum
 import functools
 import importlib
+import importlib.metadata
+import json
 import math
+import pathlib
 import statistics
 import sys
 import time
+import types
 import warnings
 
 import achar
+import achar.pickle
 
-SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 0.2
 ROUNDS = 5
+PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "benchmarks" / "byvalue.md"
+TARGETS = {"dumps": 10, "loads": 1.3}
 
 LIMIT = 10
 TABLE = {"a": 1, "b": 2}
@@ -99,7 +106,97 @@ def timed(function, argument, seconds):
         count = max(count * 2, int(count * seconds / max(elapsed, 1e-9)))
 
 
-def main():
+PLAIN = {
+    "1,000 ints": list(range(1000)),
+    "a dict of 33 keys": {f"key{i}": i * 1.5 for i in range(33)},
+    "1,000 small dicts": [{"id": i, "name": f"n{i}", "tags": ["a", "b"]} for i in range(1000)],
+    "1,000 strings": [f"string number {i}" for i in range(1000)],
+}
+
+
+def race(candidates, seconds):
+    """{key: seconds}, the best of some rounds; 'candidates' is {key: (function, argument)}."""
+    best = {}
+    for _ in range(ROUNDS):
+        for key, (function, argument) in candidates.items():
+            best[key] = min(best.get(key, math.inf), timed(function, argument, seconds / ROUNDS))
+    return best
+
+
+def measure_code(modules, seconds):
+    """{object: {serializer: [dumps, loads] or the exception's name}}"""
+    found = {}
+    for label, obj in OBJECTS.items():
+        candidates, found[label] = {}, {}
+        for name, module in modules.items():
+            try:
+                data = module.dumps(obj)
+                module.loads(data)
+            except Exception as error:
+                found[label][name] = type(error).__name__
+                continue
+            candidates[name, "dumps"] = (module.dumps, obj)
+            candidates[name, "loads"] = (module.loads, data)
+        best = race(candidates, seconds)
+        for name in {name for name, _ in best}:
+            found[label][name] = [best[name, "dumps"], best[name, "loads"]]
+    return found
+
+
+def measure_plain(seconds):
+    """{object: [dumps, loads]}: achar's time divided by achar.pickle's."""
+    found = {}
+    for label, obj in PLAIN.items():
+        data = achar.pickle.dumps(obj, 5)
+        candidates = {
+            ("strict", "dumps"): (functools.partial(achar.pickle.dumps, protocol=5), obj),
+            ("ours", "dumps"): (functools.partial(achar.dumps, protocol=5), obj),
+            ("ours", "loads"): (achar.loads, data),
+            ("strict", "loads"): (achar.pickle.loads, data),
+        }
+        best = race(candidates, seconds)
+        found[label] = [
+            best["ours", "dumps"] / best["strict", "dumps"],
+            best["ours", "loads"] / best["strict", "loads"],
+        ]
+    return found
+
+
+def measure_modules(modules, seconds, count=500):
+    """{serializer: dumps' time with 'count' more modules imported, divided by the time without}"""
+    names = [f"bench_module_{i}" for i in range(count)]
+    objects = [OBJECTS[label] for label in ("lambda", "closure with globals", "class", "instance")]
+    found = {}
+    for name, module in modules.items():
+
+        def dump_all(objects, dumps=module.dumps):
+            for obj in objects:
+                dumps(obj)
+
+        ratios = []
+        for _ in range(ROUNDS):
+            before = timed(dump_all, objects, seconds / ROUNDS)
+            for one in names:
+                sys.modules[one] = types.ModuleType(one)
+                vars(sys.modules[one]).update((f"name{i}", i) for i in range(20))
+            ratios.append(timed(dump_all, objects, seconds / ROUNDS) / before)
+            for one in names:
+                del sys.modules[one]
+        found[name] = statistics.median(ratios)
+    return found
+
+
+def means(code, name):
+    """Geometric means of name's dumps and loads divided by achar's."""
+    pairs = [
+        (times[name][0] / times["achar"][0], times[name][1] / times["achar"][1])
+        for times in code.values()
+        if isinstance(times.get(name), list)
+    ]
+    return [statistics.geometric_mean(side) for side in zip(*pairs, strict=True)]
+
+
+def measure(options):
     modules = {"achar": achar}
     for name in ("cloudpickle", "dill"):
         try:
@@ -107,40 +204,74 @@ def main():
         except ImportError:
             print(f"{name} is not installed: left out")
     warnings.simplefilter("ignore")
-    failures = {}
-    best = collections.defaultdict(lambda: math.inf)
-    for _ in range(ROUNDS):
-        for label, obj in OBJECTS.items():
-            for name, module in modules.items():
-                try:
-                    data = module.dumps(obj)
-                    module.loads(data)
-                except Exception as error:
-                    failures[label, name] = type(error).__name__
-                    continue
-                for verb, argument in (("dumps", obj), ("loads", data)):
-                    seconds = timed(getattr(module, verb), argument, SECONDS / ROUNDS)
-                    best[label, name, verb] = min(best[label, name, verb], seconds)
-    version = ".".join(map(str, sys.version_info[:3]))
-    print(f"CPython {version}; microseconds dumps / loads; in parentheses achar's advantage")
-    ratios = collections.defaultdict(list)
-    for label in OBJECTS:
+    result = {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "versions": {name: importlib.metadata.version(name) for name in modules if name != "achar"},
+        "code": measure_code(modules, options.seconds),
+        "plain": measure_plain(options.seconds),
+        "modules": measure_modules(modules, options.seconds),
+    }
+    print("\n".join(section(result)))
+    if options.out:
+        pathlib.Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(options.out).write_text(json.dumps(result))
+
+
+def section(result):
+    """The lines of the page about one interpreter."""
+    names = ["achar", *result["versions"]]
+    peers = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines = [f"## CPython {result['python']}, {peers}", ""]
+    heads = [f"{name} {verb}" for verb in ("dumps", "loads") for name in names]
+    lines += [f"| µs | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    for label, times in result["code"].items():
         cells = []
-        for name in modules:
-            if (label, name) in failures:
-                cells.append(f"{name} fails: {failures[label, name]}")
-                continue
-            dumps, loads = (best[label, name, verb] for verb in ("dumps", "loads"))
-            cell = f"{name} {dumps * 1e6:9.2f} / {loads * 1e6:8.2f}"
-            if name != "achar":
-                ratio = dumps / best[label, "achar", "dumps"], loads / best[label, "achar", "loads"]
-                ratios[name].append(ratio)
-                cell += f" ({ratio[0]:5.1f}x {ratio[1]:4.1f}x)"
-            cells.append(cell)
-        print(f"{label:22}" + "   ".join(cells))
-    for name, pairs in ratios.items():
-        dumps, loads = (statistics.geometric_mean(side) for side in zip(*pairs, strict=True))
-        print(f"geometric mean against {name}: dumps {dumps:.1f}x, loads {loads:.2f}x")
+        for index in (0, 1):
+            for name in names:
+                if isinstance(times[name], str):
+                    cells.append(times[name])
+                    continue
+                ratio = f" ({times[name][index] / times['achar'][index]:.1f}×)" if name != "achar" else ""
+                cells.append(f"{times[name][index] * 1e6:,.2f}{ratio}")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    lines.append("")
+    for name in names[1:]:
+        dumps, loads = means(result["code"], name)
+        goal = ""
+        if name == "cloudpickle":
+            goal = f"; the goals are {TARGETS['dumps']}× and {TARGETS['loads']}×"
+        lines.append(f"Geometric mean against {name}: dumps **{dumps:.1f}×**, loads **{loads:.2f}×**{goal}.")
+    plain = "; ".join(f"{label} {dumps:.2f} / {loads:.2f}" for label, (dumps, loads) in result["plain"].items())
+    lines += [
+        "",
+        f"Plain data, `achar`'s time divided by `achar.pickle`'s, dumps / loads: {plain}; the goal is 1.05.",
+        "",
+    ]
+    with_modules = ", ".join(f"{name} {ratio:.2f}×" for name, ratio in result["modules"].items())
+    lines.append(f"dumps with 500 more modules imported, as a multiple of the time without: {with_modules}.")
+    return lines
+
+
+def report(files):
+    lines = [
+        "# Code by value",
+        "",
+        "Written by `bench/run` from `bench/byvalue.py`. Times are of one run, the best of five rounds in which the",
+        "serializers take turns; in parentheses the other's time divided by achar's. Only ratios mean something",
+        "on another machine.",
+    ]
+    for file in files:
+        lines += ["", *section(json.loads(pathlib.Path(file).read_text()))]
+    PAGE.write_text("\n".join(lines) + "\n")
+
+
+def main():
+    if sys.argv[1:2] == ["report"]:
+        return report(sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--out")
+    measure(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -247,7 +247,8 @@ def super_objects():
 
 
 def a_file(mode, **kwargs):
-    handle, path = tempfile.mkstemp()
+    # Beside what main() writes, with which the test removes it.
+    handle, path = tempfile.mkstemp(dir=os.path.dirname(sys.argv[1]))
     os.write(handle, "zwölf\nBoxkämpfer\n".encode(kwargs.get("encoding", "utf-8")))
     os.close(handle)
     return open(path, mode, **kwargs)
