@@ -15,6 +15,7 @@ import importlib
 import importlib.metadata
 import json
 import math
+import os
 import pathlib
 import statistics
 import sys
@@ -206,6 +207,7 @@ def measure(options):
     warnings.simplefilter("ignore")
     result = {
         "python": ".".join(map(str, sys.version_info[:3])),
+        "load": round(os.getloadavg()[0]),
         "versions": {name: importlib.metadata.version(name) for name in modules if name != "achar"},
         "code": measure_code(modules, options.seconds),
         "plain": measure_plain(options.seconds),
@@ -222,6 +224,8 @@ def section(result):
     names = ["achar", *result["versions"]]
     peers = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     lines = [f"## CPython {result['python']}, {peers}", ""]
+    if result["load"] > os.cpu_count():
+        lines += [f"The machine was busy: a load of {result['load']} on {os.cpu_count()} processors.", ""]
     heads = [f"{name} {verb}" for verb in ("dumps", "loads") for name in names]
     lines += [f"| µs | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for label, times in result["code"].items():
