@@ -168,7 +168,7 @@ def said(outcome):
         text = f"{'refused' if out else 'not loaded'}: {what}"
     else:
         text = f"{how} {what}".strip()
-    text = " ".join(text.split("\n")[0].split()).replace("|", "\\|")
+    text = " ".join(text.split("\n")[0].split()).replace("|", "\\|").replace(str(ROOT), "…")
     if text.startswith("wrong after loading"):
         return "**wrong after loading**"
     if text.startswith(("crashes", "hangs")):
@@ -222,6 +222,7 @@ def main():
         "",
         "*refused*: dumps raised this; *not loaded*: loads did; *wrong after loading*: it arrived and could not be",
         f"used as before; *crashes*: the process ended; *hangs*: it took over {LIMIT_S} s.",
+        "Some checks ask for more than use: *function with global* also that no other global came along.",
         "Printed by `python bench/kinds.py --write`.",
     ]
     text = "\n".join([*head, *lines]) + "\n"
