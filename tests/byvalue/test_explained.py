@@ -129,6 +129,7 @@ def test_data_and_the_standard_library_have_no_label():
     for obj in (json.dumps, lambda: json.dumps(1), [1, "x"], situations.Situation, [json.JSONEncoder()]):
         assert b"achar:sender" not in achar.dumps(obj)
     assert b"achar:sender" in achar.dumps(situations.converse)
+    assert b"achar:sender" not in achar.dumps(situations.converse, deterministic=True)
 
 
 def test_path_of_what_fails_while_it_is_loaded(tmp_path):
