@@ -93,7 +93,7 @@ fuzz: system-fuzz $(BUILD)-fuzz/build.ninja
 
 # What `make test` has no time for: all bytes of all golden pickles, every allocation of large ones,
 # storms again and again, twenty times the examples, ten minutes for each fuzz target.
-stress: build-asan/build.ninja build-hostile/build.ninja build $(VENV)/.has-test | system-test
+stress: build-asan/build.ninja build-hostile/build.ninja build-hostile-python/build.ninja build $(VENV)/.has-test | system-test
 	@ninja -C build-asan --quiet
 	@ninja -C build-hostile --quiet
 	@echo "== codec tests, all they can"
@@ -110,6 +110,11 @@ stress: build-asan/build.ninja build-hostile/build.ninja build $(VENV)/.has-test
 	@echo "== Python tests with examples"
 	@ACHAR_STRESS=1 PYTHONPATH=tests python -m pytest -p stress_plugin -n auto --maxprocesses 8 --timeout 7200 \
 	  tests/codec tests/fuzz tests/loader tests/saver
+	@echo "== saver and loader with stacks, memos and buffers so tiny that every edge is met"
+	@ninja -C build-hostile-python --quiet
+	@meson install -C build-hostile-python --no-rebuild --only-changed --quiet
+	@PYTHONPATH=$$(echo build-hostile-python/prefix/lib/python3*/*-packages) \
+	  python -m pytest -n $(test_processes) tests/loader tests/saver
 	@$(MAKE) fuzz FUZZ_SECONDS=600
 
 lint: $(VENV)/.has-lint
@@ -172,6 +177,12 @@ build-hostile/build.ninja: $(VENV)/.has-build
 	@$(call quietly,meson setup --reconfigure build-hostile $(c_tests) -Dhostile=true \
 	  -Dbuildtype=debug -Db_sanitize=address$(comma)undefined \
 	  -Dc_args=-fno-sanitize-recover=all)
+	@touch $@
+
+build-hostile-python/build.ninja: $(VENV)/.has-build
+	@echo "== configuring build-hostile-python"
+	@$(call quietly,meson setup --reconfigure build-hostile-python -Dhostile=true \
+	  -Dpython_exe=$(venv)/bin/python --prefix=$(CURDIR)/build-hostile-python/prefix)
 	@touch $@
 
 $(BUILD)-fuzz/build.ninja: $(VENV)/.has-build

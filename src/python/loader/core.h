@@ -20,6 +20,7 @@
 #ifndef ACHAR_PYTHON_LOADER_CORE_H
 #define ACHAR_PYTHON_LOADER_CORE_H
 
+#include "base/memory.h"
 #include "codec/decode.h"
 #include "codec/opcodes.h"
 #include "python/loader/loader.h"
@@ -33,16 +34,16 @@
 #define LOADER_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 enum {
-    LOADER_INLINE_STACK = 128, /* entries; deeper stacks go to the heap */
-    LOADER_INLINE_MARKS = 32,
+    LOADER_INLINE_STACK = SIZE_OR_TINY(128, 1), /* entries; deeper stacks go to the heap */
+    LOADER_INLINE_MARKS = SIZE_OR_TINY(32, 1),
     /* Inputs below this cannot hold enough containers to make the collector run. */
-    LOADER_PAUSE_NBYTES = 1024,
+    LOADER_PAUSE_NBYTES = SIZE_OR_TINY(1024, 1),
     /* What a length in the stream may make us ask of a file, or allocate, before we have seen it. */
     LOADER_CHUNK_NBYTES = 1 << 22,
     LOADER_PREFETCH_NBYTES = 128 * 1024,
     /* Hashing a tuple recurses in C: 10,000 levels need about 2 MB of the 8 MB stack. */
     LOADER_KEY_DEPTH = 10000,
-    LOADER_KEY_CACHE = 32, /* entries; at most the bits of an unsigned */
+    LOADER_KEY_CACHE = SIZE_OR_TINY(32, 1), /* entries; at most the bits of an unsigned */
 };
 
 /* What the exception that is set says of the input, and with it what to do. */

@@ -13,7 +13,7 @@
 #include "python/loader/core.h"
 
 enum {
-    TEMPLATES = 16,
+    TEMPLATES = SIZE_OR_TINY(16, 1),
     TEMPLATE_KEYS = 64,
 };
 

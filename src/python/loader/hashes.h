@@ -11,11 +11,12 @@
 #ifndef ACHAR_PYTHON_LOADER_HASHES_H
 #define ACHAR_PYTHON_LOADER_HASHES_H
 
+#include "base/memory.h"
 #include "python/loader/text.h"
 #include "python/state.h"
 
 enum {
-    LOADER_HASHES = 256,
+    LOADER_HASHES = SIZE_OR_TINY(256, 1),
     LOADER_HASHED_NBYTES = 32, /* longer texts are not looked for */
     /* Of more items at once, few can be expected to have been seen. */
     LOADER_HASHED_PAIRS = 64,
@@ -54,7 +55,7 @@ static inline void loader_hash_text(module_state *st, PyObject *text)
     }
     uint64_t mixed = (words[0] + nbytes) * UINT64_C(0x9E3779B97F4A7C15);
     mixed = ((mixed >> 32 ^ mixed) + words[1] + words[2] + words[3]) * UINT64_C(0xD6E8FEB86659FD93);
-    loader_hash *known = &st->loader_hashes[mixed >> 56];
+    loader_hash *known = &st->loader_hashes[(mixed >> 56) % LOADER_HASHES];
     if (known->nbytes == nbytes && known->words[0] == words[0] && known->words[1] == words[1] &&
         known->words[2] == words[2] && known->words[3] == words[3]) {
         *hash = known->hash;

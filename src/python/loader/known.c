@@ -18,10 +18,10 @@
 #include <datetime.h>
 
 enum {
-    NAMED_TYPES = 8,
+    NAMED_TYPES = SIZE_OR_TINY(8, 1),
     NAMED_FIELDS = 64,
     /* A proof costs as much as this many calls. */
-    NAMED_CALLS = 30,
+    NAMED_CALLS = SIZE_OR_TINY(30, 1),
 };
 
 /* ---- dates ---- */

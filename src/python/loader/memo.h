@@ -15,14 +15,15 @@
 #ifndef ACHAR_PYTHON_LOADER_MEMO_H
 #define ACHAR_PYTHON_LOADER_MEMO_H
 
+#include "base/memory.h"
 #include "python/state.h"
 
 #include <stdint.h>
 
 enum {
-    LOADER_MEMO_INLINE = 64, /* entries */
+    LOADER_MEMO_INLINE = SIZE_OR_TINY(64, 1), /* entries */
     /* An index may lie this far beyond twice the array's end before it counts as far out. */
-    LOADER_MEMO_SLACK = 1024,
+    LOADER_MEMO_SLACK = SIZE_OR_TINY(1024, 1),
     LOADER_MEMO_INLINE_FETCHED = 256, /* indexes */
 };
 

@@ -18,7 +18,7 @@
 #include "codec/opcodes.h"
 
 enum {
-    SHAPES = 8,
+    SHAPES = SIZE_OR_TINY(8, 1),
     SHAPE_NAMES = 30, /* as many as objects of a class share */
 };
 

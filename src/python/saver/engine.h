@@ -30,6 +30,7 @@
 #ifndef ACHAR_PYTHON_SAVER_ENGINE_H
 #define ACHAR_PYTHON_SAVER_ENGINE_H
 
+#include "base/memory.h"
 #include "python/compat.h"
 #include "python/byvalue/byvalue.h"
 #include "python/saver/saver.h"
@@ -82,7 +83,7 @@ typedef struct saver_hooks {
     int fast;
 } saver_hooks;
 
-enum { SAVER_INLINE_FRAMES = 64 };
+enum { SAVER_INLINE_FRAMES = SIZE_OR_TINY(64, 1) };
 
 typedef struct saver {
     saver_output out;

@@ -29,7 +29,7 @@
 
 /* ---- what is known of types ---- */
 
-enum { FACT_COUNT = 64, FACT_SLOTS_MAX = 16 };
+enum { FACT_COUNT = SIZE_OR_TINY(64, 1), FACT_SLOTS_MAX = 16 };
 
 /* Borrows everything. Right as long as the type has this version and the table that one. */
 typedef struct saver_type_fact {

@@ -26,9 +26,13 @@
 #ifndef ACHAR_PYTHON_SAVER_MEMO_H
 #define ACHAR_PYTHON_SAVER_MEMO_H
 
+#include "base/memory.h"
 #include "python/compat.h"
 
-enum { SAVER_MEMO_INLINE_ITEMS = 32, SAVER_MEMO_INLINE_SLOTS = 64 };
+enum {
+    SAVER_MEMO_INLINE_ITEMS = SIZE_OR_TINY(32, 1),
+    SAVER_MEMO_INLINE_SLOTS = SIZE_OR_TINY(64, 4)
+};
 
 typedef struct saver_memo {
     PyObject **items;

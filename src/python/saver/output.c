@@ -66,7 +66,8 @@ int saver_output_grow(saver_output *out, size_t nbytes)
     }
     /* Double; but what one large payload needs is allocated to fit, with room for what follows. */
     size_t needed = used + nbytes;
-    capacity = needed > capacity * 2 ? needed + 2 * SAVER_ROOM_NBYTES : capacity * 2;
+    size_t doubled = SIZE_OR_TINY(capacity * 2, 0);
+    capacity = needed > doubled ? needed + 2 * SAVER_ROOM_NBYTES : doubled;
     if (out->sink) {
         saver_sink *sink = out->sink;
         size_t start = sink->used;

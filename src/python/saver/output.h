@@ -19,13 +19,14 @@
 #ifndef ACHAR_PYTHON_SAVER_OUTPUT_H
 #define ACHAR_PYTHON_SAVER_OUTPUT_H
 
+#include "base/memory.h"
 #include "python/saver/saver.h"
 
 enum {
     SAVER_ROOM_NBYTES = 320,
     SAVER_FRAME_HEADER_NBYTES = 9,
     SAVER_FRAME_TARGET_NBYTES = 64 * 1024,
-    SAVER_INLINE_NBYTES = 1024,
+    SAVER_INLINE_NBYTES = SIZE_OR_TINY(1024, 1),
 };
 
 typedef struct saver_output {
