@@ -411,3 +411,9 @@ def test_dump_and_the_option():
     file = io.BytesIO()
     achar.dump([big, big], file, deterministic=True)
     assert file.getvalue() == stable([big, big]) and pickle.loads(file.getvalue()) == [big, big]
+
+
+def test_no_memory():
+    pytest.importorskip("_testcapi", reason="an interpreter without its own test modules")
+    done = run_python("-X", "faulthandler", HERE / "streams_no_memory.py", PYTHONMALLOC="debug")
+    assert done.stdout == b"done\n"

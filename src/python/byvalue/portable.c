@@ -23,12 +23,9 @@ void byvalue_choose_portable(byvalue_session *session, int portable)
 /* 1 if the module of this name, or the package that it is in, is the standard library's. */
 static int is_standard(PyObject *module_name)
 {
-    PyObject *known = PySys_GetObject("stdlib_module_names"); /* borrowed */
-    if (!known) {
-        PyErr_SetString(PyExc_RuntimeError, "lost sys.stdlib_module_names");
+    PyObject *known = byvalue_import("sys", "stdlib_module_names");
+    if (!known)
         return -1;
-    }
-    Py_INCREF(known);
     Py_ssize_t length = PyUnicode_GET_LENGTH(module_name);
     Py_ssize_t dot = PyUnicode_FindChar(module_name, '.', 0, length, 1);
     PyObject *top = dot == -2 ? NULL : PyUnicode_Substring(module_name, 0, dot < 0 ? length : dot);
