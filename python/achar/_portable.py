@@ -253,13 +253,14 @@ def file(kind, path, position, text):
     return made
 
 
+_globals = {}  # of all of them, in one stream one dict, into which eval puts __builtins__
 _codes = {}  # of the functions above, as they travel
 
 
 def _travelling(code):
-    """The same code without what is this installation's, the path of this file, and without its lines."""
+    """The same code without what is this installation's, the path of this file."""
     constants = tuple(_travelling(each) if isinstance(each, types.CodeType) else each for each in code.co_consts)
-    return code.replace(co_filename="<achar>", co_linetable=b"", co_consts=constants)
+    return code.replace(co_filename="<achar>", co_consts=constants)
 
 
 def _reduce(name):
@@ -268,7 +269,7 @@ def _reduce(name):
     if isinstance(found, tuple):
         return found
     if isinstance(found, str):
-        return eval, (found, {})
+        return eval, (found, _globals)
     if name not in _codes:
         _codes[name] = _travelling(found.__code__)
-    return types.FunctionType, (_codes[name], {}, name, found.__defaults__)
+    return types.FunctionType, (_codes[name], _globals, name, found.__defaults__)
