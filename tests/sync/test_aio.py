@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import tempfile
 import threading
 import time
 
@@ -338,3 +339,38 @@ def test_what_cannot_be_awaited():
             aio.view(threading.Lock())
 
     run(main())
+
+
+def test_forks_do_not_end_what_waits():
+    async def main():
+        event = achar.Event()
+        waiting = asyncio.ensure_future(event.aio.wait())
+        await settle()
+        assert ended(forked(lambda: None)) == 0
+        event.set()
+        assert await waiting
+
+    run(main())
+
+
+def test_a_loop_that_was_forked_leaves_no_descriptor_behind():
+    """Once the closed loop's eventfd went on being told, whatever file had its number by then."""
+
+    async def wait_once(meanwhile):
+        event = achar.Event()
+        waiting = asyncio.ensure_future(event.aio.wait())
+        await settle()
+        meanwhile()
+        event.set()
+        await waiting
+
+    run(wait_once(lambda: ended(forked(lambda: None))))
+    gc.collect()
+    files = [tempfile.TemporaryFile() for _ in range(20)]
+    for _ in range(20):
+        thread = threading.Thread(target=run, args=[wait_once(lambda: None)])
+        thread.start()
+        thread.join(ENOUGH)
+    assert [os.fstat(file.fileno()).st_size for file in files] == [0] * 20
+    for file in files:
+        file.close()

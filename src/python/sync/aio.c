@@ -16,6 +16,7 @@
 #include "runtime/sync/strand.h"
 
 #include <string.h>
+#include <unistd.h>
 
 enum call {
     CALL_ACQUIRE_LOCK,
@@ -32,7 +33,7 @@ typedef struct strand_object {
     PyObject_HEAD PyObject *target; /* the Lock, Queue, ... */
     achar__strand *strand;
     enum call call;
-    unsigned forks;
+    int pid; /* a fork's copy of it is of no use */
     int status;
     uint32_t index;        /* CALL_WAIT_PARTIES */
     sync_payload *payload; /* CALL_PUT, CALL_GET: its message, and 'small' for a short one */
@@ -98,7 +99,7 @@ static PyObject *strand_run(PyObject *object, PyObject *cancel)
     int cancels = PyObject_IsTrue(cancel);
     if (cancels < 0)
         return NULL;
-    if (!self->strand || self->forks != sync_fork_count()) {
+    if (!self->strand || self->pid != (int)getpid()) {
         PyErr_SetString(PyExc_RuntimeError, "this call has ended, or is another process's");
         return NULL;
     }
@@ -125,13 +126,13 @@ static PyObject *strand_run(PyObject *object, PyObject *cancel)
 typedef struct attachment {
     sync_space *place;
     int fd;
-    unsigned forks;
+    int pid;
 } attachment;
 
 static void detach(PyObject *capsule)
 {
     attachment *it = PyCapsule_GetPointer(capsule, ATTACHMENT);
-    if (it->forks == sync_fork_count())
+    if (it->pid == (int)getpid())
         achar__waker_remove(it->place->space, it->fd);
     sync_space_drop(it->place);
     PyMem_Free(it);
@@ -154,7 +155,7 @@ static PyObject *strand_attach(PyObject *object, PyObject *fd)
         PyMem_Free(it);
         return sync_raise(status);
     }
-    *it = (attachment){sync_space_hold(place), (int)number, sync_fork_count()};
+    *it = (attachment){sync_space_hold(place), (int)number, (int)getpid()};
     PyObject *capsule = PyCapsule_New(it, ATTACHMENT, detach);
     if (!capsule) {
         achar__waker_remove(place->space, it->fd);
@@ -258,7 +259,7 @@ static PyObject *aio_start(PyObject *module, PyObject *args)
         return NULL;
     self->target = Py_NewRef(target);
     self->call = (enum call)call;
-    self->forks = sync_fork_count();
+    self->pid = (int)getpid();
     if (call == CALL_PUT || call == CALL_GET) {
         if (!(self->payload = PyMem_Calloc(1, sizeof *self->payload)))
             goto no_memory;
