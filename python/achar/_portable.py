@@ -38,10 +38,7 @@ def function(code, globals, cells=None, qualname=None):
 
 
 def function_state(function, state):
-    import builtins
-
     globals, cells, attributes, _ = (*state, None, None, None)[:4]
-    function.__globals__.setdefault("__builtins__", vars(builtins))
     function.__globals__.update(globals or ())
     cells = iter(cells or ())
     for index, contents in zip(cells, cells):

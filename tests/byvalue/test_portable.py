@@ -232,3 +232,8 @@ def test_deep_nesting():
         deep = [deep]
     data = achar.dumps(deep, portable=True)
     assert len(data) < 1_000_000 and data.endswith(b"a.")
+
+
+def test_imports_made_by_c_code():
+    data = achar.dumps(lambda: __import__("datetime").datetime.strptime("2026", "%Y").year, portable=True)
+    assert answer_there(data, "it()") == "2026\n"

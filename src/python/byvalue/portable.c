@@ -74,6 +74,19 @@ int byvalue_reduce_stand_in(byvalue_session *session, PyObject *obj, PyObject *n
     return status;
 }
 
+/* Imports made by C code fail where the globals lack __builtins__: the module of that name. 0 or -1. */
+static int give_builtins(byvalue_session *session, PyObject *globals)
+{
+    PyObject *name = session->st->byvalue_str___builtins__;
+    int has = PyDict_CheckExact(globals) ? PyDict_Contains(globals, name) : 1;
+    PyObject *builtins = has == 0 ? PyImport_ImportModule("builtins") : NULL;
+    int status = has < 0 || (has == 0 && !builtins) ? -1 : 0;
+    if (builtins)
+        status = PyDict_SetItem(globals, name, builtins);
+    Py_XDECREF(builtins);
+    return status;
+}
+
 /* The state stays as it is. */
 static int reduce_function(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
@@ -85,7 +98,7 @@ static int reduce_function(byvalue_session *session, PyObject *obj, PyObject **r
     PyObject *cells = count > 2 ? PyTuple_GET_ITEM(given, 2) : Py_None;
     PyObject *args, *callable = (PyObject *)&PyFunction_Type;
     *reduced = NULL;
-    if (!code) {
+    if (!code || give_builtins(session, globals) < 0) {
         args = NULL;
     } else if (PyModule_Check(globals) ||
                count > 3) { /* by the function that stands for v1.function */
