@@ -73,7 +73,7 @@ conformance: build $(VENV)/.has-test
 	@echo "== cloudpickle's own tests"
 	@python tests/conformance/cloudpickle_suite.py
 
-test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-lint | system-test
+test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-engines $(VENV)/.has-lint | system-test
 	@echo "== Python tests"
 	@python -m pytest -n $(test_processes)
 

@@ -2,7 +2,7 @@
 
     python bench/parsl_serializers.py
 
-Needs Parsl (tools/requirements-test.txt). Both work on the same tasks through Parsl's own
+Needs Parsl (tools/requirements-engines.txt). Both work on the same tasks through Parsl's own
 pack_apply_message and unpack_apply_message, turn by turn; the figure is the median of the rounds, and the
 ratio that of the medians. Parsl keeps what it made of a function that it has seen, and of the same bytes
 ("seen"); a "new" function is another object with other bytes each time, as a closure in a loop is. achar
