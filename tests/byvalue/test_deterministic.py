@@ -177,6 +177,9 @@ def test_nested_sets_do_not_take_for_ever():
     for i in range(60):
         obj = frozenset({obj, i, str(i)})
     assert pickle.loads(stable(obj)) == obj
+    for i in range(60):  # two ways to each level: 2**60 in all
+        obj = frozenset({(obj, obj), i})
+    assert hash(pickle.loads(stable(obj))) == hash(obj)  # == would take them
     for _ in range(10_000):  # sets of one have no order
         obj = frozenset({obj})
     assert len(stable(obj)) > 10_000

@@ -150,7 +150,9 @@ static PyObject *met_first(saver *s, PyObject *items)
 
 PyObject *saver_order(saver *s, PyObject *items)
 {
-    int fixed = PyFrozenSet_CheckExact(items) && saver_is_value(items);
+    int fixed = PyFrozenSet_CheckExact(items) ? saver_is_value(s, items) : 0;
+    if (fixed < 0)
+        return NULL;
     if (fixed) {
         PyObject *known = byvalue_map_get(&s->stable->root->orders, items);
         if (known)
@@ -160,9 +162,10 @@ PyObject *saver_order(saver *s, PyObject *items)
     Py_ssize_t count = list ? PyList_GET_SIZE(list) : 0;
     if (count < 2)
         return list;
-    if (s->stable->depth >= KEY_DEPTH_MAX && !saver_is_value(items)) {
+    int simple = s->stable->depth < KEY_DEPTH_MAX ? 1 : saver_is_value(s, items);
+    if (simple <= 0) {
         Py_DECREF(list);
-        return Py_BuildValue("[n]", count);
+        return simple < 0 ? NULL : Py_BuildValue("[n]", count);
     }
     keys all = {NULL};
     byvalue_piece *sorted = NULL;
@@ -183,8 +186,11 @@ PyObject *saver_order(saver *s, PyObject *items)
 
 int saver_write_set_key(saver *s, PyObject *set)
 {
-    if (s->stable->depth == 0 || PySet_GET_SIZE(set) < 2 || saver_is_value(set))
+    if (s->stable->depth == 0 || PySet_GET_SIZE(set) < 2)
         return 0;
+    int simple = saver_is_value(s, set);
+    if (simple)
+        return simple < 0 ? -1 : 0;
     PyObject *list = NULL;
     keys all = {NULL};
     byvalue_piece *sorted = NULL;

@@ -42,6 +42,7 @@ void saver_stable_free(saver_stable *stable)
     Py_XDECREF(stable->keys);
     byvalue_map_clear(&stable->known);
     byvalue_map_clear(&stable->orders);
+    byvalue_map_clear(&stable->values);
     PyMem_Free(stable);
 }
 
@@ -141,35 +142,40 @@ static int is_atom(PyObject *obj)
            obj == Py_None || obj == Py_Ellipsis || obj == Py_NotImplemented;
 }
 
-static int is_value(PyObject *obj, int depth)
-{
-    if (is_atom(obj))
-        return 1;
-    if (depth > VALUE_DEPTH_MAX)
-        return 0;
-    if (PyTuple_CheckExact(obj)) {
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(obj); i++) {
-            if (!is_value(PyTuple_GET_ITEM(obj, i), depth + 1))
-                return 0;
-        }
-        return 1;
-    }
-    PyObject *item;
-    Py_ssize_t position = 0;
-    int value = PyFrozenSet_CheckExact(obj);
-    while (value && compat_set_next(obj, &position, &item))
-        value = is_value(item, depth + 1);
-    return value;
-}
+static int is_value(byvalue_map *values, PyObject *obj, int depth);
 
-int saver_is_value(PyObject *obj)
+static int are_values(byvalue_map *values, PyObject *set, int depth)
 {
     PyObject *item;
     Py_ssize_t position = 0;
     int value = 1;
-    if (!PyAnySet_Check(obj))
-        return is_value(obj, 0);
-    while (value && compat_set_next(obj, &position, &item))
-        value = is_value(item, 1);
+    while (value > 0 && compat_set_next(set, &position, &item))
+        value = is_value(values, item, depth);
     return value;
+}
+
+/* Without 'values' this would take 2**n steps where each of n levels refers twice to the next. */
+static int is_value(byvalue_map *values, PyObject *obj, int depth)
+{
+    int value = 1;
+    if (is_atom(obj))
+        return 1;
+    if (!PyTuple_CheckExact(obj) && !PyFrozenSet_CheckExact(obj))
+        return 0;
+    if (byvalue_map_get(values, obj))
+        return 1;
+    if (depth > VALUE_DEPTH_MAX)
+        return 0;
+    if (PyFrozenSet_CheckExact(obj))
+        value = are_values(values, obj, depth + 1);
+    else
+        for (Py_ssize_t i = 0; value > 0 && i < PyTuple_GET_SIZE(obj); i++)
+            value = is_value(values, PyTuple_GET_ITEM(obj, i), depth + 1);
+    return value > 0 && byvalue_map_put(values, obj, obj) < 0 ? -1 : value;
+}
+
+int saver_is_value(saver *s, PyObject *obj)
+{
+    byvalue_map *values = &s->stable->root->values;
+    return PyAnySet_Check(obj) ? are_values(values, obj, 1) : is_value(values, obj, 0);
 }

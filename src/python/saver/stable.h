@@ -24,6 +24,7 @@ typedef struct saver_stable {
     struct saver_stable *root;      /* of the dump itself */
     int depth;                      /* 0: the dump itself; else a key is being written */
     byvalue_map orders;             /* root: frozenset of values -> its items in order, a list */
+    byvalue_map values;             /* root: tuple or frozenset that is a value -> itself */
 } saver_stable;
 
 /* For a dump, or, with 'outer', for a key in the order of a set of that dump's. NULL: MemoryError. */
@@ -34,9 +35,12 @@ void saver_stable_free(saver_stable *stable);
  * off the garbage collector. */
 PyObject *saver_stable_value(struct saver *s, PyObject *obj);
 
-/* 1 if 'obj' is a value through and through: numbers, text, tuples and frozensets of values. Runs no
- * Python code. */
-int saver_is_value(PyObject *obj);
+/*
+ * 1 if 'obj', or what is in it if it is a set, is a value through and through: numbers, text, tuples
+ * and frozensets of values; 0; -1: MemoryError. Looks at each tuple and frozenset once in a dump. Runs
+ * no Python code.
+ */
+int saver_is_value(struct saver *s, PyObject *obj);
 
 /*
  * saver_order() is a new list of the items of 'items', any iterable, in an order that depends on
