@@ -416,6 +416,44 @@ def test_after_an_error_the_memo_holds_only_what_was_written_before():
         assert repr(obj)
 
 
+def copy_while_collecting(memo, clear, threshold):
+    """memo.copy(), in which the garbage collector comes to an object whose __del__ calls clear()."""
+
+    class Clearing:
+        def __del__(self):
+            clear()
+
+    garbage = Clearing()
+    garbage.itself = garbage
+    was_enabled, thresholds = gc.isenabled(), gc.get_threshold()
+    gc.disable()
+    del garbage
+    gc.set_threshold(threshold)
+    try:
+        gc.enable()
+        return memo.copy()
+    finally:
+        gc.disable()
+        gc.set_threshold(*thresholds)
+        if was_enabled:
+            gc.enable()
+
+
+@pytest.mark.parametrize("threshold", range(1, 60, 7))
+def test_memo_cleared_by_the_collector_while_it_is_copied(threshold):
+    pickler = achar.pickle.Pickler(io.BytesIO(), 4)
+    pickler.dump([[i] for i in range(50)])  # nobody but the memo holds them
+    gc.collect()
+    copy = copy_while_collecting(pickler.memo, pickler.clear_memo, threshold)
+    assert all(type(obj) is list and key == id(obj) for key, (_, obj) in copy.items())
+
+    unpickler = achar.pickle.Unpickler(io.BytesIO(b"Nr\x00\x00\x00\x10]r\x00\x00\x01\x10."))
+    unpickler.load()
+    gc.collect()
+    copy = copy_while_collecting(unpickler.memo, unpickler.memo.clear, threshold)
+    assert copy in ({}, {0x10000000: None, 0x10010000: []})
+
+
 def test_garbage_collection():
     """A Pickler in a cycle through what it remembers is collected."""
 

@@ -159,7 +159,10 @@ PyObject *loader_memo_get(const loader_memo *memo, size_t index)
 
 PyObject *loader_memo_as_dict(const loader_memo *memo)
 {
-    PyObject *copy = memo->far ? PyDict_Copy(memo->far) : PyDict_New();
+    /* Held: a new dict can set off the garbage collector, and that loader_memo_clear(). */
+    PyObject *far_out = Py_XNewRef(memo->far);
+    PyObject *copy = far_out ? PyDict_Copy(far_out) : PyDict_New();
+    Py_XDECREF(far_out);
     for (size_t i = 0; copy && i < memo->filled; i++) {
         if (!memo->slots[i])
             continue;

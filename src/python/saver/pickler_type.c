@@ -242,9 +242,10 @@ static PyObject *memo_as_dict(PyObject *owner)
     const saver_memo *memo = &((pickler_object *)owner)->memo;
     PyObject *result = PyDict_New();
     for (Py_ssize_t i = 0; result && i < memo->count; i++) {
-        PyObject *obj = saver_memo_item(memo, i);
+        /* Held: a new tuple can set off the garbage collector, and that clear_memo(). */
+        PyObject *obj = Py_NewRef(saver_memo_item(memo, i));
         PyObject *key = PyLong_FromVoidPtr(obj);
-        PyObject *value = Py_BuildValue("(nO)", saver_memo_id(memo, i), obj);
+        PyObject *value = Py_BuildValue("(nN)", saver_memo_id(memo, i), obj);
         if (!key || !value || PyDict_SetItem(result, key, value) < 0)
             Py_CLEAR(result);
         Py_XDECREF(key);
