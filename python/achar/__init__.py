@@ -49,6 +49,7 @@ _LATER = {
     "Executor": "executor",
     "Command": "_command",
     "current_executor": "_nested",
+    "EnvironmentDiffers": "errors",
     "Future": "executor",
     "LargePickleWarning": "_explain",
     "InitializerFailed": "errors",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from achar._explain import explain as explain
     from achar._nested import current_executor as current_executor
     from achar.errors import ActorDied as ActorDied
+    from achar.errors import EnvironmentDiffers as EnvironmentDiffers
     from achar.errors import InitializerFailed as InitializerFailed
     from achar.errors import InputFailed as InputFailed
     from achar.errors import OwnerDied as OwnerDied

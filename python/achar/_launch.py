@@ -72,12 +72,24 @@ def _cgroup_folders() -> Iterator[str]:
             folder = folder.rpartition("/")[0]
 
 
-def python_command() -> list[str]:
+def python_command(python: str | Sequence[str] | None) -> list[str]:
+    """The command line of a worker; 'python' is another interpreter than this one, with an achar of its own."""
+    if python is not None:
+        words = program_command([python] if isinstance(python, (str, bytes, os.PathLike)) else python)
+        return [*words, "-c", "from achar._worker import main; main()"]
     # Only what finds achar; the rest of sys.path comes with the hello (see _worker.py).
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     program = f"import sys; sys.path.insert(0, {home!r}); from achar._worker import main; main()"
     flags: Sequence[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return [sys.executable, *flags, "-c", program]
+
+
+def path_for(python: object) -> list[str]:
+    """sys.path for workers; another interpreter has a standard library and packages of its own."""
+    if python is None:
+        return list(sys.path)
+    own = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    return [entry for entry in sys.path if not any(entry.startswith(prefix + os.sep) for prefix in own)]
 
 
 def program_command(program: Sequence[str | os.PathLike[str]]) -> list[str]:

@@ -43,16 +43,31 @@ def set_up(hello: dict) -> BaseException | None:
     import faulthandler
 
     os.environ.pop("ACHAR_WORKER", None)  # the runtime's word for this process, not for its children
+    if hello["output"] is not None:
+        from . import _forward
+
+        _forward.install(hello["output"])
     if sys.stderr is not None:
         faulthandler.enable()
     if hello["path"] is not None:  # a client in C has none
-        sys.path[:] = hello["path"]
+        if hello["adds_path"]:
+            sys.path += [entry for entry in hello["path"] if entry not in sys.path]
+        else:
+            sys.path[:] = hello["path"]
         sys.argv[:] = hello["argv"]
     if hello["cwd"] is not None:
         try:
             os.chdir(hello["cwd"])
         except OSError as error:
             print(f"achar: a worker cannot enter the client's folder: {error}", file=sys.stderr)
+    if hello["environment"] is not None:
+        from . import _environment
+
+        difference = _environment.difference(hello["environment"])
+        if difference is not None:
+            from .errors import EnvironmentDiffers
+
+            return EnvironmentDiffers(difference)
     global place
     place = hello["depth"], os.getpid()
     if hello["initializer"] is None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 import signal as _signal
 from concurrent.futures import BrokenExecutor
+from errno import ETIME
 from pickle import UnpicklingError
 
 from ._achar import attach_traceback
 
 __all__ = [
     "ActorDied",
+    "EnvironmentDiffers",
     "InitializerFailed",
     "InputFailed",
     "OwnerDied",
@@ -62,6 +64,10 @@ class WorkersCannotStart(BrokenExecutor):
 
 class InitializerFailed(BrokenExecutor):
     """The executor's initializer raised in the worker, so no task of this executor can run."""
+
+
+class EnvironmentDiffers(ImportError):
+    """A worker's Python, achar or package is of another version than the client's."""
 
 
 class InputFailed(RuntimeError):
@@ -170,7 +176,20 @@ _SIGNAL_HINTS = {
 }
 
 
-def _died(task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int) -> WorkerDied:
+LAST_LINES = 25  # of a dead worker's stderr, in messages
+
+
+def _last_words(words: bytes | None) -> str:
+    lines = (words or b"").decode("utf-8", "replace").rstrip().splitlines()
+    if not lines:
+        return ""
+    shown = lines[-LAST_LINES:]
+    return "\n  the end of its stderr:\n" + "\n".join(f"    {line}".rstrip() for line in shown)
+
+
+def _died(
+    task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int, words: bytes | None
+) -> WorkerDied:
     signal_name = _signal_name(signal_number) if signal_number else None
     message = f"{_subject(task)}: its worker process (pid {pid}) {_ending(exit_code, signal_number)}"
     if interrupted and signal_name == "SIGKILL":
@@ -181,6 +200,7 @@ def _died(task: str | None, pid: int, exit_code: int, signal_number: int, errno:
             hint = "the task, or a library that it called, ended the process (os._exit, exec, …)"
         if hint:
             message += f"\n  why: {hint}"
+    message += _last_words(words)
     return WorkerDied(
         message,
         task=task,
@@ -191,8 +211,14 @@ def _died(task: str | None, pid: int, exit_code: int, signal_number: int, errno:
 
 
 def _abandoned(
-    task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int
+    task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int, words: bytes | None
 ) -> Exception:
+    if errno == ETIME:
+        return WorkersCannotStart(
+            f"{_subject(task)}: a worker process (pid {pid}) was not ready within start_timeout, and was killed\n"
+            "  why: the initializer, or an import when Python starts, takes too long or never returns"
+            + _last_words(words)
+        )
     if errno:
         return WorkersCannotStart(f"{_subject(task)}: no worker process can be started: {os.strerror(errno)}")
     if pid:
@@ -200,19 +226,19 @@ def _abandoned(
             f"{_subject(task)}: no worker process gets ready: the last one (pid {pid}) "
             f"{_ending(exit_code, signal_number)} before it could take a task\n"
             "  do:  read what it wrote to stderr; "
-            "it runs sys.executable with this process's options and environment"
+            "it runs sys.executable with this process's options and environment" + _last_words(words)
         )
     return TaskAbandoned(f"{_subject(task)}: the executor was ended before the task had finished")
 
 
 def _actor_died(
-    task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int
+    task: str | None, pid: int, exit_code: int, signal_number: int, errno: int, interrupted: int, words: bytes | None
 ) -> Exception:
     if errno or not pid:
-        return _abandoned(task, pid, exit_code, signal_number, errno, interrupted)
+        return _abandoned(task, pid, exit_code, signal_number, errno, interrupted, words)
     return ActorDied(
         f"{_subject(task)}: the actor's process (pid {pid}) {_ending(exit_code, signal_number)}\n"
-        "  do:  ex.actor(..., restarts=n) makes it anew, without the state that is lost",
+        "  do:  ex.actor(..., restarts=n) makes it anew, without the state that is lost" + _last_words(words),
         task=task,
         pid=pid,
         exitcode=exit_code if exit_code >= 0 and not signal_number else None,

@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 
-from . import _achar, _calls, _launch, _memory
+from . import _achar, _calls, _environment, _forward, _launch, _memory, _output
 from ._options import Commands, TaskOptions
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
@@ -64,6 +64,12 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
     memory_limit: bytes of shared memory for arguments, results and what was put(); None: half of the machine's.
     spill_limit, spill_dir: what is beyond goes to disk, up to so many bytes (None: as many as there are; 0: none), in
     nameless files in this folder (None: TMPDIR, else /var/tmp). When that is full, too, submit() waits until tasks end.
+    python: another interpreter for the workers, a path or the beginning of a command line; it must have an
+    achar of this version. Versions of packages that differ are an achar.EnvironmentDiffers when a task imports them.
+    start_timeout: seconds that a worker may take to get ready, the initializer included; None: for ever.
+    output: what becomes of the workers' standard output and error, and of what tasks log. "tagged": it goes
+    to this process's sys.stdout, sys.stderr and loggers, each line with worker and task in front;
+    "plain": the same without that; "inherit": workers write to this process's descriptors; "discard".
     kind: "process"; "thread" gives the same on threads of this process, as far as threads can.
     """
 
@@ -81,6 +87,9 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         memory_limit: int | None = None,
         spill_limit: int | None = None,
         spill_dir: str | os.PathLike[str] | None = None,
+        python: str | os.PathLike[str] | Sequence[str] | None = None,
+        start_timeout: float | None = 600,
+        output: str = "tagged",
         kind: str = "process",
         _depth: int = 0,
         _starts: int = 0,
@@ -98,19 +107,26 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
+        if start_timeout is not None and not start_timeout > 0:
+            raise ValueError("start_timeout must be None or > 0")
+        if output not in _output.MODES:
+            raise ValueError(f"output must be one of {', '.join(map(repr, _output.MODES))}")
         if _exiting and not _depth:
             raise RuntimeError("cannot make an executor at interpreter shutdown")
         _forget_ended_pools()
         hello = {
-            "path": list(sys.path),
+            "path": _launch.path_for(python),
+            "adds_path": python is not None,
+            "environment": _environment.describe(with_packages=python is not None),
             "cwd": _launch.folder(),
             "argv": list(sys.argv),
             "depth": _depth,
+            "output": _forward.client_levels() if _output.MODES[output] == 2 else None,
         }
         self._max_workers = max_workers
         memory = _memory.limits(memory_limit, spill_limit, spill_dir, max_workers)
         options = (
-            _launch.python_command() if program is None else _launch.program_command(program),
+            _launch.python_command(python) if program is None else _launch.program_command(program),
             _launch.environment(max_workers, env),
             max_workers,
             hello,
@@ -118,6 +134,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             max_tasks_per_child or 0,
             program is None,
             _starts,
+            _output.MODES[output],
+            start_timeout or 0,
         )
         try:
             self._pool = _achar.Pool(*options, *memory)
@@ -131,15 +149,25 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             "max_tasks_per_child": max_tasks_per_child,
             "serializer": serializer,
             "program": program,
+            "python": python,
+            "start_timeout": start_timeout,
+            "output": output,
             **self._memory_options,
         }
         self._env = dict(env or {})
         self._siblings: dict[frozenset, Executor] = {}
         self._actors: weakref.WeakSet[Executor] = weakref.WeakSet()
+        forwarder = _output.start(self._pool, output)
         if not _depth:  # else the one above waits for it
-            _pools[self._pool] = (
-                None if program is not None else _start_door(self._pool, self._setup, self._env, self._memory_options)
-            )
+            door = None
+            if program is None:
+                door = _start_door(self._pool, self._setup, self._env, self._nested_options())
+            _pools[self._pool] = (door, forwarder)
+
+    def _nested_options(self) -> dict[str, Any]:
+        """What workers for actors, and for tasks of tasks, have in common with the others."""
+        names = (*self._memory_options, "python", "start_timeout", "output")
+        return {name: self._setup_options[name] for name in names}
 
     def map(
         self,
@@ -244,8 +272,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             initializer=_actor.make,
             initargs=(cls, args, kwargs),
             env=self._env,
+            **self._nested_options(),
             _starts=1 + restarts,
-            **self._memory_options,
         )
         self._actors.add(executor)
         return _actor.Actor(executor, _calls.name_of(cls))
@@ -333,7 +361,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
 
 # ---- the end
 
-_pools: dict[_achar.Pool, threading.Thread | None] = {}  # with the thread at its door
+# With the threads at its door, and of its output.
+_pools: dict[_achar.Pool, tuple[threading.Thread | None, threading.Thread | None]] = {}
 _exiting = False
 
 
@@ -343,13 +372,11 @@ def _start_watcher(pool: _achar.Pool) -> threading.Thread:
     return thread
 
 
-def _start_door(
-    pool: _achar.Pool, setup: tuple, env: dict[str, str | None], memory_options: dict[str, Any]
-) -> threading.Thread:
+def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], options: dict) -> threading.Thread:
     """What attends to tasks that submit tasks (achar._nested); it must not keep the executor alive."""
 
     def make_executor(depth: int) -> Executor:
-        return Executor(*setup, env=env, _depth=depth, **memory_options)
+        return Executor(*setup, env=env, **options, _depth=depth)
 
     def attend() -> None:
         import select
@@ -376,9 +403,9 @@ def _wait_for_end(pool: _achar.Pool) -> None:
         watcher = pool.watcher
         if watcher is not None and watcher is not threading.current_thread():
             watcher.join()
-        door = _pools.get(pool)
-        if door is not None and door is not threading.current_thread():
-            door.join()
+        for thread in _pools.get(pool, ()):
+            if thread is not None and thread is not threading.current_thread():
+                thread.join()
     except KeyboardInterrupt:
         pool.interrupt()
         raise

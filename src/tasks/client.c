@@ -123,6 +123,8 @@ static int make_hello(achar_bytes *out, achar_error *error)
     achar_put(graph, hello, "path", achar_make_none());
     achar_put(graph, hello, "cwd", achar_make_none());
     achar_put(graph, hello, "argv", achar_make_none());
+    achar_put(graph, hello, "output", achar_make_none());
+    achar_put(graph, hello, "environment", achar_make_none());
     achar_put(graph, hello, "depth", achar_make_int(0));
     achar_put(graph, hello, "initializer", achar_make_none());
     achar_set_root(graph, hello);

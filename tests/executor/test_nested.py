@@ -126,7 +126,7 @@ def test_shutdown_waits_for_what_tasks_submit(run):
     out = run(
         """
         import achar, time
-        ex = achar.Executor(1)
+        ex = achar.Executor(1, output="plain")
         def down(n):
             time.sleep(0.05)
             if n:

@@ -75,7 +75,7 @@ def test_prints_of_tasks_come_before_their_results(run):
         import achar
         def task(n):
             print("task", n)
-        with achar.Executor(1) as ex:
+        with achar.Executor(1, output="plain") as ex:
             for n in range(3):
                 ex.submit(task, n).result()
                 print("client", n, flush=True)

@@ -67,6 +67,8 @@ def test_futures_and_put(ex):
     assert ex.submit("length", ex.put("x" * 100_000)).result() == 100_000
     numpy = pytest.importorskip("numpy")
     assert ex.submit("length", ex.put(bytearray(200_000))).result() == 200_000
+    assert ex.submit("length", pickle.PickleBuffer(bytearray(2_000_000))).result() == 2_000_000
+    assert ex.submit("echo", bytearray(b"x" * 2_000_000)).result() == b"x" * 2_000_000
     assert ex.submit("length", ex.put(pickle.PickleBuffer(numpy.zeros(50_000, "u1")))).result() == 50_000
     with pytest.raises(achar.InputFailed, match="returned -3"):
         ex.submit("add", ex.submit("fail", -3)).result()

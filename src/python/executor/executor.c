@@ -57,12 +57,14 @@ fail:
     return NULL;
 }
 
-PyDoc_STRVAR(pool_doc,
-             "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door, "
-             "max_starts, memory_limit, spill_limit, spill_dir)\n--\n\n"
-             "The runtime's pool of worker processes; achar.Executor has one. "
-             "'hello' is a dict; 'initializer' is None or (function, arguments) and "
-             "becomes its item of that name, pickled.");
+PyDoc_STRVAR(
+    pool_doc,
+    "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door, "
+    "max_starts, output, start_limit, memory_limit, spill_limit, spill_dir)\n--\n\n"
+    "The runtime's pool of worker processes; achar.Executor has one. "
+    "'hello' is a dict; 'initializer' is None or (function, arguments) and "
+    "becomes its item of that name, pickled. 'output': 0, workers write where this process "
+    "does; 1, nobody sees it; 2, take_output(). 'start_limit': seconds; 0: none.");
 
 /* Pickled apart from the rest: a worker reads it when sys.path is the client's. */
 static int add_initializer(module_state *st, PyObject *hello, PyObject *initializer)
@@ -81,11 +83,12 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     pool_object *p = (pool_object *)self;
     PyObject *argv_list, *envp_list, *hello, *initializer, *spill_dir;
     Py_ssize_t memory_limit, spill_limit;
-    unsigned worker_count, max_tasks, max_starts;
+    unsigned worker_count, max_tasks, max_starts, output;
     int has_door;
-    if (!PyArg_ParseTuple(args, "OOIO!OIpInnO:Pool", &argv_list, &envp_list, &worker_count,
+    double start_limit;
+    if (!PyArg_ParseTuple(args, "OOIO!OIpIIdnnO:Pool", &argv_list, &envp_list, &worker_count,
                           &PyDict_Type, &hello, &initializer, &max_tasks, &has_door, &max_starts,
-                          &memory_limit, &spill_limit, &spill_dir))
+                          &output, &start_limit, &memory_limit, &spill_limit, &spill_dir))
         return -1;
     if (p->pool) {
         PyErr_SetString(PyExc_RuntimeError, "a Pool is set up once");
@@ -118,6 +121,10 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         .memory_limit_nbytes = (size_t)memory_limit,
         .spill_limit_nbytes = (size_t)spill_limit,
         .spill_path = spill_path ? PyBytes_AS_STRING(spill_path) : NULL,
+        .start_limit_ns = start_limit > 0 && start_limit < 1e9 ? (int64_t)(start_limit * 1e9) : 0,
+        .output = output == 2   ? ACHAR__OUTPUT_DELIVER
+                  : output == 1 ? ACHAR__OUTPUT_DISCARD
+                                : ACHAR__OUTPUT_INHERIT,
     };
     int status;
     Py_BEGIN_ALLOW_THREADS status = achar__pool_create(&pool_options, &p->pool);
@@ -283,6 +290,50 @@ static PyObject *pool_interrupt_method(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* ---- what workers write ---- */
+
+static PyObject *piece_tuple(const achar__output_piece *piece)
+{
+    return Py_BuildValue("(iIiiIy#y#KK)", (int)piece->kind, piece->worker, piece->pid,
+                         piece->descriptor, piece->number, piece->data, (Py_ssize_t)piece->nbytes,
+                         piece->name, (Py_ssize_t)piece->name_nbytes,
+                         (unsigned long long)piece->dropped_count,
+                         (unsigned long long)piece->dropped_nbytes);
+}
+
+PyDoc_STRVAR(take_output_doc,
+             "take_output()\n--\n\n"
+             "Wait for what workers write: a list of (kind, worker, pid, descriptor, task number, "
+             "data, task name, lines dropped, bytes dropped); None when nothing more will come.");
+static PyObject *pool_take_output(PyObject *self, PyObject *unused)
+{
+    achar__pool *pool = pool_of(self);
+    achar__output_piece *pieces = NULL;
+    int status = ACHAR_E_INTERRUPTED;
+    if (!pool)
+        return NULL;
+    while (status == ACHAR_E_INTERRUPTED) {
+        Py_BEGIN_ALLOW_THREADS status = achar__pool_take_output(pool, -1, &pieces);
+        Py_END_ALLOW_THREADS if (status == ACHAR_E_INTERRUPTED &&
+                                 PyErr_CheckSignals() < 0) return NULL;
+    }
+    if (status == ACHAR_E_CLOSED)
+        Py_RETURN_NONE;
+    if (status != ACHAR_OK) {
+        wire_raise_status(status, "take output");
+        return NULL;
+    }
+    PyObject *list = PyList_New(0);
+    for (const achar__output_piece *piece = pieces; list && piece; piece = piece->next) {
+        PyObject *item = piece_tuple(piece);
+        if (!item || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    achar__output_pieces_free(pieces);
+    return list;
+}
+
 /* ---- the watching thread ---- */
 
 PyDoc_STRVAR(watch_doc, "watch()\n--\n\n"
@@ -338,6 +389,7 @@ static PyMethodDef pool_methods[] = {
     {"memory", pool_memory, METH_NOARGS, memory_doc},
     {"interrupt", pool_interrupt_method, METH_NOARGS, interrupt_doc},
     {"watch", pool_watch, METH_NOARGS, watch_doc},
+    {"take_output", pool_take_output, METH_NOARGS, take_output_doc},
     {NULL},
 };
 

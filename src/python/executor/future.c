@@ -142,10 +142,22 @@ static int64_t now_ns(void)
 
 /* ---- waiting ---- */
 
+/* What a task has printed comes before its result, if whoever prints it is not slow. */
+static void wait_for_output(achar__task *waited)
+{
+    if (!achar__task_may_have_output(waited))
+        return;
+    achar__task *task = achar__task_retain(waited);
+    Py_BEGIN_ALLOW_THREADS achar__task_await_output(task);
+    Py_END_ALLOW_THREADS achar__task_release(task);
+}
+
 int future_wait(module_state *st, achar__task *waited, PyObject *pool, int64_t timeout_ns)
 {
-    if (ACHAR__TASK_FINISHED(achar__task_state_of(waited)))
+    if (ACHAR__TASK_FINISHED(achar__task_state_of(waited))) {
+        wait_for_output(waited);
         return 0;
+    }
     achar__task *task = achar__task_retain(waited); /* another thread may let go of it */
     int64_t deadline_ns = timeout_ns < 0 ? -1 : now_ns() + timeout_ns;
     int outcome = -1;
@@ -181,6 +193,8 @@ int future_wait(module_state *st, achar__task *waited, PyObject *pool, int64_t t
                 timeout_ns = 0;
         }
     }
+    if (outcome == 0)
+        wait_for_output(task);
     achar__task_release(task);
     return outcome;
 }

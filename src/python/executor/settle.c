@@ -138,6 +138,7 @@ int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
                         const achar__task_result *r, PyObject **result, PyObject **exception)
 {
     int interrupted = pool && pool_interrupted(pool, r->death.pid);
+    const char *words = r->last_words; /* None where there are none */
     int status = 0;
     switch (r->state) {
     case ACHAR__TASK_RETURNED:
@@ -158,11 +159,12 @@ int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
             make_error("_overdue", "(Odi)", name, (double)r->time_limit_ns / 1e9, r->death.pid);
         break;
     default:
-        *exception = make_error(r->state == ACHAR__TASK_LOST              ? "_died"
-                                : pool && ((pool_object *)pool)->is_actor ? "_actor_died"
-                                                                          : "_abandoned",
-                                "(Oiiiii)", name, r->death.pid, r->death.exit_code, r->death.signal,
-                                r->death.error, interrupted);
+        *exception =
+            make_error(r->state == ACHAR__TASK_LOST              ? "_died"
+                       : pool && ((pool_object *)pool)->is_actor ? "_actor_died"
+                                                                 : "_abandoned",
+                       "(Oiiiiiy#)", name, r->death.pid, r->death.exit_code, r->death.signal,
+                       r->death.error, interrupted, words, (Py_ssize_t)(words ? strlen(words) : 0));
         break;
     }
     if (status < 0 || !*exception)

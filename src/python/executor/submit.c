@@ -19,7 +19,7 @@ typedef struct executor_object {
     PyObject_HEAD PyObject *pool; /* Pool; NULL before __init__ */
 } executor_object;
 
-static const char *const TASK_ITEMS[] = {"args", "kwargs", NULL};
+static const char *const TASK_ITEMS[] = {"args", "kwargs", "name", NULL};
 
 /* What tasks of 'fn' are called in messages: a new reference, never NULL. */
 static PyObject *name_of_callable(PyObject *fn)
@@ -279,7 +279,9 @@ static PyObject *executor_submit_with(PyObject *self, PyTypeObject *class, PyObj
         return NULL;
     if (options.time_limit_ns < 0)
         options.time_limit_ns = 0; /* none */
-    PyObject *packed = PyTuple_Pack(2, args[3], PyDict_GET_SIZE(args[4]) ? args[4] : Py_None);
+    PyObject *kwargs = PyDict_GET_SIZE(args[4]) ? args[4] : Py_None;
+    PyObject *packed = args[1] == Py_None ? PyTuple_Pack(2, args[3], kwargs)
+                                          : PyTuple_Pack(3, args[3], kwargs, args[1]);
     PyObject *future = packed ? submit_call(PyType_GetModuleState(class), self, args[2], packed,
                                             args[1] == Py_None ? NULL : args[1], &options)
                               : NULL;

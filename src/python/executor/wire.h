@@ -3,7 +3,8 @@
  *
  *   hello     pickle of a dict, see achar/_worker.py
  *   function  pickle of the callable; flags below
- *   args      pickle of (args tuple, kwargs dict or None)
+ *   args      pickle of (args tuple, kwargs dict or None), or (args, kwargs, name) of a task that has
+ *             been given a name
  *   RETURNED  pickle of the result
  *   RAISED    [u32 exception_nbytes][pickle of the exception][pickle of the report]
  *             exception_nbytes is 0 where the exception could not be pickled. The report is a tuple
@@ -17,6 +18,8 @@
  *   WIRE_PICKLE   arguments: pickle of the args tuple; results: as RETURNED
  *   WIRE_RAISED   results: as RAISED
  *   WIRE_LEAF     the one positional argument, or the result, as a leaf (leaf.h)
+ *
+ * What C programs read and write of this without Python is in src/tasks/payload.h: change both.
  *
  * A payload is pickled straight into the shared memory that it travels in; only what fits into
  * 'small' is collected there first, so that a short payload takes no more room than it needs.

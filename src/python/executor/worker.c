@@ -10,8 +10,12 @@
 #include "python/executor/leaf.h"
 #include "python/executor/packed.h"
 #include "python/loader/loader.h"
+#include "runtime/pool/wire.h"
 #include "runtime/pool/worker.h"
+#include <achar/version.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Reusable functions, found by id; ids count up, so the newest FUNCTION_SLOTS are kept. */
@@ -29,6 +33,8 @@ typedef struct worker_loop {
     PyObject *failure;    /* the initializer's exception, which every task raises; or NULL */
     PyObject *flush;      /* the str "flush" */
     int flush_failed;     /* said once */
+    rlim_t memory_limit;  /* RLIMIT_AS at start */
+    int is_short; /* a task has lowered it, and ran out of memory: others need a new worker */
     struct {
         uint64_t id;
         PyObject *function;
@@ -174,11 +180,26 @@ static int write_exception(worker_loop *loop, PyObject *exception, wire_sink *ws
     return status;
 }
 
+static rlim_t memory_limit(void)
+{
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    getrlimit(RLIMIT_AS, &limit);
+    return limit.rlim_cur;
+}
+
+static void look_at_limit(worker_loop *loop, PyObject *exception)
+{
+    if (PyErr_GivenExceptionMatches(exception, PyExc_MemoryError) &&
+        memory_limit() < loop->memory_limit)
+        loop->is_short = 1;
+}
+
 /* Tells the end of a task that raised; takes over 'exception'. 0; -1: the client has gone. */
 static int give_exception(worker_loop *loop, PyObject *exception)
 {
     wire_sink ws;
     wire_sink_init(&ws, &loop->memory);
+    look_at_limit(loop, exception);
     int written = write_exception(loop, exception, &ws) == 0;
     PyErr_Clear(); /* of writing; the client says that there was no room for the exception */
     flush_stdout(loop);
@@ -227,6 +248,18 @@ static PyObject *function_of(worker_loop *loop, const achar__assignment *a)
     return function;
 }
 
+/* From begin to end, worker_task() knows what runs. */
+static void begin_task(worker_loop *loop, PyObject *function)
+{
+    Py_XSETREF(loop->st->task_called, Py_NewRef(function));
+}
+
+static void end_task(worker_loop *loop)
+{
+    Py_CLEAR(loop->st->task_called);
+    Py_CLEAR(loop->st->task_title);
+}
+
 static PyObject *call(worker_loop *loop, const achar__assignment *a)
 {
     PyObject *result = NULL, *packed = NULL;
@@ -237,16 +270,20 @@ static PyObject *call(worker_loop *loop, const achar__assignment *a)
     PyObject *function = function_of(loop, a);
     if (!function)
         return NULL;
+    begin_task(loop, function);
     packed = load(loop, "arguments", a->args_kind, a->args, a->args_nbytes);
-    if (packed && PyTuple_Check(packed) && PyTuple_GET_SIZE(packed) == 2 &&
-        PyTuple_Check(PyTuple_GET_ITEM(packed, 0))) {
+    Py_ssize_t size = packed && PyTuple_Check(packed) ? PyTuple_GET_SIZE(packed) : 0;
+    if ((size == 2 || size == 3) && PyTuple_Check(PyTuple_GET_ITEM(packed, 0))) {
         PyObject *kwargs = PyTuple_GET_ITEM(packed, 1);
+        if (size == 3)
+            Py_XSETREF(loop->st->task_title, Py_NewRef(PyTuple_GET_ITEM(packed, 2)));
         result =
             PyObject_Call(function, PyTuple_GET_ITEM(packed, 0), kwargs == Py_None ? NULL : kwargs);
     } else if (packed) {
         PyErr_SetString(PyExc_SystemError, "a task's arguments are not (args, kwargs)");
     }
     Py_XDECREF(packed);
+    end_task(loop);
     Py_DECREF(function);
     return result;
 }
@@ -306,6 +343,7 @@ static void add_exception(worker_loop *loop, saver_sink *sink, PyObject *excepti
 {
     wire_sink ws;
     wire_sink_init(&ws, &loop->memory);
+    look_at_limit(loop, exception);
     if (write_exception(loop, exception, &ws) < 0 ||
         add_record(sink, WIRE_RAISED, ws.sink.data, ws.sink.used) < 0) {
         PyErr_Clear(); /* the client says that there was no room for the exception */
@@ -326,6 +364,7 @@ static PyObject *call_record(worker_loop *loop, const achar__assignment *a, cons
     PyObject *result = NULL, *packed = NULL, *function = function_of(loop, a);
     if (!function)
         return NULL;
+    begin_task(loop, function);
     if ((header & 3) == WIRE_LEAF) {
         packed = wire_leaf_read(args, (size_t)(header >> 2));
         if (packed)
@@ -338,6 +377,7 @@ static PyObject *call_record(worker_loop *loop, const achar__assignment *a, cons
             PyErr_SetString(PyExc_SystemError, "a call's arguments are not a tuple");
     }
     Py_XDECREF(packed);
+    end_task(loop);
     Py_DECREF(function);
     return result;
 }
@@ -435,7 +475,7 @@ static int run(worker_loop *loop)
         Py_BEGIN_ALLOW_THREADS status = achar__worker_next(loop->worker, -1, &a);
         Py_END_ALLOW_THREADS if (status == ACHAR_OK)
         {
-            if ((a.call_count ? run_stretch : run_task)(loop, &a) < 0)
+            if ((a.call_count ? run_stretch : run_task)(loop, &a) < 0 || loop->is_short)
                 return 0;
         }
         else if (status == ACHAR_E_CLOSED)
@@ -468,6 +508,27 @@ static PyObject *worker_overdue(PyObject *module, PyObject *unused)
     return PyLong_FromLong(st->worker ? (long)achar__worker_is_overdue(st->worker) : 0);
 }
 
+PyDoc_STRVAR(worker_task_doc,
+             "worker_task()\n--\n\n"
+             "In a worker: (number, name or None) of the task that runs; (0, None) "
+             "between tasks.");
+static PyObject *worker_task(PyObject *module, PyObject *unused)
+{
+    module_state *st = state_of_module(module);
+    uint32_t number = st->worker ? achar__worker_task_number(st->worker) : 0;
+    PyObject *name = Py_XNewRef(st->task_title);
+    if (!name && st->task_called) {
+        PyObject *called = Py_NewRef(st->task_called);
+        name = PyObject_GetAttrString(called, "__qualname__");
+        Py_DECREF(called);
+        if (!name)
+            PyErr_Clear(); /* a callable need not have a name */
+    }
+    PyObject *task = Py_BuildValue("(IO)", number, name ? name : Py_None);
+    Py_XDECREF(name);
+    return task;
+}
+
 PyDoc_STRVAR(
     worker_run_doc,
     "worker_run(set_up, describe, unreadable)\n--\n\n"
@@ -485,11 +546,19 @@ static PyObject *worker_run(PyObject *module, PyObject *args)
     if (status == ACHAR_E_CLOSED) /* the client died while this process started */
         Py_RETURN_NONE;
     if (status != ACHAR_OK) {
-        PyErr_Format(PyExc_RuntimeError, "this process is no worker of a pool: %s",
-                     achar_status_message(status));
+        const char *variable = getenv(ACHAR__WIRE_VARIABLE);
+        if (variable && atoi(variable) != ACHAR__WIRE_VERSION)
+            PyErr_Format(PyExc_RuntimeError,
+                         "the achar of this worker (%s) and that of its client are of different "
+                         "versions: they speak %d and %d with each other",
+                         achar_version(), ACHAR__WIRE_VERSION, atoi(variable));
+        else
+            PyErr_Format(PyExc_RuntimeError, "this process is no worker of a pool: %s",
+                         achar_status_message(status));
         return NULL;
     }
     loop.st->worker = loop.worker;
+    loop.memory_limit = memory_limit();
     loop.memory = (wire_memory){loop.worker, memory_reserve, memory_grow, memory_free};
     const loader_options options = {.superset = 1};
     const void *hello_bytes = achar__worker_hello(loop.worker, &hello_nbytes);
@@ -513,12 +582,32 @@ static PyObject *worker_run(PyObject *module, PyObject *args)
 
 static PyMethodDef worker_run_def = {"worker_run", worker_run, METH_VARARGS, worker_run_doc};
 
+PyDoc_STRVAR(worker_wrote_doc, "worker_wrote(nbytes)\n--\n\nIn a worker: text was sent in frames.");
+static PyObject *worker_wrote(PyObject *module, PyObject *nbytes)
+{
+    module_state *st = state_of_module(module);
+    size_t count = PyLong_AsSize_t(nbytes);
+    if (count == (size_t)-1 && PyErr_Occurred())
+        return NULL;
+    if (st->worker)
+        achar__worker_wrote(st->worker, count);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef worker_wrote_def = {"worker_wrote", worker_wrote, METH_O, worker_wrote_doc};
+
+static PyMethodDef worker_task_def = {"worker_task", worker_task, METH_NOARGS, worker_task_doc};
+
 static PyMethodDef worker_overdue_def = {"worker_overdue", worker_overdue, METH_NOARGS,
                                          worker_overdue_doc};
 
 int worker_exec(PyObject *module, module_state *st)
 {
-    if (state_add_function(module, module, &worker_overdue_def, "achar._achar") < 0)
+    if (PyModule_AddStringConstant(module, "version", achar_version()) < 0)
+        return -1;
+    if (state_add_function(module, module, &worker_overdue_def, "achar._achar") < 0 ||
+        state_add_function(module, module, &worker_task_def, "achar._achar") < 0 ||
+        state_add_function(module, module, &worker_wrote_def, "achar._achar") < 0)
         return -1;
     return state_add_function(module, module, &worker_run_def, "achar._achar");
 }

@@ -57,7 +57,10 @@ static void look_at(achar__pool *pool, achar__slot *slot)
     if (!collect(pid, pidfd, &death)) {
         return;
     }
+    char *last_words =
+        pool->output ? achar__output_finish(pool->output, (unsigned)(slot - pool->slots)) : NULL;
     pthread_mutex_lock(&pool->lock);
+    slot->last_words = last_words;
     achar__slot_died_locked(pool, slot, death);
     pthread_mutex_unlock(&pool->lock);
     achar__mappings_sweep(pool);

@@ -227,6 +227,53 @@ static int create_door(achar__pool *pool)
     return pool->door_fd >= 0 ? ACHAR_OK : ACHAR_E_IO;
 }
 
+/* Its thread, too, leaves all signals to the others. */
+static int create_output(achar__pool *pool, const achar__pool_options *options)
+{
+    if (options->output == ACHAR__OUTPUT_INHERIT) {
+        return ACHAR_OK;
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int status = achar__output_create(pool->slot_count, options->output == ACHAR__OUTPUT_DELIVER,
+                                      &pool->output);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+int achar__pool_take_output(achar__pool *pool, int64_t timeout_ns, achar__output_piece **out)
+{
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return ACHAR_E_CLOSED;
+    }
+    return pool->output ? achar__output_take(pool->output, timeout_ns, out) : ACHAR_E_INVALID;
+}
+
+bool achar__task_may_have_output(const achar__task *task)
+{
+    const achar__pool *pool = task->pool;
+    return pool->output && achar__fork_guard_holds(&pool->guard) &&
+           atomic_load_explicit(&pool->bells->has_framed, memory_order_relaxed);
+}
+
+void achar__task_await_output(achar__task *task)
+{
+    achar__pool *pool = task->pool;
+    if (!achar__task_may_have_output(task)) {
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    const achar__slot *slot = task->mapping ? task->mapping->slot : NULL;
+    const achar__wire_up *up = slot ? slot->up : NULL;
+    uint64_t framed_nbytes = up ? atomic_load(&up->framed_nbytes) : 0;
+    unsigned worker = slot ? (unsigned)(slot - pool->slots) : 0;
+    pthread_mutex_unlock(&pool->lock);
+    if (framed_nbytes) {
+        achar__output_await(pool->output, worker, up, framed_nbytes);
+    }
+}
+
 int achar__pool_door(const achar__pool *pool)
 {
     return pool->own_door_fd;
@@ -248,6 +295,8 @@ static void free_resources(achar__pool *pool)
     pool->store = NULL;
     achar__region_unmap(&pool->client);
     achar__region_unmap(&pool->bells_region);
+    achar__output_destroy(pool->output);
+    pool->output = NULL;
     free_strings(pool->argv);
     free_strings(pool->envp);
     free(pool->spill_path);
@@ -264,6 +313,7 @@ void achar__pool_unref(achar__pool *pool)
         achar__mappings_sweep(pool);
         pthread_mutex_destroy(&pool->lock);
         achar__fork_guard_clear(&pool->guard);
+        free(pool->start_words);
         free(pool);
     }
 }
@@ -289,6 +339,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pool->slot_count = options->worker_count;
     pool->max_tasks_per_worker = options->max_tasks_per_worker;
     pool->max_starts = options->max_starts;
+    pool->start_limit_ns = options->start_limit_ns;
     if (getrandom(&pool->hash_seed, sizeof pool->hash_seed, GRND_NONBLOCK) < 0) {
         pool->hash_seed = (uint64_t)achar__now_ns() ^ (uint64_t)(uintptr_t)pool;
     }
@@ -307,7 +358,8 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     }
     if ((status = achar__fork_guard_init(&pool->guard)) ||
         (status = create_memory(pool, options)) || (status = create_monitor_fds(pool)) ||
-        (options->has_door && (status = create_door(pool))) || (status = start_threads(pool))) {
+        (options->has_door && (status = create_door(pool))) ||
+        (status = create_output(pool, options)) || (status = start_threads(pool))) {
         goto fail;
     }
     *out = pool;
@@ -347,6 +399,9 @@ void achar__pool_wind_down_locked(achar__pool *pool)
         atomic_store(&pool->stopped, 1);
         if (pool->door_fd >= 0) {
             shutdown(pool->door_fd, SHUT_RDWR);
+        }
+        if (pool->output) {
+            achar__output_stop(pool->output);
         }
         achar__futex_wake(&pool->stopped, false, INT32_MAX);
         eventfd_write(pool->monitor_fd, 1);

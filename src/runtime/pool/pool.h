@@ -61,7 +61,9 @@ typedef struct achar__pool_options {
     size_t region_nbytes;          /* address space per region; 0: a default from the machine */
     unsigned max_tasks_per_worker; /* 0: no limit; then the worker is replaced */
     unsigned max_starts; /* of worker processes, in all; then the pool gives up. 0: no limit */
-    bool has_door;       /* see achar__pool_door() */
+    int64_t
+        start_limit_ns; /* from its start until it asks for a task; then it is killed. 0: none */
+    bool has_door;      /* see achar__pool_door() */
     /*
      * Shared memory that may be in blocks, and space on disk, of all processes together: half of it the
      * client's, the other half divided among the workers. 0: no limit but the machine's. What does not
@@ -69,6 +71,11 @@ typedef struct achar__pool_options {
      */
     size_t memory_limit_nbytes, spill_limit_nbytes;
     const char *spill_path;
+    enum achar__output_mode {
+        ACHAR__OUTPUT_INHERIT = 0, /* workers write where the client does */
+        ACHAR__OUTPUT_DISCARD,     /* nobody sees it, but for the end of what a dead one wrote */
+        ACHAR__OUTPUT_DELIVER,     /* achar__pool_take_output() */
+    } output;
 } achar__pool_options;
 
 /* How a process ended. exit_code -1 and signal 0: unknown, because someone else collected it. */
@@ -82,8 +89,8 @@ typedef struct achar__death {
 /*
  * achar__pool_create() starts the pool's threads; workers start at once, in the background. Each is
  * the leader of a process group of its own (so Ctrl-C at the terminal does not reach it, and what it
- * leaves behind is killed with its group), has /dev/null as stdin, the client's stdout and stderr,
- * no other descriptors of the client, no blocked and no ignored signals.
+ * leaves behind is killed with its group), has /dev/null as stdin, the client's stdout and stderr or
+ * pipes to the client, no other descriptors of the client, no blocked and no ignored signals.
  * ACHAR_E_INVALID, ACHAR_E_NOMEM, ACHAR_E_IO (errno is kept).
  */
 int achar__pool_create(const achar__pool_options *options, achar__pool **out);
@@ -227,6 +234,9 @@ typedef struct achar__task_result {
     achar__task *task;  /* itself */
     uint32_t kind;      /* as given to achar__pool_put(), achar__worker_set_result_kind(); else 0 */
     achar__task *cause; /* INPUT_FAILED: the task where it began; valid while the task is held */
+    /* Of a dead worker whose output the pool reads: the end of its standard error; else NULL. Valid
+     * while the task is held. */
+    const char *last_words;
 } achar__task_result;
 /* Only of a finished task. */
 void achar__task_result_of(achar__task *task, achar__task_result *out);
@@ -250,6 +260,35 @@ int achar__pool_next_watched(achar__pool *pool, int64_t timeout_ns, achar__task 
  * pool's; -1: it has no door.
  */
 int achar__pool_door(const achar__pool *pool);
+
+/* What workers have written, as far as the pool reads it (ACHAR__OUTPUT_DELIVER); see output.h. */
+enum achar__output_kind {
+    ACHAR__OUTPUT_TEXT,    /* whole lines of one task; the last of a stream may have no end */
+    ACHAR__OUTPUT_RECORD,  /* what the worker has sent as ACHAR__FRAME_RECORD */
+    ACHAR__OUTPUT_DROPPED, /* nobody took output for so long that some was thrown away */
+};
+typedef struct achar__output_piece {
+    struct achar__output_piece *next;
+    enum achar__output_kind kind;
+    unsigned worker; /* its place, from 0 */
+    int pid;
+    int descriptor;  /* 1 or 2 */
+    uint32_t number; /* of the task in the pool, from 1; 0: none */
+    const char *data, *name;
+    size_t nbytes, name_nbytes;             /* of the task's name: 0: unknown */
+    uint64_t dropped_count, dropped_nbytes; /* lines and bytes */
+} achar__output_piece;
+/* Waits until there is some; the caller frees it. ACHAR_E_CLOSED: there is none and will be none;
+ * ACHAR_E_TIMEOUT, _E_INTERRUPTED, _E_INVALID (another mode). */
+int achar__pool_take_output(achar__pool *pool, int64_t timeout_ns, achar__output_piece **out);
+void achar__output_pieces_free(achar__output_piece *pieces);
+/*
+ * Waits until what the worker of a finished task has sent in frames so far has been taken, and whoever takes
+ * it has come back for more; at most until nothing of it has been taken for a moment.
+ */
+void achar__task_await_output(achar__task *task);
+/* False: no worker of its pool has ever sent any. */
+bool achar__task_may_have_output(const achar__task *task);
 
 /* No more submits; workers leave when nothing is queued. Does not block. Idempotent. */
 void achar__pool_close(achar__pool *pool);

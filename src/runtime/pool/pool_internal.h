@@ -11,6 +11,7 @@
 #ifndef ACHAR_RUNTIME_POOL_INTERNAL_H
 #define ACHAR_RUNTIME_POOL_INTERNAL_H
 
+#include "runtime/pool/output.h"
 #include "runtime/pool/pool.h"
 #include "runtime/pool/queue.h"
 #include "runtime/pool/wire.h"
@@ -69,6 +70,7 @@ struct achar__task {
     bool force_cancelled; /* however it ends: CANCELLED */
     bool looked_at;       /* someone may be reading the result where it stands */
     uint32_t result_kind;
+    uint32_t number; /* in the pool, from 1; of a piece: its first call's */
     achar__pool *pool;
     achar__function *function; /* until finished */
     achar__task *prev, *next;  /* in the queue, the watched list or a slot's releases */
@@ -96,7 +98,8 @@ struct achar__task {
     achar__edge *dependents; /* until finished */
     achar__task *cause;      /* INPUT_FAILED: a reference */
     char *label;
-    void *staged; /* the result, in the client's region; or NULL */
+    char *last_words; /* of the worker that it died with; or NULL */
+    void *staged;     /* the result, in the client's region; or NULL */
     size_t staged_nbytes;
 
     /* A piece of a stretch: calls [first, first + count). */
@@ -153,7 +156,10 @@ typedef struct achar__slot {
     achar__task_list releases; /* released tasks whose blocks found no room in the ring */
     int64_t ready_ns;
     int64_t leave_deadline_ns;
+    int64_t start_deadline_ns; /* ACHAR__NO_DEADLINE: none */
+    bool start_overdue;
     unsigned start_failures; /* in a row, of processes in this place */
+    char *last_words;        /* of the process that has just died */
     int64_t next_spawn_ns;
     uint64_t tick_progress; /* what it had claimed when the tender looked, at tick_ns */
     int64_t tick_ns, tick_interval_ns;
@@ -173,6 +179,7 @@ struct achar__pool {
     char *spill_path;                                 /* NULL: there is no spilling */
     unsigned max_tasks_per_worker;
     unsigned max_starts, start_count;
+    int64_t start_limit_ns;
 
     int client_fd, bell_fd, door_fd, spill_fd; /* what workers inherit */
     int own_door_fd;
@@ -182,6 +189,9 @@ struct achar__pool {
     achar__wire_bells *bells;
     void *hello;
     size_t hello_nbytes;
+    achar__output *output; /* NULL: workers write where the client does */
+    char *start_words;     /* of the last process that did not get ready */
+    uint32_t last_number;  /* of a task */
 
     unsigned slot_count;
     achar__slot *slots;

@@ -111,6 +111,7 @@ static void put_into_ring(achar__pool *pool, achar__slot *slot, achar__task *tas
         .args_nbytes = args_nbytes,
         .args_kind = task->args_kind};
     atomic_store_explicit(&slot->down->waiters[index], task->bell, memory_order_relaxed);
+    atomic_store_explicit(&slot->down->numbers[index], task->number, memory_order_relaxed);
     slot->inflight[index] = task;
     slot->estimates_ns[index] = estimate_ns;
     slot->load_ns += estimate_ns;

@@ -35,7 +35,17 @@ typedef struct launch {
     achar__mapping *mapping;
     achar__wire_down *down; /* the slot's */
     int pid, pidfd;
+    int reads[2], writes[2]; /* the pipes of its output; -1: none */
 } launch;
+
+static void close_all(const int fds[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+}
 
 static void launch_close(launch *it)
 {
@@ -54,6 +64,7 @@ static void launch_undo(launch *it)
         achar__region_unmap(&it->mapping->region);
         free(it->mapping);
     }
+    close_all(it->reads);
 }
 
 /* ACHAR_OK or a status with errno. */
@@ -75,6 +86,9 @@ static int launch_prepare(achar__pool *pool, launch *it)
     }
     it->mapping->region = ACHAR__REGION_CLOSED;
     memset(it->down, 0, sizeof *it->down);
+    if (pool->output && (errno = achar__output_pipes(it->reads, it->writes)) != 0) {
+        return ACHAR_E_IO;
+    }
     status = achar__region_map_pair(it->region_fd, it->spill_fd, false, &it->mapping->region);
     if (status == ACHAR_OK) {
         achar__region_mirror(&it->mapping->region, it->region_fd, it->spill_fd);
@@ -107,6 +121,11 @@ static int set_actions(achar__pool *pool, const launch *it, posix_spawn_file_act
                        [ACHAR__WIRE_WORKER_SPILL_FD] = it->spill_fd};
     _Static_assert(sizeof fds / sizeof *fds == ACHAR__WIRE_FDS_END, "all of them");
     int error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    for (int i = 0; i < 2 && !error; i++) {
+        if (it->writes[i] >= 0) {
+            error = posix_spawn_file_actions_adddup2(actions, it->writes[i], STDOUT_FILENO + i);
+        }
+    }
     for (int fd = ACHAR__WIRE_CLIENT_FD; fd < ACHAR__WIRE_FDS_END && !error; fd++) {
         error = fds[fd] >= 0 ? posix_spawn_file_actions_adddup2(actions, fds[fd], fd)
                              : posix_spawn_file_actions_addclose(actions, fd);
@@ -188,6 +207,14 @@ void achar__slot_was_useful_locked(achar__pool *pool, achar__slot *slot)
     pool->start_failures = slot->start_failures = 0;
 }
 
+static void keep_start_words(achar__pool *pool, const achar__slot *slot)
+{
+    if (!pool->broken) { /* else tasks tell of those that are there */
+        free(pool->start_words);
+        pool->start_words = slot->last_words ? strdup(slot->last_words) : NULL;
+    }
+}
+
 /* A worker could not start, or died before it took a task. */
 static void start_failed_locked(achar__pool *pool, achar__slot *slot, achar__death death)
 {
@@ -200,6 +227,7 @@ static void start_failed_locked(achar__pool *pool, achar__slot *slot, achar__dea
         pool->failing_since_ns = achar__now_ns();
     }
     pool->last_start_death = death;
+    keep_start_words(pool, slot);
 }
 
 /*
@@ -209,7 +237,8 @@ static void start_failed_locked(achar__pool *pool, achar__slot *slot, achar__dea
 static bool is_hopeless(const achar__pool *pool)
 {
     return pool->start_failures >= FAILURES_TO_GIVE_UP && pool->ready_count == 0 &&
-           ((!pool->ever_useful && pool->last_start_death.signal != SIGKILL) ||
+           ((!pool->ever_useful &&
+             (pool->last_start_death.signal != SIGKILL || pool->last_start_death.error == ETIME)) ||
             achar__now_ns() - pool->failing_since_ns >= PATIENCE_NS);
 }
 
@@ -251,7 +280,12 @@ static void slot_reset(achar__pool *pool, achar__slot *slot)
 
 void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
 {
-    launch it = {.region_fd = -1, .spill_fd = -1, .pidfd = -1, .down = slot->down};
+    launch it = {.region_fd = -1,
+                 .spill_fd = -1,
+                 .pidfd = -1,
+                 .down = slot->down,
+                 .reads = {-1, -1},
+                 .writes = {-1, -1}};
     slot_reset(pool, slot);
     slot->state = ACHAR__SLOT_SPAWNING;
     pool->start_count++;
@@ -262,10 +296,15 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
     } else {
         error = launch_spawn(pool, &it);
     }
+    close_all(it.writes);
     if (error) {
         launch_undo(&it);
     } else {
         launch_close(&it);
+    }
+    if (!error && pool->output) {
+        achar__output_attach(pool->output, (unsigned)(slot - pool->slots), it.pid, it.reads,
+                             (const achar__wire_up *)it.mapping->region.base, it.down);
     }
     pthread_mutex_lock(&pool->lock);
     if (error) {
@@ -276,6 +315,7 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
         return;
     }
     slot->state = ACHAR__SLOT_STARTING;
+    slot->start_deadline_ns = achar__now_ns() + pool->start_limit_ns;
     slot->pid = it.pid;
     slot->pidfd = it.pidfd;
     slot->mapping = it.mapping;
@@ -287,6 +327,9 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
         achar__death death = {.pid = it.pid, .exit_code = -1, .error = errno};
         achar__slot_kill_locked(slot);
         waitpid(it.pid, NULL, 0);
+        slot->last_words = pool->output
+                               ? achar__output_finish(pool->output, (unsigned)(slot - pool->slots))
+                               : NULL;
         achar__slot_died_locked(pool, slot, death);
         return;
     }
@@ -349,6 +392,8 @@ static void settle_tasks_locked(achar__pool *pool, achar__slot *slot, achar__dea
                                                                : ACHAR__TASK_LOST;
             if (!achar__task_try_again_locked(task, how, death)) {
                 task->at.death = death;
+                task->last_words = slot->last_words;
+                slot->last_words = NULL;
                 achar__task_finish_locked(task, how);
             }
         }
@@ -364,17 +409,25 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
     if (state == ACHAR__SLOT_READY) {
         pool->ready_count--;
     }
+    if (slot->start_overdue) { /* the next ones would not do better */
+        death.error = ETIME;
+    }
     if (state == ACHAR__SLOT_STARTING || (state == ACHAR__SLOT_READY && !useful &&
                                           achar__now_ns() - slot->ready_ns < EARLY_DEATH_NS)) {
         start_failed_locked(pool, slot, death);
+        pool->start_failures += slot->start_overdue ? FAILURES_TO_GIVE_UP : 0;
     }
     slot->state = ACHAR__SLOT_EMPTY;
-    pool->last_start_death = starts_are_used_up(pool) ? death : pool->last_start_death;
+    if (starts_are_used_up(pool)) {
+        pool->last_start_death = death;
+        keep_start_words(pool, slot);
+    }
     settle_tasks_locked(pool, slot, death);
 
     achar__releases_drop_locked(slot);
     achar__mapping_settle_locked(pool, slot->mapping);
     close(slot->pidfd);
+    free(slot->last_words);
     slot_reset(pool, slot);
     achar__pins_sweep_locked(pool);
 

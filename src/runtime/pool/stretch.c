@@ -48,6 +48,7 @@ achar__task *achar__stretch_split_locked(achar__task *piece, size_t keep)
     rest->stretch = piece->stretch;
     rest->first = piece->first + keep;
     rest->count = piece->count - keep;
+    rest->number = piece->number + (uint32_t)keep;
     rest->next_piece = piece->next_piece;
     rest->disowned = piece->disowned;
     rest->priority = piece->priority;
@@ -311,6 +312,8 @@ void achar__stretch_died_locked(achar__pool *pool, achar__slot *slot, achar__tas
 lose:
     if (lost) {
         lost->at.death = death;
+        lost->last_words = slot->last_words;
+        slot->last_words = NULL;
         achar__task_finish_locked(lost, ACHAR__TASK_LOST);
     }
 }

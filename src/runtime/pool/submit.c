@@ -60,6 +60,8 @@ static int submit(achar__pool *pool, achar__function *function, achar__task *tas
     task->pool = pool;
     task->function = function;
     pool->unfinished_count++;
+    task->number = pool->last_number + 1;
+    pool->last_number += task->stretch ? (uint32_t)task->count : 1;
     if (pool->broken) {
         task->at.death = pool->broken_death;
         achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);

@@ -49,6 +49,7 @@ static void free_task_locked(achar__task *task)
     free(task->label);
     free(task->copy);
     free(task->attempts);
+    free(task->last_words);
     free(task);
 }
 
@@ -251,6 +252,10 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
     if (out->state == ACHAR__TASK_LOST || out->state == ACHAR__TASK_OVERDUE ||
         out->state == ACHAR__TASK_ABANDONED) {
         out->death = task->at.death;
+        out->last_words = task->last_words;
+    }
+    if (out->state == ACHAR__TASK_ABANDONED && (out->death.pid || out->death.error)) {
+        out->last_words = task->pool->start_words; /* they stay: the pool has given up */
     }
 }
 

@@ -37,6 +37,13 @@ static int64_t look_at_slot_locked(achar__pool *pool, achar__slot *slot, int64_t
         pool->ready_count++;
         pool->may_have_room = true;
     }
+    if (slot->state == ACHAR__SLOT_STARTING && !slot->killed && pool->start_limit_ns) {
+        if (now_ns < slot->start_deadline_ns) {
+            return slot->start_deadline_ns;
+        }
+        slot->start_overdue = true;
+        achar__slot_kill_locked(slot);
+    }
     achar__drain_locked(pool, slot);
     if (slot->state == ACHAR__SLOT_LEAVING && !slot->killed) {
         if (now_ns < slot->leave_deadline_ns) {

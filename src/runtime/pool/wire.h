@@ -96,6 +96,7 @@ typedef struct achar__wire_down {
     alignas(ACHAR__CACHE_LINE) _Atomic uint64_t releases_sent;
     alignas(ACHAR__CACHE_LINE) _Atomic uint32_t waiters[ACHAR__RING_SLOTS];
     _Atomic uint32_t call_limits[ACHAR__RING_SLOTS]; /* calls below it may be claimed */
+    _Atomic uint32_t numbers[ACHAR__RING_SLOTS]; /* the task's, or its first call's, in the pool */
     achar__wire_task tasks[ACHAR__RING_SLOTS];
     uint64_t releases[ACHAR__RELEASE_SLOTS]; /* offsets of result blocks */
 } achar__wire_down;
@@ -115,6 +116,9 @@ typedef struct achar__wire_up {
     _Atomic uint64_t results_offset;
     _Atomic uint32_t results_moves;
     _Atomic uint64_t used_nbytes; /* of its region, in blocks */
+    /* How much text it has sent in frames (output.h): who reads a result first waits, a moment at most,
+     * for what its task has printed. */
+    _Atomic uint64_t framed_nbytes;
     /* 1 + the offset of a block of the client's region that is looked at; 0: none (pins.c). */
     _Atomic uint64_t pins[ACHAR__PIN_COUNT];
     achar__wire_completion completions[ACHAR__RING_SLOTS];
@@ -130,6 +134,7 @@ typedef struct achar__wire_bells {
     /* A thread of the client that waits for one task is rung by the worker itself: down.waiters
      * holds its number, from 1; 0: ring the tender. */
     _Atomic uint32_t waiters[ACHAR__BELL_WAITER_COUNT + 1];
+    _Atomic uint32_t has_framed; /* 1: a worker has sent text in frames (output.h) */
 } achar__wire_bells;
 
 #endif

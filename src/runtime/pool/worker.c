@@ -240,6 +240,24 @@ bool achar__worker_was_told_to_end(const achar__worker *worker)
     return worker->busy && worker->overdue_seen == worker->position + 1;
 }
 
+void achar__worker_wrote(achar__worker *worker, size_t nbytes)
+{
+    if (achar__fork_guard_holds(&worker->guard)) {
+        atomic_fetch_add(&worker->up->framed_nbytes, nbytes);
+        atomic_store(&worker->bells->has_framed, 1);
+    }
+}
+
+uint32_t achar__worker_task_number(const achar__worker *worker)
+{
+    if (!achar__fork_guard_holds(&worker->guard) || !worker->busy) {
+        return 0;
+    }
+    return atomic_load_explicit(&worker->down->numbers[worker->position % ACHAR__RING_SLOTS],
+                                memory_order_relaxed) +
+           worker->calls_done;
+}
+
 /* ---- giving results back ---- */
 
 void achar__worker_set_result_kind(achar__worker *worker, uint32_t kind)

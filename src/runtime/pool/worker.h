@@ -73,6 +73,12 @@ enum achar__overdue {
     ACHAR__CANCELLED
 };
 enum achar__overdue achar__worker_is_overdue(achar__worker *worker);
+/* Text has been sent in frames. */
+void achar__worker_wrote(achar__worker *worker, size_t nbytes);
+
+/* The number, in the pool, of the task or call that it is working on; 0: none. */
+uint32_t achar__worker_task_number(const achar__worker *worker);
+
 /* Whether OVERDUE or CANCELLED has been told of the current task. */
 bool achar__worker_was_told_to_end(const achar__worker *worker);
 

@@ -1,0 +1,257 @@
+"""What tasks print, warn and log reaches the client: whole lines, marked, once, and nobody hangs."""
+
+import logging
+import os
+import sys
+
+import achar
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+
+RAW = """
+def raw(text):
+    import ctypes, subprocess, sys, time
+    os.write(1, (text + " write\\n").encode())
+    subprocess.run(["echo", text + " child"])
+    libc = ctypes.CDLL(None)
+    libc.puts((text + " libc").encode())
+    libc.fflush(None)
+    time.sleep(0.2)  # its number is that of the task that runs when it is read
+"""
+
+
+def test_printed_text_is_tagged_and_goes_to_the_streams_of_now(capsys):
+    def task(n):
+        print("first", n)
+        print("part", end="")
+        print(" of a line", n, file=sys.stdout)
+        print("wrong", n, file=sys.stderr)
+        return n
+
+    with achar.Executor(1) as ex:
+        assert ex.submit(task, 7).result() == 7
+        tag = f"[worker 0 · task 1 {task.__qualname__}] "
+        out, err = capsys.readouterr()  # what a task has printed comes before its result
+        assert (out, err) == (f"{tag}first 7\n{tag}part of a line 7\n", f"{tag}wrong 7\n")
+        ex.options(name="my name").submit(task, 8).result()
+        list(ex.map(task, [9, 10]))
+    out, err = capsys.readouterr()
+    assert "[worker 0 · task 2 my name] first 8\n" in out
+    assert f"[worker 0 · task 3 {task.__qualname__}] first 9\n" in out
+    assert f"[worker 0 · task 4 {task.__qualname__}] part of a line 10\n" in out
+    assert [line.partition("] ")[2] for line in err.splitlines()] == [f"wrong {n}" for n in (8, 9, 10)]
+
+
+def test_c_code_and_child_processes(run):
+    out = run(f"""
+import achar, os
+{RAW}
+with achar.Executor(1) as ex:
+    ex.submit(len, "").result()
+    ex.submit(raw, "from").result()
+""")
+    assert sorted(out.splitlines()) == sorted(f"[worker 0 · task 2] from {what}" for what in ("write", "child", "libc"))
+
+
+@pytest.mark.parametrize("output", ["plain", "inherit", "discard"])
+def test_the_other_ways(run, output):
+    out = run(
+        f"""
+import achar, os, sys
+{RAW}
+def task():
+    print("printed"); print("wrong", file=sys.stderr)
+with achar.Executor(1, output={output!r}) as ex:
+    ex.submit(task).result()
+    ex.submit(raw, "x").result()
+    ex.actor(list)
+    print("end", flush=True)
+""",
+        stderr_empty=output == "discard",
+    )
+    lines = out.splitlines()
+    if output == "discard":
+        assert lines == ["end"]
+    else:
+        assert sorted(lines) == ["end", "printed", "x child", "x libc", "x write"]
+        assert run.stderr == "wrong\n"
+
+
+def test_lines_of_many_tasks_are_whole(run):
+    """Lines longer than a pipe keeps in one piece, from two workers and their threads at once."""
+    out = run("""
+import achar, sys, threading
+def task(n):
+    def prints():
+        for k in range(20):
+            sys.stdout.write(f"<{n}:{k}:" + "x" * (n * 700) + ">\\n")  # one write, so that threads do not mix
+    threads = [threading.Thread(target=prints) for _ in range(2)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+with achar.Executor(2, output="plain") as ex:
+    list(ex.map(task, range(20)))
+    print("café \\0 \\x1e", flush=True)
+    ex.submit(print, "café \\0achar \\x1e").result()
+    ex.submit(print, "no end", end="").result()
+""")
+    wanted = [f"<{n}:{k}:" + "x" * (n * 700) + ">" for n in range(20) for k in range(20) for _ in range(2)]
+    wanted += ["café \0 \x1e", "café \0achar \x1e", "no end"]
+    assert sorted(out.removesuffix("\n").split("\n")) == sorted(wanted)
+
+
+class Kept(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+def test_records_go_to_the_clients_handlers_once(capfd):
+    def task():
+        import logging
+        import threading
+
+        logging.basicConfig(level=logging.INFO)  # what scripts do; in a worker it sets the level
+        logging.getLogger("a.b").info("hello %s", 3, extra={"lock": threading.Lock()})
+        logging.getLogger("a.quiet").info("not wanted here")
+        logging.getLogger("a").warning("x" * 100_000)
+        try:
+            1 / 0  # noqa: B018
+        except ZeroDivisionError:
+            logging.getLogger("a").exception("oops")
+
+    kept, logger, quiet = Kept(), logging.getLogger("a"), logging.getLogger("a.quiet")
+    logger.addHandler(kept)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    quiet.setLevel(logging.ERROR)
+    try:
+        with achar.Executor(1) as ex:
+            ex.submit(task).result()
+    finally:
+        logger.removeHandler(kept)
+        logger.setLevel(logging.NOTSET)
+        quiet.setLevel(logging.NOTSET)
+        logger.propagate = True
+    hello, long, oops = kept.records
+    assert (hello.name, hello.getMessage(), hello.levelno) == ("a.b", "hello 3", logging.INFO)
+    assert hello.process != os.getpid() and (hello.achar_worker, hello.achar_task) == (0, 1)
+    assert "lock" in hello.lock  # as text: a lock cannot be sent
+    assert long.getMessage() == "x" * 100_000
+    assert "ZeroDivisionError: division by zero" in oops.exc_text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_warnings_are_lines(capsys):
+    def task():
+        import warnings
+
+        warnings.warn("be careful", stacklevel=1)
+
+    with achar.Executor(1) as ex:
+        ex.submit(task).result()
+    assert "UserWarning: be careful\n" in capsys.readouterr().err
+
+
+def test_a_dead_workers_last_words_are_in_the_error(capsys):
+    def crash():
+        import ctypes
+
+        print("just before", file=sys.stderr)
+        ctypes.string_at(0)
+
+    with achar.Executor(1) as ex:
+        ex.submit(print, "another's", file=None).result()
+        ex.submit(lambda: print("another's", file=sys.stderr)).result()
+        error = ex.submit(crash).exception()
+        assert isinstance(error, achar.WorkerDied)
+        text = str(error)
+        assert (
+            "just before" in text and "Segmentation fault" in text and "string_at" in text and "another's" not in text
+        )
+        with pytest.raises(achar.WorkerDied, match="(?s)the end of its stderr.*Segmentation fault"):
+            list(ex.map(lambda n: crash(), range(3)))
+    with achar.Executor(1, output="discard") as ex:
+        assert "Segmentation fault" in str(ex.submit(crash).exception())
+    with (
+        achar.Executor(1, env={"PYTHONHOME": "/nowhere"}) as ex,
+        pytest.raises(achar.WorkersCannotStart, match="(?s)the end of its stderr.*encodings"),
+    ):
+        ex.submit(print).result()
+
+
+def test_a_client_that_does_not_read_loses_lines_and_learns_how_many(run):
+    """sys.stdout blocks for longer than the runtime's patience: the task goes on, and so do the others."""
+    out = run(
+        """
+import achar, sys, threading
+class Stuck:
+    encoding = "utf-8"
+    def __init__(self): self.free, self.text = threading.Event(), []
+    def write(self, text): self.free.wait(); self.text.append(text)
+    def flush(self): pass
+real, stuck = sys.stdout, Stuck()
+def chatty():
+    for n in range(200_000): print("line", n)
+    return "done"
+with achar.Executor(2, output="plain") as ex:
+    sys.stdout = stuck
+    future = ex.submit(chatty)
+    assert [ex.submit(len, "ab").result() for _ in range(100)] == [2] * 100
+    assert future.result(50) == "done"
+    stuck.free.set()
+sys.stdout = real
+lines = "".join(stuck.text).splitlines()
+print(lines[0], len(lines) < 200_000)
+""",
+        stderr_empty=False,
+    )
+    assert out == "line 0 True\n"
+    dropped = int(run.stderr.split("achar: ")[1].split(" lines")[0])
+    assert 0 < dropped < 200_000 and "were dropped" in run.stderr
+
+
+def test_a_slow_client_loses_nothing(run):
+    out = run("""
+import achar
+def chatty():
+    for n in range(100_000): print(n, "x" * 50)
+with achar.Executor(1, output="plain") as ex:
+    ex.submit(chatty).result()
+""")
+    assert [line.split()[0] for line in out.splitlines()] == [str(n) for n in range(100_000)]
+
+
+def test_a_closed_or_missing_stdout(run):
+    run("""
+import achar, sys
+for stream in (None, open("/dev/null", "w")):
+    if stream: stream.close()
+    real, sys.stdout = sys.stdout, stream
+    with achar.Executor(1) as ex:
+        assert ex.submit(print, "x").result() is None
+        assert ex.submit(len, "abc").result() == 3
+    sys.stdout = real
+""")
+
+
+def test_a_daemon_that_keeps_the_pipe_holds_up_nobody(run):
+    run(
+        """
+import achar, os, subprocess
+def leaves():
+    return subprocess.Popen(["sleep", "30"], start_new_session=True).pid
+with achar.Executor(1) as ex:
+    pid = ex.submit(leaves).result()
+os.kill(pid, 9)
+""",
+        limit=25,
+    )
+
+
+def test_it_is_one_of_four():
+    with pytest.raises(ValueError, match="output"):
+        achar.Executor(output="loud")
