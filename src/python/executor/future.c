@@ -142,23 +142,29 @@ static int64_t now_ns(void)
 
 /* ---- waiting ---- */
 
-/* What a task has printed comes before its result, if whoever prints it is not slow. */
-static void wait_for_output(achar__task *waited)
+/*
+ * What a task has printed comes before its result, if whoever prints it is not slow. The pool must not be
+ * released meanwhile: another thread may settle the future, and drop the executor.
+ */
+static void wait_for_output(achar__task *waited, PyObject *pool)
 {
-    if (!achar__task_may_have_output(waited))
+    if (!pool || !achar__task_may_have_output(waited))
         return;
     achar__task *task = achar__task_retain(waited);
+    Py_INCREF(pool);
     Py_BEGIN_ALLOW_THREADS achar__task_await_output(task);
     Py_END_ALLOW_THREADS achar__task_release(task);
+    Py_DECREF(pool);
 }
 
 int future_wait(module_state *st, achar__task *waited, PyObject *pool, int64_t timeout_ns)
 {
     if (ACHAR__TASK_FINISHED(achar__task_state_of(waited))) {
-        wait_for_output(waited);
+        wait_for_output(waited, pool);
         return 0;
     }
-    achar__task *task = achar__task_retain(waited); /* another thread may let go of it */
+    achar__task *task = achar__task_retain(waited); /* another thread may let go of it, */
+    PyObject *held_pool = Py_XNewRef(pool);         /* and of the pool */
     int64_t deadline_ns = timeout_ns < 0 ? -1 : now_ns() + timeout_ns;
     int outcome = -1;
     for (;;) {
@@ -194,8 +200,9 @@ int future_wait(module_state *st, achar__task *waited, PyObject *pool, int64_t t
         }
     }
     if (outcome == 0)
-        wait_for_output(task);
+        wait_for_output(task, held_pool);
     achar__task_release(task);
+    Py_XDECREF(held_pool);
     return outcome;
 }
 

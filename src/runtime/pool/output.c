@@ -32,9 +32,9 @@ static void listen_to(achar__output *output, achar__output_source *from, int whi
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = event_of(output, from, which)};
     achar__output_stream *it = &from->streams[which];
-    if (it->fd >= 0 && it->paused == listens) {
+    if (it->fd >= 0 && it->paused == listens &&
+        epoll_ctl(output->epoll_fd, listens ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, it->fd, &event) == 0) {
         it->paused = !listens;
-        epoll_ctl(output->epoll_fd, listens ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, it->fd, &event);
     }
 }
 
@@ -58,6 +58,14 @@ static bool read_some(achar__output *output, achar__output_source *from, int whi
     }
     achar__output_take_bytes(output, from, which, output->chunk, held + (size_t)count, false);
     return true;
+}
+
+/* The pipes are looked at again after a moment: some are not read for now, or the kernel had no room for them
+ * in the epoll set. */
+static bool needs_look(const achar__output_source *from)
+{
+    return from->paused_ns || (from->streams[0].fd >= 0 && from->streams[0].paused) ||
+           (from->streams[1].fd >= 0 && from->streams[1].paused);
 }
 
 static void pause_or_resume(achar__output *output, achar__output_source *from, int64_t now_ns)
@@ -99,7 +107,7 @@ static void *output_main(void *argument)
         int64_t now_ns = achar__now_ns();
         for (unsigned i = 0; i < output->source_count; i++) {
             pause_or_resume(output, &output->sources[i], now_ns);
-            timeout_ms = output->sources[i].paused_ns ? 100 : timeout_ms;
+            timeout_ms = needs_look(&output->sources[i]) ? 100 : timeout_ms;
         }
     }
     output->ended = true;
@@ -209,7 +217,11 @@ void achar__output_attach(achar__output *output, unsigned worker, int pid, const
         from->streams[which].name_nbytes = 0;
         listen_to(output, from, which, true);
     }
+    bool again = needs_look(from);
     pthread_mutex_unlock(&output->lock);
+    if (again) {
+        eventfd_write(output->wake_fd, 1);
+    }
 }
 
 /* The ring as text, from the start of a line if there is one. */
