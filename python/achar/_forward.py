@@ -51,6 +51,14 @@ class FramedIO(io.FileIO):
         return nbytes
 
 
+class TellingWriter(io.BufferedWriter):
+    """Says that it may hold text: tasks that print nothing end without a flush."""
+
+    def write(self, data: Any, /) -> int:
+        _achar.worker_prints()
+        return super().write(data)
+
+
 def install(levels: dict[str, int]) -> None:
     for fd, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
         old = getattr(sys, name)
@@ -58,8 +66,8 @@ def install(levels: dict[str, int]) -> None:
             continue
         raw = FramedIO(fd, "w", closefd=False)
         stream = io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding="utf-8", errors="surrogateescape" if errors == "strict" else errors,
-            line_buffering=True,
+            TellingWriter(raw), encoding="utf-8", errors="surrogateescape" if errors == "strict" else errors,
+            line_buffering=True, write_through=True,
         )  # fmt: skip
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)

@@ -43,6 +43,23 @@ def test_printed_text_is_tagged_and_goes_to_the_streams_of_now(capsys):
     assert [line.partition("] ")[2] for line in err.splitlines()] == [f"wrong {n}" for n in (8, 9, 10)]
 
 
+def test_lines_without_end_are_their_own_tasks(capsys):
+    def noend(n):
+        sys.stdout.write(f"out{n}")
+        sys.stdout.buffer.write(b"!")
+        sys.stderr.write(f"err{n}")
+
+    with achar.Executor(1) as ex:
+        ex.submit(noend, 1).result()
+        ex.submit(len, "").result()
+        list(ex.map(noend, [3, 4]))
+        ex.submit(print, "end").result()
+    out, err = capsys.readouterr()
+    tags = [f"[worker 0 · task {n} {noend.__qualname__}] " for n in (1, 3, 4)]
+    assert out == "".join(f"{tag}out{n}!\n" for tag, n in zip(tags, (1, 3, 4))) + "[worker 0 · task 5 print] end\n"
+    assert err == "".join(f"{tag}err{n}\n" for tag, n in zip(tags, (1, 3, 4)))
+
+
 def test_c_code_and_child_processes(run):
     out = run(f"""
 import achar, os

@@ -32,8 +32,10 @@ typedef struct worker_loop {
     PyObject *unreadable; /* achar._worker.unreadable(what, exception): an exception */
     PyObject *failure;    /* the initializer's exception, which every task raises; or NULL */
     PyObject *flush;      /* the str "flush" */
-    int flush_failed;     /* said once */
-    rlim_t memory_limit;  /* RLIMIT_AS at start */
+    PyObject *
+        telling[2]; /* sys.stdout and sys.stderr, which call worker_prints(); NULL: others do not */
+    int flush_failed;    /* said once */
+    rlim_t memory_limit; /* RLIMIT_AS at start */
     int is_short; /* a task has lowered it, and ran out of memory: others need a new worker */
     struct {
         uint64_t id;
@@ -56,23 +58,34 @@ static void memory_free(void *owner, achar__block *block)
     achar__worker_block_free(owner, block);
 }
 
-/* What a task printed is out before its end is told. */
-static void flush_stdout(worker_loop *loop)
+static void flush_stream(worker_loop *loop, PyObject *stream)
 {
-    PyObject *out = PySys_GetObject("stdout");
-    if (!out || out == Py_None)
+    if (!stream || stream == Py_None)
         return;
-    Py_INCREF(out);
-    PyObject *flushed = PyObject_CallMethodNoArgs(out, loop->flush);
+    Py_INCREF(stream);
+    PyObject *flushed = PyObject_CallMethodNoArgs(stream, loop->flush);
     if (!flushed && !loop->flush_failed) {
         /* A closed pipe is not the task's fault; the interpreter reports it like this, at exit. */
         loop->flush_failed = 1;
-        PyErr_WriteUnraisable(out);
+        PyErr_WriteUnraisable(stream);
     }
     if (!flushed)
         PyErr_Clear();
     Py_XDECREF(flushed);
-    Py_DECREF(out);
+    Py_DECREF(stream);
+}
+
+/* What a task printed is out before its end is told. Streams that tell of writes are left alone without. */
+static void flush_output(worker_loop *loop)
+{
+    PyObject *out = PySys_GetObject("stdout");
+    if (!loop->telling[0] || out != loop->telling[0])
+        flush_stream(loop, out);
+    if (loop->st->task_printed) {
+        Py_CLEAR(loop->st->task_printed);
+        flush_stream(loop, loop->telling[0]);
+        flush_stream(loop, loop->telling[1]);
+    }
 }
 
 /* ---- giving back ---- */
@@ -105,7 +118,7 @@ static int give_result(worker_loop *loop, PyObject *result)
         kind = packed_finish(&taken, &ws, PACKED_OWN);
     packed_clear(&taken);
     if (kind >= 0) {
-        flush_stdout(loop);
+        flush_output(loop);
         achar__worker_set_result_kind(loop->worker, (uint32_t)kind);
         if (finish(loop, ACHAR__TASK_RETURNED, &ws) == 0)
             return 0;
@@ -202,7 +215,7 @@ static int give_exception(worker_loop *loop, PyObject *exception)
     look_at_limit(loop, exception);
     int written = write_exception(loop, exception, &ws) == 0;
     PyErr_Clear(); /* of writing; the client says that there was no room for the exception */
-    flush_stdout(loop);
+    flush_output(loop);
     int told = written && finish(loop, ACHAR__TASK_RAISED, &ws) == 0;
     if (!told) {
         PyErr_Clear();
@@ -256,6 +269,12 @@ static void begin_task(worker_loop *loop, PyObject *function)
 
 static void end_task(worker_loop *loop)
 {
+    if (loop->st->task_printed) { /* it is this one's, and no later one's */
+        PyObject *raised = PyErr_Occurred() ? compat_take_exception() : NULL;
+        flush_output(loop);
+        if (raised)
+            compat_restore_exception(raised);
+    }
     Py_CLEAR(loop->st->task_called);
     Py_CLEAR(loop->st->task_title);
 }
@@ -415,7 +434,7 @@ static int run_stretch(worker_loop *loop, const achar__assignment *a)
         args += header >> 2;
         achar__worker_end_call(loop->worker, sink.used);
     }
-    flush_stdout(loop);
+    flush_output(loop);
     return achar__worker_finish_stretch(loop->worker) == ACHAR_OK ? 0 : -1;
 }
 
@@ -425,7 +444,7 @@ static int give_reference(worker_loop *loop, PyObject *packed)
     wire_sink ws;
     wire_sink_init(&ws, &loop->memory);
     if (wire_sink_append(&ws, PyBytes_AS_STRING(packed), (size_t)PyBytes_GET_SIZE(packed)) == 0) {
-        flush_stdout(loop);
+        flush_output(loop);
         achar__worker_set_result_kind(loop->worker, PACKED_REFERENCE);
         if (finish(loop, ACHAR__TASK_RETURNED, &ws) == 0)
             return 0;
@@ -465,6 +484,15 @@ static int run_task(worker_loop *loop, const achar__assignment *a)
         status = give_exception(loop, compat_take_exception());
     Py_XDECREF(result);
     return status;
+}
+
+/* set_up() has made them (achar/_forward.py). */
+static void find_telling(worker_loop *loop, PyObject *hello)
+{
+    PyObject *levels = PyDict_GetItemString(hello, "output");
+    static const char *const names[] = {"stdout", "stderr"};
+    for (int i = 0; i < 2 && levels && levels != Py_None; i++)
+        loop->telling[i] = Py_XNewRef(PySys_GetObject(names[i]));
 }
 
 static int run(worker_loop *loop)
@@ -566,10 +594,13 @@ static PyObject *worker_run(PyObject *module, PyObject *args)
         (hello = loader_loads(loop.st, hello_bytes, hello_nbytes, &options)) &&
         (returned = PyObject_CallOneArg(set_up, hello))) {
         loop.failure = returned == Py_None ? NULL : returned;
+        find_telling(&loop, hello);
         done = run(&loop);
     }
     for (size_t i = 0; i < FUNCTION_SLOTS; i++)
         Py_CLEAR(loop.functions[i].function);
+    Py_XDECREF(loop.telling[0]);
+    Py_XDECREF(loop.telling[1]);
     Py_XDECREF(loop.flush);
     Py_XDECREF(returned);
     Py_XDECREF(hello);
@@ -594,6 +625,17 @@ static PyObject *worker_wrote(PyObject *module, PyObject *nbytes)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(worker_prints_doc,
+             "worker_prints()\n--\n\nIn a worker: sys.stdout or sys.stderr may hold some text.");
+static PyObject *worker_prints(PyObject *module, PyObject *unused)
+{
+    Py_XSETREF(state_of_module(module)->task_printed, Py_NewRef(Py_True));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef worker_prints_def = {"worker_prints", worker_prints, METH_NOARGS,
+                                        worker_prints_doc};
+
 static PyMethodDef worker_wrote_def = {"worker_wrote", worker_wrote, METH_O, worker_wrote_doc};
 
 static PyMethodDef worker_task_def = {"worker_task", worker_task, METH_NOARGS, worker_task_doc};
@@ -607,7 +649,8 @@ int worker_exec(PyObject *module, module_state *st)
         return -1;
     if (state_add_function(module, module, &worker_overdue_def, "achar._achar") < 0 ||
         state_add_function(module, module, &worker_task_def, "achar._achar") < 0 ||
-        state_add_function(module, module, &worker_wrote_def, "achar._achar") < 0)
+        state_add_function(module, module, &worker_wrote_def, "achar._achar") < 0 ||
+        state_add_function(module, module, &worker_prints_def, "achar._achar") < 0)
         return -1;
     return state_add_function(module, module, &worker_run_def, "achar._achar");
 }

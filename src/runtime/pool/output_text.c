@@ -192,6 +192,9 @@ static void take_frame(achar__output *output, achar__output_source *from, int wh
 {
     achar__output_stream *it = &from->streams[which];
     const char *data = rest + frame->name_nbytes;
+    if (it->line.nbytes && it->line_number != frame->number) {
+        achar__output_end_line(output, from, which); /* while its task's name is known */
+    }
     it->named_number = frame->number;
     it->name_nbytes = frame->name_nbytes;
     memcpy(it->name, rest, frame->name_nbytes);
