@@ -113,7 +113,7 @@ stress: build-asan/build.ninja build-hostile/build.ninja build-hostile-python/bu
 	@echo "== saver and loader with stacks, memos and buffers so tiny that every edge is met"
 	@ninja -C build-hostile-python --quiet
 	@meson install -C build-hostile-python --no-rebuild --only-changed --quiet
-	@PYTHONPATH=$$(echo build-hostile-python/prefix/lib/python3*/*-packages) \
+	@PYTHONPATH=$$(echo $(CURDIR)/build-hostile-python/prefix/lib/python3*/*-packages) \
 	  python -m pytest -n $(test_processes) tests/loader tests/saver
 	@$(MAKE) fuzz FUZZ_SECONDS=600
 
