@@ -134,7 +134,10 @@ def exception(cls, arguments=()):
 
 def exception_state(exception, state):
     fields = vars(BaseException)
-    fields["args"].__set__(exception, state["args"])
+    if not isinstance(exception, BaseException):
+        return  # its own __reduce__ made something else of it
+    if "args" in state:
+        fields["args"].__set__(exception, state["args"])
     for name, value in state.get("fields", {}).items():
         for above in type(exception).__mro__:
             if not above.__flags__ & 0x200 and hasattr(vars(above).get(name), "__set__"):
@@ -151,6 +154,8 @@ def exception_state(exception, state):
             fields["__dict__"].__get__(exception).update(state["__dict__"])
         else:
             exception.__setstate__(state["__dict__"])
+    if "state" in state:
+        exception.__setstate__(state["state"])
 
 
 def traceback(entries):

@@ -8,11 +8,13 @@
  *    exception_of(names of its bases, class[, arguments])  for a Python class by name
  *
  * The call makes it with the __new__ of the C class it is made from; 'arguments' only for groups,
- * which need message and members there. The state is a dict of what is there: "args"; "fields", what the C class
+ * which need message and members there. The state is a dict of what is there: "args"; "fields", what
+ * the C class
  * keeps beside them (errno, filename, …); "__dict__"; "slots"; "text", what a __str__ of its own
- * says, with exception_of only; "__cause__", "__context__",
+ * says, with exception_of only; "state", what its __reduce__ says that its __setstate__ is to be
+ * called with (exception_own.c); "__cause__", "__context__",
  * "__suppress_context__" and "__traceback__" (traceback.c).
- * A class that says itself how it is pickled is believed. What a worker's task raised has its
+ * A class that says itself how it is pickled is believed (exception_own.c). What a worker's task raised has its
  * traceback as text, achar.RemoteTraceback, instead.
  */
 #include "python/byvalue/internal.h"
@@ -107,6 +109,13 @@ static int is_plain(PyObject *obj)
 
 /* ---- out ---- */
 
+/* 1 if a C class keeps nothing in its instances beside what its base does: ssl.SSLError. */
+static int adds_no_field(PyTypeObject *type)
+{
+    return type->tp_base && type->tp_basicsize == type->tp_base->tp_basicsize &&
+           type->tp_new == type->tp_base->tp_new;
+}
+
 /*
  * 1 if the class's pickling is the one it inherits from builtin exceptions: nobody above it wrote
  * another. C classes from elsewhere may have fields that we do not know, so they are left alone.
@@ -114,6 +123,8 @@ static int is_plain(PyObject *obj)
 static int pickles_as_builtin(module_state *st, PyTypeObject *type)
 {
     PyTypeObject *native = byvalue_native_base(type);
+    while ((native->tp_flags & Py_TPFLAGS_HEAPTYPE) && adds_no_field(native))
+        native = native->tp_base;
     if (native->tp_flags & Py_TPFLAGS_HEAPTYPE)
         return 0;
     PyObject *const names[] = {st->byvalue_str___reduce_ex__, st->byvalue_str___reduce__};
@@ -201,7 +212,7 @@ done:
     return status;
 }
 
-static int put_links(PyObject *state, PyObject *obj)
+int byvalue_put_links(PyObject *state, PyObject *obj)
 {
     PyBaseExceptionObject *exception = (PyBaseExceptionObject *)obj;
     if (exception->cause && put(state, "__cause__", exception->cause) < 0)
@@ -222,7 +233,7 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
     PyBaseExceptionObject *exception = (PyBaseExceptionObject *)obj;
     PyObject *args = NULL, *state = NULL, *bases = NULL, *given = NULL;
     if (!pickles_as_builtin(st, type))
-        return 0;
+        return byvalue_reduce_own_exception(session, obj, reduced);
     if (is_plain(obj))
         return 0;
     int registered = PyDict_Contains(st->copyreg_dispatch_table, (PyObject *)type);
@@ -244,8 +255,8 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
     if (exception->dict && PyDict_GET_SIZE(exception->dict) &&
         put(state, "__dict__", exception->dict) < 0)
         goto fail;
-    if (put_fields(state, obj) < 0 || put_slots(st, state, obj) < 0 || put_links(state, obj) < 0 ||
-        (bases && byvalue_put_text(state, obj) < 0))
+    if (put_fields(state, obj) < 0 || put_slots(st, state, obj) < 0 ||
+        byvalue_put_links(state, obj) < 0 || (bases && byvalue_put_text(state, obj) < 0))
         goto fail;
     int status = byvalue_make_reduce(bases ? st->v1_exception_of : st->v1_exception, args, state,
                                      st->v1_exception_state, reduced);
@@ -328,6 +339,10 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
 {
     module_state *st = state_of_module(module);
     PyObject *state = count == 2 ? args[1] : NULL;
+    if (state && PyDict_CheckExact(state) && PyDict_GET_SIZE(state) &&
+        !PyDict_GetItemString(state, "args") && !PyDict_GetItemString(state, "state") &&
+        !PyExceptionInstance_Check(args[0]))
+        return Py_NewRef(Py_None); /* its own __reduce__ made something else of it */
     if (!state || !PyExceptionInstance_Check(args[0]) || !PyDict_CheckExact(state)) {
         byvalue_bad_stream(st, "exception_state", "expected (exception, dict)");
         return NULL;
@@ -343,6 +358,7 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
     PyObject *suppress = PyDict_GetItemString(state, "__suppress_context__");
     PyObject *traceback = PyDict_GetItemString(state, "__traceback__");
     PyObject *text = PyDict_GetItemString(state, "text");
+    PyObject *own_state = PyDict_GetItemString(state, "state");
     if ((own_args && !PyTuple_Check(own_args)) || (fields && !PyDict_CheckExact(fields)) ||
         (slots && !PyDict_CheckExact(slots)) || (dict && !PyDict_CheckExact(dict)) ||
         (cause && !PyExceptionInstance_Check(cause)) ||
@@ -369,6 +385,8 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
         return NULL;
     if (dict && set_dict(st, obj, dict) < 0)
         return NULL;
+    if (own_state)
+        return PyObject_CallMethodOneArg(obj, st->byvalue_str___setstate__, own_state);
     return Py_NewRef(Py_None);
 }
 
@@ -404,7 +422,9 @@ int byvalue_attach_traceback(module_state *st, PyObject *exception, PyObject *te
         }
         Py_SETREF(last, cause);
     }
-    PyException_SetCause(last, remote); /* a ring is opened here */
+    char suppressed = ((PyBaseExceptionObject *)last)->suppress_context;
+    PyException_SetCause(last, remote);                             /* a ring is opened here */
+    ((PyBaseExceptionObject *)last)->suppress_context = suppressed; /* as it was raised there */
     Py_DECREF(last);
     return 0;
 }

@@ -97,6 +97,7 @@ int byvalue_reduce_module(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_class(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_enum_member(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_exception(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_own_exception(byvalue_session *, PyObject *, PyObject **);
 
 /* kinds.c: which of them a type's objects go to; NULL: the ordinary way is right. */
 byvalue_reducer byvalue_reducer_of_type(module_state *st, PyTypeObject *type);
@@ -161,6 +162,8 @@ PyObject *byvalue_bases_by_name(module_state *st, PyTypeObject *type);
 int byvalue_put_text(PyObject *state, PyObject *exception);
 /* Gives that to a stand-in; nothing for any other exception. 0 or -1. */
 int byvalue_set_text(PyObject *exception, PyObject *text);
+/* exception.c: puts cause, context and traceback of an exception into its state. 0 or -1. */
+int byvalue_put_links(PyObject *state, PyObject *exception);
 /* exception.c: exception(class[, arguments]). */
 PyObject *byvalue_v1_make_exception(PyObject *module, PyObject *const *args, Py_ssize_t count);
 

@@ -1,0 +1,80 @@
+/*
+ * exception_own.c - exceptions whose class says itself how they are pickled.
+ *
+ * What its __reduce__ says is believed, and makes the exception again. It knows nothing of how the
+ * exception was raised: cause, context, traceback and, if it has no state of its own, notes go along
+ * as exception_state()'s (exception.c), beside its own state.
+ */
+#include "python/byvalue/internal.h"
+
+static int has_any_link(const PyBaseExceptionObject *exception)
+{
+    return exception->cause || exception->context || exception->suppress_context ||
+           (exception->traceback && exception->traceback != Py_None);
+}
+
+/* The notes as a state for BaseException.__setstate__(); a new reference. 0: there are none; -1. */
+static int notes_of(module_state *st, PyObject *obj, PyObject **notes)
+{
+    PyObject *dict = ((PyBaseExceptionObject *)obj)->dict;
+    PyObject *found = dict ? PyDict_GetItemString(dict, "__notes__") : NULL; /* borrowed */
+    *notes = NULL;
+    if (!found)
+        return 0;
+    PyObject *setstate = _PyType_Lookup(Py_TYPE(obj), st->byvalue_str___setstate__);
+    if (setstate && Py_TYPE(setstate) != &PyMethodDescr_Type)
+        return 0; /* its own __setstate__ expects what its own __reduce__ says */
+    *notes = Py_BuildValue("{sO}", "__notes__", found);
+    return *notes ? 1 : -1;
+}
+
+/* 1 if 'own' is (callable, arguments[, state]), as any but the most particular __reduce__ has it. */
+static int is_usual(PyObject *own, PyObject **own_state)
+{
+    *own_state = NULL;
+    if (!PyTuple_CheckExact(own) || PyTuple_GET_SIZE(own) < 2 || PyTuple_GET_SIZE(own) > 3 ||
+        !PyTuple_CheckExact(PyTuple_GET_ITEM(own, 1)))
+        return 0;
+    if (PyTuple_GET_SIZE(own) == 3 && PyTuple_GET_ITEM(own, 2) != Py_None)
+        *own_state = PyTuple_GET_ITEM(own, 2);
+    return 1;
+}
+
+int byvalue_reduce_own_exception(byvalue_session *session, PyObject *obj, PyObject **reduced)
+{
+    enum { PROTOCOL = 4 }; /* what by-value streams have at least */
+    module_state *st = session->st;
+    PyObject *notes = NULL, *state = NULL, *own = NULL, *own_state;
+    int status = -1;
+    int registered = PyDict_Contains(st->copyreg_dispatch_table, (PyObject *)Py_TYPE(obj));
+    if (registered)
+        return registered < 0 ? -1 : 0;
+    int noted = notes_of(st, obj, &notes);
+    if (noted < 0)
+        return -1;
+    if (!noted && !has_any_link((PyBaseExceptionObject *)obj))
+        return 0;
+    own = PyObject_CallMethod(obj, "__reduce_ex__", "i", PROTOCOL);
+    if (!own)
+        goto done;
+    state = is_usual(own, &own_state) ? PyDict_New() : NULL;
+    if (!state) {
+        if (!PyErr_Occurred()) {
+            *reduced = Py_NewRef(own); /* the saver checks it */
+            status = 1;
+        }
+        goto done;
+    }
+    if (!own_state)
+        own_state = notes;
+    if ((own_state && PyDict_SetItemString(state, "state", own_state) < 0) ||
+        byvalue_put_links(state, obj) < 0)
+        goto done;
+    status = byvalue_make_reduce(PyTuple_GET_ITEM(own, 0), Py_NewRef(PyTuple_GET_ITEM(own, 1)),
+                                 Py_NewRef(state), st->v1_exception_state, reduced);
+done:
+    Py_XDECREF(notes);
+    Py_XDECREF(state);
+    Py_XDECREF(own);
+    return status;
+}
