@@ -4,6 +4,7 @@ Each goes through dumps and loads (test_cases.py), and out of a task of an execu
 """
 
 import configparser
+import functools
 import queue
 import socket
 import sqlite3
@@ -277,6 +278,42 @@ def raised_by_the_standard_library():
         return True
 
     return carrier, check
+
+
+@case
+def raised_with_a_reduce_of_its_own():
+    class Own(Exception):
+        def __init__(self, a, *, b):
+            super().__init__(a)
+            self.b = b
+
+        def __reduce__(self):
+            return functools.partial(Own, b=self.b), self.args
+
+    class Stateful(Exception):
+        def __reduce__(self):
+            return Stateful, (), [1, 2]
+
+        def __setstate__(self, state):
+            self.got = state
+
+    class Else(Exception):
+        def __reduce__(self):
+            return dict, ([("a", 1)],)
+
+    made = [Own(1, b=2), Stateful(), Else()]
+    for e in made:
+        e.__cause__, e.__notes__ = made[0], ["a note"]
+
+    def check(carrier):
+        own, stateful, other = carrier.args[0]
+        return (
+            (own.args, own.b, own.__notes__, own.__cause__ is own) == ((1,), 2, ["a note"], True)
+            and (stateful.got, stateful.__cause__ is own) == ([1, 2], True)
+            and other == {"a": 1}
+        )
+
+    return ValueError(made), check
 
 
 def make_group():

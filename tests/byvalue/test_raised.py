@@ -2,9 +2,10 @@
 
 import json
 import pathlib
+import pickle
 
 import pytest
-from byvalue_support import run_python
+from byvalue_support import dumps, run_python
 
 HERE = pathlib.Path(__file__).parent
 
@@ -15,3 +16,22 @@ def test_out_of_a_task(file, least):
     assert len(outcomes) >= least
     wrong = {name: text for name, text in outcomes.items() if text}
     assert not wrong, "\n".join(f"{name}: {text}" for name, text in wrong.items())
+
+
+class Nonsense(Exception):
+    def __reduce__(self):
+        return 5
+
+
+class Raises(Exception):
+    def __reduce__(self):
+        raise LookupError("of its own")
+
+
+@pytest.mark.parametrize("options", [{}, {"portable": True}, {"deterministic": True}], ids=str)
+@pytest.mark.parametrize("cls, expected", [(Nonsense, pickle.PicklingError), (Raises, LookupError)])
+def test_reduce_that_fails(cls, expected, options):
+    error = cls()
+    error.__cause__ = ValueError()
+    with pytest.raises(expected):
+        dumps(error, **options)

@@ -13,7 +13,7 @@ static int has_any_link(const PyBaseExceptionObject *exception)
            (exception->traceback && exception->traceback != Py_None);
 }
 
-/* The notes as a state for BaseException.__setstate__(); a new reference. 0: there are none; -1. */
+/* The notes as a dict that a __dict__ is updated with; a new reference. 0: there are none; -1. */
 static int notes_of(module_state *st, PyObject *obj, PyObject **notes)
 {
     PyObject *dict = ((PyBaseExceptionObject *)obj)->dict;
@@ -28,7 +28,10 @@ static int notes_of(module_state *st, PyObject *obj, PyObject **notes)
     return *notes ? 1 : -1;
 }
 
-/* 1 if 'own' is (callable, arguments[, state]), as any but the most particular __reduce__ has it. */
+/*
+ * 1 if 'own' is (class, arguments[, state]) or (callable, arguments), as any but the most particular
+ * __reduce__ has it. A callable may make something else than an exception, which keeps its state.
+ */
 static int is_usual(PyObject *own, PyObject **own_state)
 {
     *own_state = NULL;
@@ -37,7 +40,7 @@ static int is_usual(PyObject *own, PyObject **own_state)
         return 0;
     if (PyTuple_GET_SIZE(own) == 3 && PyTuple_GET_ITEM(own, 2) != Py_None)
         *own_state = PyTuple_GET_ITEM(own, 2);
-    return 1;
+    return !*own_state || PyExceptionClass_Check(PyTuple_GET_ITEM(own, 0));
 }
 
 int byvalue_reduce_own_exception(byvalue_session *session, PyObject *obj, PyObject **reduced)
@@ -57,17 +60,13 @@ int byvalue_reduce_own_exception(byvalue_session *session, PyObject *obj, PyObje
     own = PyObject_CallMethod(obj, "__reduce_ex__", "i", PROTOCOL);
     if (!own)
         goto done;
-    state = is_usual(own, &own_state) ? PyDict_New() : NULL;
-    if (!state) {
-        if (!PyErr_Occurred()) {
-            *reduced = Py_NewRef(own); /* the saver checks it */
-            status = 1;
-        }
+    if (!is_usual(own, &own_state)) {
+        status = 0; /* the saver asks again, and says what is wrong with it */
         goto done;
     }
-    if (!own_state)
-        own_state = notes;
-    if ((own_state && PyDict_SetItemString(state, "state", own_state) < 0) ||
+    state = PyDict_New();
+    if (!state || (own_state && PyDict_SetItemString(state, "state", own_state) < 0) ||
+        (notes && !own_state && PyDict_SetItemString(state, "__dict__", notes) < 0) ||
         byvalue_put_links(state, obj) < 0)
         goto done;
     status = byvalue_make_reduce(PyTuple_GET_ITEM(own, 0), Py_NewRef(PyTuple_GET_ITEM(own, 1)),
