@@ -7,8 +7,6 @@ for each module. The fields of a line are separated by tabs; what is not known i
 from __future__ import annotations
 
 import os
-import platform
-import socket
 import sys
 from typing import NamedTuple
 
@@ -33,7 +31,7 @@ class Sender(NamedTuple):
 
 def process_line() -> bytes:
     """The label's beginning, about this process."""
-    fields = (socket.gethostname(), str(os.getpid()), _program(), platform.python_version())
+    fields = (os.uname().nodename, str(os.getpid()), _program(), sys.version.split()[0])
     return f"{_MARK}\n{_fields(fields)}".encode(errors="replace")
 
 

@@ -18,7 +18,10 @@ import time
 import weakref
 
 from . import _achar, _calls, _environment, _forward, _launch, _memory, _output
-from . import errors as errors  # now, since a process that is short of descriptors could not import it
+
+# Now, since a process that is short of descriptors could not import them.
+from . import _sender as _sender
+from . import errors as errors
 from ._options import Commands, TaskOptions
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
