@@ -193,6 +193,9 @@ static int is_newobj(saver *s, PyObject *callable, int *ex)
     *ex = 0;
     if (Py_TYPE(callable) == &PyFunction_Type)
         name = Py_NewRef(((PyFunctionObject *)callable)->func_name);
+    else if (PyCFunction_CheckExact(callable) && /* its __name__ would be a new str each time */
+             !strstr(((PyCFunctionObject *)callable)->m_ml->ml_name, "__newobj"))
+        return 0;
     else if (saver_is_plain_class(callable, s->st->str___name__) &&
              !strstr(((PyTypeObject *)callable)->tp_name, "__newobj"))
         return 0;
