@@ -11,7 +11,9 @@ long as both picklers do the same.
 
 import _pickle
 import datetime
+import io
 import pickle
+import pickletools
 import re
 import sys
 
@@ -346,6 +348,17 @@ def outcome(module, pickler, program, protocol, which):
         return type(error).__name__, ADDRESS.sub("", str(error)), written
 
 
+def operations(written):
+    """What the pickles say, but for frames and the superset's label, which is dropped as soon as it is there."""
+    stream, all_of_it = io.BytesIO(b"".join(written)), []
+    while stream.tell() < len(stream.getbuffer()):
+        said = [(op.name, argument) for op, argument, _ in pickletools.genops(stream) if op.name != "FRAME"]
+        if len(said) > 3 and said[-2][0] == "POP" and str(said[-3][1]).startswith("b'achar:sender"):
+            del said[-3:-1]
+        all_of_it += said
+    return all_of_it
+
+
 def check(data):
     if len(data) < 2:
         return
@@ -357,4 +370,6 @@ def check(data):
         return  # the superset gives up at a million levels, which takes its time
     superset = outcome(achar, achar.Pickler, program, protocol, which)
     if isinstance(theirs, list):  # where _pickle fails, the superset may know how, or says it in other words
-        assert superset == theirs, f"protocol {protocol}, {which:b}\n    _pickle  {theirs}\n    superset {superset}"
+        labelled = isinstance(superset, list) and b"achar:sender\n" in b"".join(superset)
+        same = operations(superset) == operations(theirs) if labelled else superset == theirs
+        assert same, f"protocol {protocol}, {which:b}\n    _pickle  {theirs}\n    superset {superset}"
