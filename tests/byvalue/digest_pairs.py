@@ -12,6 +12,7 @@ import functools
 import json
 import pathlib
 import sys
+import weakref
 
 import achar
 import numpy as np
@@ -40,6 +41,17 @@ class Other(Point):
 class Color(enum.Enum):
     RED = 1
     BLUE = 2
+
+
+KINDS = [Point, Other, Color]
+
+
+class Names(set):
+    pass
+
+
+class FrozenNames(frozenset):
+    pass
 
 
 def klass(source):
@@ -129,6 +141,8 @@ DIFFER = [
     (collections.Counter("ab"), collections.Counter("aa")),
     (ValueError("a"), ValueError("b")),
     (ValueError("a"), KeyError("a")),
+    (Names("ab"), Names("ac")),
+    (Names("ab"), set("ab")),
 ]
 
 AGREE = [
@@ -155,6 +169,10 @@ AGREE = [
     (np.arange(3000.0), np.arange(6000.0)[:3000]),
     (collections.Counter("ab"), collections.Counter("ba")),
     (functools.partial(int, base=2), functools.partial(int, base=2)),
+    (Names("abcdef"), Names("fedcba")),
+    (Names([0, 8, 16]), Names([16, 8, 0])),
+    (FrozenNames("abcdef"), FrozenNames("fedcba")),
+    (weakref.WeakSet(KINDS), weakref.WeakSet(reversed(KINDS))),
 ]
 
 if __name__ == "__main__":

@@ -69,6 +69,25 @@ static int encode_iterator(digest *d, PyObject *iterator, int sorted)
     return status;
 }
 
+/* Whether the part begins with a list of a set's items: their order is the hashes'. */
+static int items_are_a_set(PyObject *obj, byvalue_reducer reducer, Py_ssize_t i, PyObject *part)
+{
+    int has =
+        (PyAnySet_Check(obj) && i == 1) || (reducer == byvalue_reduce_weak_container && i == 2);
+    return has && PyTuple_Check(part) && PyTuple_GET_SIZE(part) >= 1 &&
+           PyList_CheckExact(PyTuple_GET_ITEM(part, 0));
+}
+
+static int encode_set_first(digest *d, PyObject *part)
+{
+    PyObject *items = PySet_New(PyTuple_GET_ITEM(part, 0));
+    int status = items ? digest_encode_set(d, 'S', items) : -1;
+    Py_XDECREF(items);
+    for (Py_ssize_t i = 1; status == 0 && i < PyTuple_GET_SIZE(part); i++)
+        status = digest_encode(d, PyTuple_GET_ITEM(part, i));
+    return status;
+}
+
 static int encode_reduced(digest *d, PyObject *obj)
 {
     PyObject *reduced = NULL;
@@ -102,6 +121,10 @@ static int encode_reduced(digest *d, PyObject *obj)
         status = digest_put_word(d, "object");
         for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(reduced) && i < 5; i++) {
             PyObject *part = PyTuple_GET_ITEM(reduced, i);
+            if (items_are_a_set(obj, reducer, i, part)) {
+                status = encode_set_first(d, part);
+                continue;
+            }
             status = i >= 3 && part != Py_None ? encode_iterator(d, part, i == 4)
                                                : digest_encode(d, part);
         }
