@@ -9,10 +9,12 @@ hide those of RemoteError.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import traceback
 from typing import Any
 
+import achar
 from achar import _load_errors
 from achar.errors import RemoteError
 
@@ -51,6 +53,8 @@ def _make(
     }
     title = f"RemoteError[{module}.{name}]"
     for base in _importable(bases):
+        if base is getattr(builtins, "BaseExceptionGroup", None):
+            continue  # what is an Exception, as RemoteError is, cannot hold those that are none
         parents = (RemoteError,) if issubclass(RemoteError, base) else (RemoteError, base)
         try:
             return type(title, parents, dict(namespace))
@@ -117,10 +121,22 @@ def _reduce(self):
     return _rebuild, (*type(self)._remade, self.args, dict(self.__dict__), self.__cause__)
 
 
+def _is_the_same(error, name, args) -> bool:
+    """``pickled`` is a whole stream: what it begins with may be another object than this exception."""
+    cls = type(error)
+    names = (f"{cls.__module__}.{cls.__qualname__}", getattr(cls, "type_name", None))
+    return isinstance(error, BaseException) and repr(error.args) == repr(args) and name in names
+
+
 def _rebuild(module, name, bases, reason, explanation, pickled, args, attributes, cause):
-    cls = _make(module, name, bases, reason, explanation, pickled)
-    error = cls.__new__(cls)
-    error.args = args
+    try:  # as it was, where its class can be had by now
+        error = None if pickled is None else achar.loads(pickled)
+    except Exception:
+        error = None
+    if not _is_the_same(error, f"{module}.{name}", args):
+        cls = _make(module, name, bases, reason, explanation, pickled)
+        error = cls.__new__(cls, *args)  # OSError and groups take what they keep there
+        error.args = args
     error.__dict__.update(attributes)
     error.__cause__ = cause
     return error

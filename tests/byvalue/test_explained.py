@@ -94,6 +94,40 @@ def test_stand_ins_for_all_layouts(tmp_path, base, state):
     assert text == "nothing is raised"
 
 
+def test_a_stand_in_travels_on_and_is_itself_again_at_home(tmp_path):
+    tools = "class Failure(OSError): pass\n"
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": tools},
+        "import tools; obj = tools.Failure(2, 'no such file', 'f'); obj.__cause__ = tools.Failure(3, 'cause')",
+        {},
+        "again = achar.loads(achar.dumps(obj))\n"
+        "assert (again.errno, again.filename, again.args) == (2, 'f', (2, 'no such file')), vars(again)\n"
+        "assert again.type_name == 'tools.Failure'\n"
+        "data = achar.dumps(again)\n"
+        "import types; sys.modules['tools'] = tools = types.ModuleType('tools')\n"
+        f"exec({tools!r}, tools.__dict__)\n"
+        "home = achar.loads(data)\n"
+        "assert type(home) is tools.Failure and home.errno == 2, home",
+    )
+    assert text == "nothing is raised"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="groups are of 3.11")
+def test_a_stand_in_for_a_group(tmp_path):
+    tools = "class Many(BaseExceptionGroup): pass\nclass Few(ExceptionGroup): pass\n"
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": tools},
+        "import tools; obj = [tools.Many('g', [KeyboardInterrupt(), ValueError()]), tools.Few('f', [ValueError()])]",
+        {},
+        "many, few = achar.loads(achar.dumps(obj))\n"
+        "assert (many.type_name, few.type_name) == ('tools.Many', 'tools.Few')\n"
+        "assert isinstance(few, ExceptionGroup) and len(few.exceptions) == 1",
+    )
+    assert text == "nothing is raised"
+
+
 def test_a_stand_in_for_a_nearer_base(tmp_path):
     tools = "class Base(OSError): pass\n"
     more = "import tools\nclass Failure(tools.Base): pass\n"
