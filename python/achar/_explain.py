@@ -56,7 +56,8 @@ class Problem:
         self.path, self.error = path, error
 
     def __str__(self) -> str:
-        return str(self.error)
+        text = str(self.error)
+        return text if text.startswith(self.path) else f"{self.path}: {type(self.error).__name__}: {text}"
 
 
 class Explanation:
@@ -87,7 +88,9 @@ def explain(obj: Any) -> Explanation:
         try:
             data = dump_log(obj, log, skip)
         except Exception as error:  # whatever user code raises is what the caller would get
-            problems.append(Problem(str(error).partition(": ")[0], error))
+            problems.append(Problem(_path_of(error), error))
+            if isinstance(error, RecursionError):
+                break  # each level would be one more
             culprit = log[-1] if log and not isinstance(log[-1], tuple) else None
             if culprit is None or id(culprit) in skip or culprit is obj or len(problems) == _PROBLEMS_MAX:
                 break
@@ -96,6 +99,14 @@ def explain(obj: Any) -> Explanation:
             nbytes = None if problems else len(data)
             break
     return Explanation(nbytes, *_sort(log), problems)
+
+
+def _path_of(error: Exception) -> str:
+    for text in (*getattr(error, "__notes__", ()), str(error)):
+        _, found, path = text.rpartition("while pickling ")
+        if found:
+            return path.partition("\n")[0]
+    return str(error).partition(": ")[0]
 
 
 def _sort(log: list) -> tuple[list[ByName], list[ByValue]]:
@@ -195,6 +206,10 @@ def captures_of(part: Any) -> dict[str, int]:
         found[f"default {index}"] = value
     for name, value in (part.__kwdefaults__ or {}).items():
         found[f"default {name}"] = value
+    return _sizes(found, part)
+
+
+def _sizes(found: dict[str, Any], part: Any) -> dict[str, int]:
     sizes = {name: _nbytes_of(value) for name, value in found.items() if value is not part}
     return {name: n for name, n in sorted(sizes.items(), key=lambda item: -(item[1] or 0)) if n is not None}
 
