@@ -57,6 +57,21 @@ static inline void achar__unlatch_word(achar_space *space, _Atomic uint32_t *lat
     }
 }
 
+/* The same by who may have reaped itself meanwhile: by then another may have taken the latch over. */
+static inline void achar__unlatch_word_of(achar_space *space, _Atomic uint32_t *latch,
+                                          uint32_t ticket)
+{
+    uint32_t word = atomic_load(latch);
+    while ((word & ~ACHAR__LATCH_CONTENDED) == ticket) {
+        if (atomic_compare_exchange_weak(latch, &word, 0)) {
+            if (word & ACHAR__LATCH_CONTENDED) {
+                achar__latch_wake(space, latch);
+            }
+            return;
+        }
+    }
+}
+
 /* ---- a change, in steps ---- */
 
 typedef struct achar__change {

@@ -199,7 +199,7 @@ void achar__reap(achar_space *space, uint32_t dead)
         generation = (generation + 1) & ACHAR__GENERATION_MASK;
         atomic_store(&process->claim, (uint64_t)generation << 16 | ACHAR__PROCESS_NONE);
     }
-    achar__unlatch_word(space, &space->header->latch);
+    achar__unlatch_word_of(space, &space->header->latch, me);
     if (is_there) {
         achar__ring_all(space);
     }

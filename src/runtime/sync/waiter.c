@@ -172,12 +172,15 @@ void achar__waiter_ring(achar_space *space, achar__waiter *waiter)
     ACHAR__CRASH_POINT("before-ring");
     atomic_fetch_add(&waiter->bell, 1);
     if (atomic_load_explicit(&waiter->flags, memory_order_relaxed) & ACHAR__WAITER_ASYNC) {
-        if (waiter->ticket == achar__ticket(space)) {
+        uint32_t ticket = waiter->ticket;
+        if (ticket == 0) {
+            return; /* its process is dead and reaped meanwhile, and the reaper rings all */
+        }
+        if (ticket == achar__ticket(space)) {
             achar__waker_tell(space);
             return;
         }
-        _Atomic uint32_t *bell =
-            &space->header->processes[ACHAR__TICKET_INDEX(waiter->ticket)].bell;
+        _Atomic uint32_t *bell = &space->header->processes[ACHAR__TICKET_INDEX(ticket)].bell;
         atomic_fetch_add(bell, 1);
         achar__futex_wake(bell, space->shared, 1);
     } else if (atomic_load(&waiter->asleep)) {

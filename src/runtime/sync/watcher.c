@@ -39,11 +39,13 @@ static uint32_t ticket_at(achar_space *space, unsigned index, int *pid)
 
 static void stop_watching(achar_space *space, watch *w, unsigned index)
 {
-    if (w->fds[index].fd >= 0) {
-        close(w->fds[index].fd);
+    int fd = w->fds[index].fd;
+    /* Before it is closed: a child that is forked in between would close another's of that number. */
+    space->pidfds[index] = -1;
+    if (fd >= 0) {
+        close(fd);
     }
     w->fds[index] = (struct pollfd){.fd = -1, .events = POLLIN};
-    space->pidfds[index] = -1;
     w->tickets[index] = 0;
 }
 
@@ -140,13 +142,14 @@ static bool start(achar_space *space)
     achar__member *member = space->member;
     pthread_attr_t attributes;
     sigset_t all, before;
-    space->pidfds = malloc(ACHAR__PROCESS_COUNT * sizeof *space->pidfds);
-    if (!space->pidfds) {
+    int *pidfds = malloc(ACHAR__PROCESS_COUNT * sizeof *pidfds);
+    if (!pidfds) {
         return false;
     }
     for (unsigned i = 0; i < ACHAR__PROCESS_COUNT; i++) {
-        space->pidfds[i] = -1;
+        pidfds[i] = -1;
     }
+    space->pidfds = pidfds; /* whole, whenever a child is forked */
     space->watcher_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (space->watcher_fd < 0 || pthread_attr_init(&attributes) != 0) {
         return false;
