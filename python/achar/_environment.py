@@ -67,11 +67,12 @@ class CompareWhenImported:
         import importlib.util
 
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
+        if spec is None or spec.loader is None or isinstance(spec.loader, type):  # built in, frozen
             return spec
         run = spec.loader.exec_module
 
         def exec_module(module: Any) -> None:
+            del spec.loader.exec_module  # a loader may be that of other modules, too
             run(module)
             found = module.__dict__.get("__version__")
             if found is not None and found != wanted:

@@ -25,6 +25,15 @@ NAME_MAX = 128
 TEXT, RECORD_PART, RECORD = 1, 2, 3
 
 
+def pipe_at(fd: int) -> tuple[int, int] | None:
+    """Which file it is; None: none."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def send(fd: int, kind: int, data: Any) -> None:
     number, name = _achar.worker_task()
     title = name.encode("utf-8", "replace")[:NAME_MAX] if isinstance(name, str) else b""
@@ -41,9 +50,15 @@ def send(fd: int, kind: int, data: Any) -> None:
 
 
 class FramedIO(io.FileIO):
-    """A descriptor; what is written is sent in frames."""
+    """A descriptor; what is written is sent in frames, as long as it is the worker's pipe."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd, "w", closefd=False)
+        self.pipe = pipe_at(fd)
 
     def write(self, data: Any, /) -> int:
+        if pipe_at(self.fileno()) != self.pipe:  # a task has put something else there: it gets the text
+            return super().write(data)
         with memoryview(data) as view:
             nbytes = view.nbytes
             send(self.fileno(), TEXT, view.cast("B"))
@@ -64,7 +79,7 @@ def install(levels: dict[str, int]) -> None:
         old = getattr(sys, name)
         if old is None:
             continue
-        raw = FramedIO(fd, "w", closefd=False)
+        raw = FramedIO(fd)
         stream = io.TextIOWrapper(
             TellingWriter(raw), encoding="utf-8", errors="surrogateescape" if errors == "strict" else errors,
             line_buffering=True, write_through=True,
@@ -90,11 +105,12 @@ class WhenLoggingIsImported:
         import importlib.util
 
         spec = importlib.util.find_spec("logging")
-        if spec is None or spec.loader is None:
+        if spec is None or spec.loader is None or isinstance(spec.loader, type):
             return None
         run = spec.loader.exec_module
 
         def exec_module(module: Any) -> None:
+            del spec.loader.exec_module  # a loader may be that of other modules, too
             run(module)
             send_records(self.levels)
 
@@ -108,7 +124,10 @@ def send_records(levels: dict[str, int]) -> None:
     class Sender(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             try:
-                send(2, RECORD, plain(record))
+                if pipe_at(2) == pipe:
+                    send(2, RECORD, plain(record))
+                else:  # a task has put something else there
+                    os.write(2, f"{self.format(record)}\n".encode())
             except Exception:
                 self.handleError(record)
 
@@ -122,6 +141,7 @@ def send_records(levels: dict[str, int]) -> None:
         except Exception:
             return _achar.dumps({name: _plain_value(value) for name, value in values.items()})
 
+    pipe = pipe_at(2)
     root = logging.getLogger()
     root.addHandler(Sender())
     for name, level in levels.items():

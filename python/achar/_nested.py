@@ -363,7 +363,7 @@ class Server:
                     self.obey(connection, *frame)
         except BlockingIOError:
             pass
-        except (OSError, ValueError, struct.error):
+        except Exception:  # nonsense, or no memory: this connection's end, and nobody else's
             return False
         return True
 
@@ -391,7 +391,7 @@ class Server:
             executor = self.executor_at(connection.depth + 1)
             arguments = (packed, *(connection.futures[n] for n in inputs))
             future = executor._submit_with((limit or None, retries, backoff, priority), name, run_packed, arguments, {})
-        except (KeyError, RuntimeError) as error:
+        except Exception as error:  # whatever it is, it is the task's
             future = concurrent.futures.Future()
             future.set_exception(error)
         connection.futures[number] = future
@@ -418,21 +418,28 @@ class Server:
             self.finished.append((connection, number, future))
         self.wake()
 
+    @staticmethod
+    def returned(future: Any) -> tuple[int, Any]:
+        """Which frame answers, and what is in it."""
+        returned = future._bytes() if hasattr(future, "_bytes") else None
+        if returned is not None:
+            return RETURNED_OF_KIND[returned[0]], returned[1]
+        error = concurrent.futures.CancelledError() if future.cancelled() else future.exception()
+        try:
+            return FAILED, _achar.dumps(error)
+        except Exception:
+            return FAILED, _achar.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+
     def reply(self) -> None:
         with self.lock:
             finished, self.finished = self.finished, []
         for connection, number, future in finished:
-            returned = future._bytes() if hasattr(future, "_bytes") else None
-            if returned is not None:
-                what, data = RETURNED_OF_KIND[returned[0]], returned[1]
-            else:
-                what = FAILED
-                error = concurrent.futures.CancelledError() if future.cancelled() else future.exception()
-                try:
-                    data = _achar.dumps(error)
-                except Exception:
-                    data = _achar.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-            connection.to_send += FRAME.pack(what, number, len(data)) + data
+            try:
+                what, data = self.returned(future)
+                connection.to_send += FRAME.pack(what, number, len(data)) + data
+            except Exception as error:  # no memory for the answer: the task hears of that
+                data = _achar.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+                connection.to_send += FRAME.pack(FAILED, number, len(data)) + data
         for key in list(self.selector.get_map().values()):
             connection = key.data
             if connection is None or not connection.to_send:

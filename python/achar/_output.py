@@ -5,6 +5,7 @@ The runtime reads the workers' pipes, whoever is slow here (src/runtime/pool/out
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 
@@ -64,8 +65,9 @@ def _write(runs: list[tuple[int, str]]) -> None:
             stream.write(text)
             stream.flush()
         except UnicodeEncodeError:
-            encoding = getattr(stream, "encoding", None) or "ascii"
-            _write([(descriptor, text.encode(encoding, "backslashreplace").decode(encoding))])
+            with contextlib.suppress(Exception):
+                stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+                stream.flush()
         except Exception:  # noqa: BLE001, S110
             pass  # it is closed, None, or broken: print() here would fail, too, and a task is not to blame
 
@@ -82,4 +84,6 @@ def _log(data: bytes, worker: int, pid: int, number: int, name: bytes) -> None:
             logger.handle(record)
     except Exception:
         # A filter or a handler of the program's raised, as handlers do not when they follow logging's rules.
-        logging.getLogger("achar").exception("a record of worker %d (pid %d) could not be logged", worker, pid)
+        # It may be asked again here; then there is nobody left to tell.
+        with contextlib.suppress(Exception):
+            logging.getLogger("achar").exception("a record of worker %d (pid %d) could not be logged", worker, pid)

@@ -198,3 +198,23 @@ def test_nested_tasks_too(ex):
         return back
 
     assert np.array_equal(ex.submit(outer, np.arange(MIB)).result(), np.arange(MIB) + 2)
+
+
+def test_locked_pages_are_not_the_next_ones():
+    """Pages that mlock() holds were not dropped with the array, and the next one at that address was the old."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def make(n):
+        import numpy
+
+        return numpy.full(1 << 20, n, "u1")
+
+    with achar.Executor(1) as executor:
+        array = executor.submit(make, 1).result()
+        array[:] = 99
+        if libc.mlock(ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)) != 0:
+            pytest.skip("no memory may be locked here")
+        del array
+        assert [int(executor.submit(make, n).result()[-1]) for n in range(2, 8)] == list(range(2, 8))

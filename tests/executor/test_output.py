@@ -272,3 +272,44 @@ os.kill(pid, 9)
 def test_it_is_one_of_four():
     with pytest.raises(ValueError, match="output"):
         achar.Executor(output="loud")
+
+
+def test_what_a_task_puts_at_descriptor_1_gets_the_text_alone(tmp_path):
+    path = str(tmp_path / "out")
+
+    def redirected():
+        import os
+        import sys
+
+        kept, file = os.dup(1), os.open(path, os.O_RDWR | os.O_CREAT)
+        os.dup2(file, 1)
+        print("hello")
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+
+    with achar.Executor(1) as executor:
+        executor.submit(redirected).result()
+    assert (tmp_path / "out").read_text() == "hello\n"
+
+
+def test_a_handler_that_raises_stops_no_output(capsys):
+    import logging
+
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError("broken")
+
+    def log():
+        import logging
+
+        logging.getLogger("x").warning("lost")
+
+    handler = Broken()
+    logging.getLogger().addHandler(handler)
+    try:
+        with achar.Executor(1) as executor:
+            executor.submit(log).result()
+            executor.submit(print, "later").result()
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert "later" in capsys.readouterr().out

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -426,6 +427,8 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
 
     achar__releases_drop_locked(slot);
     achar__mapping_settle_locked(pool, slot->mapping);
+    /* A child that was forked meanwhile keeps the process's end readable: it would be told for ever. */
+    epoll_ctl(pool->epoll_fd, EPOLL_CTL_DEL, slot->pidfd, NULL);
     close(slot->pidfd);
     free(slot->last_words);
     slot_reset(pool, slot);

@@ -13,6 +13,8 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool fork_is_watched; /* else no window is opened */
+static bool
+    pages_stay; /* private pages could not be dropped somewhere: no window is opened any more */
 static achar__window *open_windows;
 
 /* Writes every page without changing it. */
@@ -70,7 +72,7 @@ bool achar__window_open(achar__window *window, const achar__region *region, cons
     }
     pthread_once(&once, watch_forks);
     pthread_mutex_lock(&lock);
-    bool opened = fork_is_watched && is_free(region->mirror + offset, whole_nbytes);
+    bool opened = fork_is_watched && !pages_stay && is_free(region->mirror + offset, whole_nbytes);
     if (opened) {
         *window = (achar__window){
             .data = region->mirror + offset, .nbytes = whole_nbytes, .next = open_windows};
@@ -89,8 +91,12 @@ void achar__window_close(achar__window *window)
         return;
     }
     pthread_mutex_lock(&lock);
-    /* Private pages are dropped; whoever comes next sees the region's. */
-    madvise(window->data, window->nbytes, MADV_DONTNEED);
+    /* Private pages are dropped; whoever comes next sees the region's. Locked ones must be unlocked. */
+    if (madvise(window->data, window->nbytes, MADV_DONTNEED) != 0 &&
+        (munlock(window->data, window->nbytes) != 0 ||
+         madvise(window->data, window->nbytes, MADV_DONTNEED) != 0)) {
+        pages_stay = true;
+    }
     if (window->prev) {
         window->prev->next = window->next;
     } else {
