@@ -30,7 +30,9 @@ def make(
 ) -> type[BaseException]:
     """The class for ``module.name``; ``bases`` are module and name of the classes above it, nearest first."""
     explanation = _load_errors.global_missing(error, module, name, path, label)
-    return _make(module, name, tuple(bases), f"{type(error).__name__}: {error}", explanation, pickled)
+    # Up to 3.10, which has no notes, the explanation is in the message, too.
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return _make(module, name, tuple(bases), reason, explanation, pickled)
 
 
 def _make(

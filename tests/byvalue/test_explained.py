@@ -25,7 +25,7 @@ def test_path_cause_and_remedy(outcomes, name):
     wanted, text = situations.named(name), outcomes[name]
     assert text.startswith(wanted.kind + ": "), text
     if wanted.path:
-        assert re.search(rf"(^|[\s:]){re.escape(wanted.path)}[:\s]", text), text
+        assert re.search(rf"(^|[\s:]){re.escape(wanted.path)}([:\s]|$)", text), text
     for words in (*wanted.why, *wanted.do):
         assert words in text, text
     if wanted.why and wanted.laid_out:

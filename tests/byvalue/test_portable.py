@@ -76,9 +76,13 @@ def test_stand_ins_use_nothing_of_their_module():
         assert function.__closure__ is None and not set(global_names(function.__code__)) - set(vars(builtins)), function
 
 
+# Up to 3.10 code has no qualified name, and a small function that sets it travels along.
+BEFORE_QUALNAMES = sys.version_info < (3, 11)
+
+
 def test_size_of_a_lambda():
     data = achar.dumps(lambda x: x + 1, portable=True)
-    assert len(data) < 1000
+    assert len(data) < 1000 + 200 * BEFORE_QUALNAMES
     assert answer_there(data, "it(41)") == "42\n"
 
 
@@ -107,7 +111,7 @@ def test_dump_and_false_and_true():
     file = io.BytesIO()
     achar.dump(lambda: 7, file, portable=True)
     assert answer_there(file.getvalue(), "it()") == "7\n"
-    assert b"achar" not in file.getvalue()
+    assert b"achar" not in file.getvalue() or BEFORE_QUALNAMES
     assert b"achar" in achar.dumps(lambda: 7, portable=0)
 
     class Undecided:
@@ -174,7 +178,7 @@ def test_extension_codes_are_not_used():
 def test_another_version_is_told():
     data = achar.dumps(lambda: 1, portable=True)
     header = bytes(sys.version_info[:2]) + importlib.util.MAGIC_NUMBER
-    assert data.count(header) == 1
+    assert data.count(header) == 1 + BEFORE_QUALNAMES
     other = data.replace(header, bytes([3, 99]) + b"\0\0\r\n")
     here = "{}.{}".format(*sys.version_info[:2])
     with pytest.raises(pickle.UnpicklingError, match=f"holds code of Python 3.99, which Python {here} cannot run"):

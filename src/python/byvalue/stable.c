@@ -28,7 +28,11 @@ PyObject *byvalue_same_code(byvalue_session *session, PyObject *portion, PyObjec
         return code;
     if (!session->codes && !(session->codes = PyDict_New()))
         return NULL;
-    return PyDict_SetDefault(session->codes, portion, code);
+    /* Not PyDict_SetDefault(): see saver/stable.c. */
+    PyObject *first = PyDict_GetItemWithError(session->codes, portion);
+    if (!first && !PyErr_Occurred() && PyDict_SetItem(session->codes, portion, code) == 0)
+        first = code;
+    return first;
 }
 
 /*

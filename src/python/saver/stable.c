@@ -96,14 +96,24 @@ static PyObject *key_of_complex(PyObject *obj)
     return PyBytes_FromStringAndSize((const char *)&value, sizeof(value));
 }
 
+/* The first 'value' for that key, borrowed. Not PyDict_SetDefault(): 3.13.0's counts an entry that it had
+ * no memory for, and writes beyond the table later. */
+static PyObject *first_for(PyObject *table, PyObject *key, PyObject *value)
+{
+    PyObject *first = PyDict_GetItemWithError(table, key);
+    if (!first && !PyErr_Occurred() && PyDict_SetItem(table, key, value) == 0)
+        first = value;
+    return first;
+}
+
 /* Borrowed from the tables, or 'obj' itself, which the caller holds; NULL: MemoryError. */
 static PyObject *first_of_value(saver_stable *stable, PyObject *obj, int depth)
 {
     PyTypeObject *type = Py_TYPE(obj);
     if (type == &PyUnicode_Type)
-        return PyDict_SetDefault(stable->texts, obj, obj);
+        return first_for(stable->texts, obj, obj);
     if (type == &PyBytes_Type)
-        return PyDict_SetDefault(stable->bytes, obj, obj);
+        return first_for(stable->bytes, obj, obj);
     int is_tuple = type == &PyTuple_Type && PyTuple_GET_SIZE(obj) > 0;
     if (!is_tuple && type != &PyFrozenSet_Type && type != &PyComplex_Type)
         return obj;
@@ -115,7 +125,7 @@ static PyObject *first_of_value(saver_stable *stable, PyObject *obj, int depth)
                                               : key_of_frozenset(stable, obj, depth);
     if (!key)
         return NULL;
-    first = PyDict_SetDefault(stable->keys, key, obj);
+    first = first_for(stable->keys, key, obj);
     Py_DECREF(key);
     return first && byvalue_map_put(&stable->known, obj, first) == 0 ? first : NULL;
 }
