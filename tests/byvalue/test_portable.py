@@ -111,7 +111,7 @@ def test_dump_and_false_and_true():
     file = io.BytesIO()
     achar.dump(lambda: 7, file, portable=True)
     assert answer_there(file.getvalue(), "it()") == "7\n"
-    assert b"achar" not in file.getvalue() or BEFORE_QUALNAMES
+    assert b"achar" not in file.getvalue().replace(b"<achar>", b"")  # that is the small function's file name
     assert b"achar" in achar.dumps(lambda: 7, portable=0)
 
     class Undecided:

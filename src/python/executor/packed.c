@@ -189,8 +189,8 @@ static achar__task *store(pool_object *p, wire_sink *ws)
     return task;
 }
 
-/* NULL with an exception set; '*no_room' is the memory's status where that is why, else ACHAR_OK. */
-static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, int *no_room)
+/* Writes what put() stores of the object, packed. 0, or -1 with an exception set. */
+static int pack_into(module_state *st, PyObject *object, wire_sink *ws)
 {
     packed_buffers taken = {0};
     const saver_options options = {.protocol = -1,
@@ -198,18 +198,25 @@ static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, 
                                    .root_name = "obj",
                                    .take_buffer = packed_take,
                                    .take_context = &taken};
+    int status = saver_dump_into(st, object, &options, &ws->sink, NULL) < 0 ||
+                         packed_finish(&taken, ws, PACKED_REFERENCE) < 0
+                     ? -1
+                     : 0;
+    packed_clear(&taken);
+    return status;
+}
+
+/* NULL with an exception set; '*no_room' is the memory's status where that is why, else ACHAR_OK. */
+static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, int *no_room)
+{
     achar__task *task = NULL;
     wire_sink ws;
     wire_sink_init(&ws, &p->memory);
     ws.doing = "store an object of this size";
-    if (saver_dump_into(st, object, &options, &ws.sink, NULL) < 0 ||
-        packed_finish(&taken, &ws, PACKED_REFERENCE) < 0 || wire_sink_finish(&ws) < 0)
-        goto done;
-    task = store(p, &ws);
-done:
+    if (pack_into(st, object, &ws) == 0 && wire_sink_finish(&ws) >= 0)
+        task = store(p, &ws);
     *no_room = ws.status;
     wire_sink_clear(&ws);
-    packed_clear(&taken);
     return task;
 }
 
@@ -250,20 +257,12 @@ PyDoc_STRVAR(pack_doc, "pack(obj)\n--\n\n"
 static PyObject *pack(PyObject *module, PyObject *object)
 {
     static const wire_memory private_memory = {NULL, reserve_private, grow_private, free_private};
-    packed_buffers taken = {0};
-    const saver_options options = {.protocol = -1,
-                                   .superset = 1,
-                                   .root_name = "obj",
-                                   .take_buffer = packed_take,
-                                   .take_context = &taken};
     PyObject *bytes = NULL;
     wire_sink ws;
     wire_sink_init(&ws, &private_memory);
-    if (saver_dump_into(state_of_module(module), object, &options, &ws.sink, NULL) == 0 &&
-        packed_finish(&taken, &ws, PACKED_REFERENCE) >= 0)
+    if (pack_into(state_of_module(module), object, &ws) == 0)
         bytes = PyBytes_FromStringAndSize(ws.sink.data, (Py_ssize_t)ws.sink.used);
     wire_sink_clear(&ws);
-    packed_clear(&taken);
     return bytes;
 }
 
