@@ -38,6 +38,14 @@ typedef struct future_object {
     uint8_t watch;                 /* enum future_watch */
 } future_object;
 
+static inline int future_is_done(enum future_state state)
+{
+    return state >= FUTURE_CANCELLED;
+}
+
+/* Its state at this moment, wherever it is kept. */
+enum future_state future_state_now(const future_object *f);
+
 /* The future of a submitted task; takes over the reference 'task', also when it fails. */
 PyObject *future_of_task(module_state *st, achar__task *task, PyObject *pool, PyObject *name);
 
@@ -72,6 +80,19 @@ int future_read_outcome(module_state *st, PyObject *name, PyObject *pool,
 int future_settle(module_state *st, future_object *f);
 
 /*
+ * future_ask_to_be_told() has the runtime hand the task to the watching thread when it ends. 0; then
+ * f->watch is WATCH_PENDING and the end has not been published, or nothing will come any more. -1: an
+ * exception.
+ */
+int future_ask_to_be_told(future_object *f);
+
+/*
+ * future_make_list() makes '*list' a list if it is NULL. That can set off the garbage collector, up to
+ * 3.11, and with it any Python code. 0, or -1 with an exception set.
+ */
+int future_make_list(PyObject **list);
+
+/*
  * future_notify() serves waiters and callbacks of a future that is done; the first call does, later
  * ones do nothing. What callbacks raise is logged, as concurrent.futures does.
  */
@@ -82,5 +103,8 @@ void future_notify(module_state *st, future_object *f);
  * with what else it raised.
  */
 int future_call_back(module_state *st, future_object *f, PyObject *callback);
+
+/* _condition, _waiters and the others, for the type. */
+extern PyGetSetDef future_attributes[];
 
 #endif

@@ -1,235 +1,16 @@
 /*
  * map.c - Executor.map: the calls as stretches, their results as an iterator.
  *
- * Calls are packed into stretches, small ones first, so that workers begin while the rest is still
- * being pickled. What cannot be pickled stands between them as the exception of that call. The
- * iterator reads one piece after the other and decodes a result when it is asked for; it raises what
- * the call raised, and ends there, as concurrent.futures does.
+ * map_pack.c makes the stretches. The iterator reads one piece after the other and decodes a result when
+ * it is asked for; it raises what the call raised, and ends there, as concurrent.futures does.
  *
  *    segments   [piece ──► piece ──► …][exception][piece ──► …]      in the order of the calls
  */
-#include "python/executor/map.h"
+#include "python/executor/map_object.h"
 #include "python/compat.h"
-#include "python/executor/future.h"
-#include "python/executor/inputs.h"
 #include "python/executor/leaf.h"
-#include "python/executor/room.h"
 #include <string.h>
 #include <time.h>
-
-enum { STRETCH_COUNT_FIRST = 32, STRETCH_COUNT_MAX = 16384, STRETCH_NBYTES = 1 << 16 };
-
-/* Calls that were submitted together, or one that could not be. */
-typedef struct segment {
-    achar__task *piece;  /* the first that has not been read; owned, with those behind it */
-    PyObject *exception; /* instead */
-} segment;
-
-typedef struct map_object {
-    PyObject_HEAD module_state *st; /* the type keeps it alive */
-    PyObject *pool;                 /* Pool; NULL: ended */
-    PyObject *name;
-    segment *segments;
-    size_t segment_first, segment_end, segment_capacity;
-
-    /* the piece of the first segment that is being read */
-    bool reading;
-    achar__task_result outcome;
-    const char *cursor, *end; /* RETURNED: its records */
-    size_t calls_left;
-
-    bool busy;           /* some thread is inside */
-    bool started;        /* a result has been asked for */
-    int64_t deadline_ns; /* CLOCK_MONOTONIC; -1: none */
-
-    /* with buffersize: what is still to be submitted */
-    PyObject *iterators; /* tuple, or NULL */
-    achar__function *function;
-} map_object;
-
-/* A stretch that is being put together. */
-typedef struct packer {
-    module_state *st;
-    pool_object *p;
-    achar__function *function;
-    map_object *map;
-    wire_sink ws;
-    bool open; /* 'ws' is in use */
-    size_t *ends;
-    size_t count, count_max;
-} packer;
-
-/* ---- packing ---- */
-
-static int add_segment(map_object *map, achar__task *piece, PyObject *exception)
-{
-    if (map->segment_end == map->segment_capacity) {
-        size_t capacity = map->segment_capacity ? map->segment_capacity * 2 : 8;
-        segment *segments = PyMem_Realloc(map->segments, capacity * sizeof *segments);
-        if (!segments) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        map->segments = segments;
-        map->segment_capacity = capacity;
-    }
-    map->segments[map->segment_end++] = (segment){.piece = piece, .exception = exception};
-    return 0;
-}
-
-/* Submits what has been packed. */
-static int flush(packer *k)
-{
-    if (!k->open || k->count == 0)
-        return 0;
-    achar__task *piece = NULL;
-    if (wire_sink_finish(&k->ws) < 0)
-        return -1;
-    int status = achar__pool_submit_stretch(k->p->pool, k->function, &k->ws.block, k->ends,
-                                            k->count, &piece);
-    if (status == ACHAR_E_CLOSED) {
-        k->p->closed = 1;
-        executor_refuse_if_closed(k->p);
-        return -1;
-    }
-    if (status != ACHAR_OK) {
-        wire_raise_status(status, "submit a task");
-        return -1;
-    }
-    k->open = false;
-    k->count = 0;
-    if (k->count_max < STRETCH_COUNT_MAX)
-        k->count_max *= 2;
-    if (add_segment(k->map, piece, NULL) < 0) {
-        achar__stretch_drop(piece, true);
-        return -1;
-    }
-    return 0;
-}
-
-/* Appends the record of one call. -1 with an exception set: nothing was appended. */
-static int pack(packer *k, PyObject *args)
-{
-    static const saver_options options = {.protocol = -1, .superset = 1, .root_name = "args"};
-    saver_sink *sink = &k->ws.sink;
-    char leaf[WIRE_LEAF_NBYTES_MAX];
-    if (!k->open) {
-        wire_sink_init(&k->ws, &k->p->memory);
-        k->open = true;
-    }
-    size_t start = sink->used;
-    uint64_t header = 0;
-    if (PyTuple_GET_SIZE(args) == 1) {
-        size_t nbytes = wire_leaf_write(PyTuple_GET_ITEM(args, 0), leaf);
-        if (nbytes) {
-            header = ACHAR__RECORD_HEADER(nbytes, WIRE_LEAF);
-            if (wire_sink_append(&k->ws, &header, sizeof header) < 0 ||
-                wire_sink_append(&k->ws, leaf, nbytes) < 0)
-                goto fail;
-            goto packed;
-        }
-    }
-    if (wire_sink_append(&k->ws, &header, sizeof header) < 0)
-        goto fail;
-    task_inputs none;
-    inputs_begin_without(&none, k->p);
-    int dumped = saver_dump_into(k->st, args, &options, sink, NULL);
-    inputs_end(&none);
-    if (dumped < 0)
-        goto fail;
-    header = ACHAR__RECORD_HEADER(sink->used - start - sizeof header, WIRE_PICKLE);
-    memcpy(sink->data + start, &header, sizeof header);
-packed:
-    k->ends[k->count++] = sink->used;
-    return 0;
-fail:
-    sink->used = start;
-    return -1;
-}
-
-/* The next item of each iterator, as a tuple; NULL without an exception: one of them has ended. */
-static PyObject *next_args(PyObject *iterators)
-{
-    Py_ssize_t count = PyTuple_GET_SIZE(iterators);
-    PyObject *args = count ? PyTuple_New(count) : NULL;
-    for (Py_ssize_t i = 0; args && i < count; i++) {
-        PyObject *item = PyIter_Next(PyTuple_GET_ITEM(iterators, i));
-        if (!item)
-            Py_CLEAR(args);
-        else
-            PyTuple_SET_ITEM(args, i, item);
-    }
-    return args;
-}
-
-/* Packs one call, and submits when enough are packed. 0, or -1 with an exception that ends the map. */
-static int add_call(packer *k, PyObject *args)
-{
-    uint32_t seen = achar__pool_room(k->p->pool);
-    while (pack(k, args) < 0) {
-        int no_room = k->ws.status;
-        k->ws.status = ACHAR_OK;
-        if (no_room != ACHAR_OK) {
-            PyObject *error = compat_take_exception();
-            if (flush(k) < 0) { /* those before it may make room when they have ended */
-                Py_DECREF(error);
-                return -1;
-            }
-            if (k->open) { /* nothing is in it */
-                wire_sink_clear(&k->ws);
-                k->open = false;
-            }
-            compat_restore_exception(error);
-            int waited = room_wait(k->p, no_room, seen);
-            if (waited < 0)
-                return -1;
-            seen = achar__pool_room(k->p->pool);
-            if (waited)
-                continue;
-        }
-        if (!PyErr_ExceptionMatches(PyExc_Exception) || executor_refuse_if_closed(k->p) < 0)
-            return -1;
-        PyObject *exception = compat_take_exception();
-        if (flush(k) < 0 || add_segment(k->map, NULL, exception) < 0) {
-            Py_DECREF(exception);
-            return -1;
-        }
-        return 0;
-    }
-    return k->count >= k->count_max || k->ws.sink.used >= STRETCH_NBYTES ? flush(k) : 0;
-}
-
-/* Submits up to 'limit' calls (-1: all). 1: the input has ended; 0; -1 with an exception set. */
-static int submit_calls(module_state *st, map_object *map, PyObject *iterators,
-                        achar__function *function, Py_ssize_t limit)
-{
-    packer k = {.st = st,
-                .p = (pool_object *)map->pool,
-                .function = function,
-                .map = map,
-                .count_max = STRETCH_COUNT_FIRST};
-    int status = 0;
-    size_t most = limit >= 0 && limit < STRETCH_COUNT_MAX ? (size_t)limit + 1 : STRETCH_COUNT_MAX;
-    k.ends = PyMem_Malloc(most * sizeof *k.ends);
-    if (!k.ends) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    for (; limit != 0 && status == 0; limit -= limit > 0) {
-        PyObject *args = next_args(iterators);
-        if (args)
-            status = add_call(&k, args);
-        else
-            status = PyErr_Occurred() ? -1 : 1;
-        Py_XDECREF(args);
-    }
-    if (status >= 0 && flush(&k) < 0)
-        status = -1;
-    if (k.open)
-        wire_sink_clear(&k.ws);
-    PyMem_Free(k.ends);
-    return status;
-}
 
 /* ---- ending ---- */
 
@@ -339,7 +120,7 @@ static PyObject *next_result(module_state *st, map_object *map)
 /* With buffersize: one call more for the one that has just been read. */
 static int refill(module_state *st, map_object *map)
 {
-    int status = submit_calls(st, map, map->iterators, map->function, 1);
+    int status = map_submit_calls(st, map, map->iterators, map->function, 1);
     if (status == 1) {
         achar__function_release(map->function);
         map->function = NULL;
@@ -498,9 +279,9 @@ PyObject *map_start(module_state *st, pool_object *p, PyObject *fn, PyObject *na
             PyErr_ExceptionMatches(PyExc_Exception) && executor_refuse_if_closed(p) == 0
                 ? compat_take_exception()
                 : NULL;
-        PyObject *args = exception ? next_args(iterators) : NULL;
+        PyObject *args = exception ? map_next_args(iterators) : NULL;
         if (!exception || (!args && PyErr_Occurred()) ||
-            (args && add_segment(map, NULL, exception) < 0)) {
+            (args && map_add_segment(map, NULL, exception) < 0)) {
             Py_XDECREF(exception);
             Py_XDECREF(args);
             goto fail;
@@ -509,7 +290,7 @@ PyObject *map_start(module_state *st, pool_object *p, PyObject *fn, PyObject *na
             Py_DECREF(exception);
         Py_XDECREF(args);
     } else {
-        int status = submit_calls(st, map, iterators, function, limit);
+        int status = map_submit_calls(st, map, iterators, function, limit);
         if (status == 0) { /* there may be more, later */
             map->function = function;
             map->iterators = Py_NewRef(iterators);

@@ -373,6 +373,13 @@ void achar__pins_sweep_locked(achar__pool *pool);
 /* Forgets the books; the region is about to go. */
 void achar__pins_destroy(achar__pool *pool);
 
+/* ---- memory.c ---- */
+
+#define ACHAR__REGION_MIN_NBYTES ((size_t)1 << 20)
+
+/* All of the shared memory that 'options' ask for; what was made before a failure is freed with the pool. */
+int achar__pool_create_memory(achar__pool *pool, const achar__pool_options *options);
+
 /* ---- ending.c ---- */
 
 /* Ends what is over its time limit or cancelled by force. Returns when to look at this worker again. */
