@@ -153,6 +153,25 @@ static PyObject *compile_new(Py_ssize_t count)
     return code;
 }
 
+/*
+ * The same, compiled once for each count in the interpreter's life: compiling costs as much as dozens
+ * of calls, and CPython's compiler loses memory when an allocation fails. A new reference or NULL.
+ */
+static PyObject *code_of_new(module_state *st, Py_ssize_t count)
+{
+    if (!st->named_codes && !(st->named_codes = PyDict_New()))
+        return NULL;
+    PyObject *key = PyLong_FromSsize_t(count), *code = NULL;
+    if (!key)
+        return NULL;
+    code = Py_XNewRef(PyDict_GetItemWithError(st->named_codes, key));
+    if (!code && !PyErr_Occurred() && (code = compile_new(count)) &&
+        PyDict_SetItem(st->named_codes, key, code) < 0)
+        Py_CLEAR(code);
+    Py_DECREF(key);
+    return code;
+}
+
 /* Do two code objects do the same with arguments and locals of other names? */
 static bool is_same_code(PyObject *one, PyObject *other)
 {
@@ -206,7 +225,7 @@ static void prove(loader *ld, named_type *named, Py_ssize_t count)
     loader_call_begin(ld);
     function = PyObject_GetAttrString(method, "__func__");
     if (function && PyFunction_Check(function) && has_tuple_new(ld, function)) {
-        code = compile_new(count);
+        code = code_of_new(ld->st, count);
         if (code && is_same_code(PyFunction_GET_CODE(function), code)) {
             named->code = Py_NewRef(PyFunction_GET_CODE(function));
             named->function = Py_NewRef(function);
