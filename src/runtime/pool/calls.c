@@ -117,6 +117,10 @@ void achar__worker_end_call(achar__worker *worker, size_t used)
     if (!achar__fork_guard_holds(&worker->guard)) {
         return;
     }
+    uint64_t header;
+    memcpy(&header, (const unsigned char *)worker->results.data + worker->results_used,
+           sizeof header);
+    worker->raised_count += (header & 3) == ACHAR__RECORD_FAILED;
     worker->results_used = used;
     worker->in_call = false;
     worker->calls_done++;
@@ -138,9 +142,8 @@ int achar__worker_finish_stretch(achar__worker *worker)
         &worker->up->completions[worker->position % ACHAR__RING_SLOTS];
     size_t used = worker->results_used;
     *completion =
-        (achar__wire_completion){.state = ACHAR__TASK_RETURNED,
-                                 .call_count = worker->calls_done,
-                                 .duration_ns = (uint64_t)(achar__now_ns() - worker->started_ns)};
+        (achar__wire_completion){.state = ACHAR__TASK_RETURNED, .call_count = worker->calls_done};
+    achar__usage_tell(worker, completion);
     if (used) {
         if (worker->results.capacity > RESULTS_LOOSE_NBYTES &&
             worker->results.capacity / 2 > used) {

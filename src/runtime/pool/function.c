@@ -279,3 +279,16 @@ void achar__function_release(achar__function *function)
     pthread_mutex_unlock(&pool->lock);
     achar__pool_unref(pool);
 }
+
+void achar__function_set_name(achar__function *function, const char *name, size_t nbytes)
+{
+    achar__pool *pool = function->pool;
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    if (pool->journal && !function->name) {
+        function->name = achar__journal_name(pool->journal, name, nbytes);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}

@@ -114,6 +114,7 @@ int achar__pool_create_memory(achar__pool *pool, const achar__pool_options *opti
         return status;
     }
     pool->shared = (achar__wire_client *)pool->client.base;
+    atomic_store(&pool->shared->wants_usage, pool->journal != NULL);
     pool->bells = (achar__wire_bells *)pool->bells_region.base;
     for (unsigned i = 0; i < pool->slot_count; i++) {
         void *down;

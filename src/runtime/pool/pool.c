@@ -188,6 +188,7 @@ void achar__pool_unref(achar__pool *pool)
         pthread_mutex_destroy(&pool->lock);
         achar__fork_guard_clear(&pool->guard);
         free(pool->start_words);
+        achar__journal_release(pool->journal);
         free(pool);
     }
 }
@@ -214,6 +215,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pool->max_tasks_per_worker = options->max_tasks_per_worker;
     pool->max_starts = options->max_starts;
     pool->start_limit_ns = options->start_limit_ns;
+    pool->journal = options->journal ? achar__journal_retain(options->journal) : NULL;
     if (getrandom(&pool->hash_seed, sizeof pool->hash_seed, GRND_NONBLOCK) < 0) {
         pool->hash_seed = (uint64_t)achar__now_ns() ^ (uint64_t)(uintptr_t)pool;
     }
@@ -237,10 +239,16 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
         (status = create_output(pool, options)) || (status = start_threads(pool))) {
         goto fail;
     }
+    if (pool->journal) {
+        achar__journal_attach(pool->journal, pool);
+    }
     *out = pool;
     return ACHAR_OK;
 fail:;
     int error = errno;
+    if (pool->journal) {
+        achar__journal_end(pool->journal);
+    }
     free_resources(pool);
     achar__pool_unref(pool);
     errno = error;
@@ -272,6 +280,9 @@ void achar__pool_wind_down_locked(achar__pool *pool)
     }
     if (gone) {
         atomic_store(&pool->stopped, 1);
+        if (pool->journal) {
+            achar__journal_end(pool->journal);
+        }
         if (pool->door_fd >= 0) {
             shutdown(pool->door_fd, SHUT_RDWR);
         }
@@ -353,6 +364,9 @@ void achar__pool_release(achar__pool *pool)
         return;
     }
     achar__pool_kill(pool);
+    if (pool->journal) {
+        achar__journal_attach(pool->journal, NULL);
+    }
     int64_t deadline_ns = achar__now_ns() + RELEASE_PATIENCE_NS;
     int status = ACHAR_OK;
     while (status != ACHAR_E_TIMEOUT && !atomic_load(&pool->stopped)) {
@@ -361,6 +375,9 @@ void achar__pool_release(achar__pool *pool)
     if (!atomic_load(&pool->stopped)) {
         /* A worker that not even SIGKILL ends (it sleeps in the kernel): its memory stays, and the
          * threads end when it does. */
+        if (pool->journal) {
+            achar__journal_end(pool->journal);
+        }
         pthread_detach(pool->tender);
         pthread_detach(pool->monitor);
         achar__pool_unref(pool);

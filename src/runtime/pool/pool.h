@@ -31,6 +31,7 @@
 #include <stdint.h>
 #include <achar/status.h>
 
+#include "runtime/pool/journal.h"
 #include "runtime/shm/window.h"
 
 typedef struct achar__pool achar__pool;
@@ -76,6 +77,7 @@ typedef struct achar__pool_options {
         ACHAR__OUTPUT_DISCARD,     /* nobody sees it, but for the end of what a dead one wrote */
         ACHAR__OUTPUT_DELIVER,     /* achar__pool_take_output() */
     } output;
+    achar__journal *journal; /* the pool refers to it until it has ended; NULL: it tells nobody */
 } achar__pool_options;
 
 /* How a process ended. exit_code -1 and signal 0: unknown, because someone else collected it. */
@@ -117,6 +119,8 @@ void achar__pool_block_free(achar__pool *pool, achar__block *block);
 int achar__pool_function(achar__pool *pool, const void *bytes, size_t nbytes, uint32_t flags,
                          achar__function **out);
 void achar__function_release(achar__function *function);
+/* What its tasks are called in the journal, unless they say otherwise: UTF-8. The first name stays. */
+void achar__function_set_name(achar__function *function, const char *name, size_t nbytes);
 
 typedef struct achar__task_options {
     /*
@@ -137,6 +141,10 @@ typedef struct achar__task_options {
     /* The caller's; workers see it. Arguments whose kind is not 0 may be kept by a worker beyond the
      * task's end (achar__worker_pin()). */
     uint32_t args_kind;
+    /* For the journal: UTF-8, NULL: the function's; the task of this or another pool that submits this one. */
+    const char *name;
+    size_t name_nbytes;
+    uint64_t parent;
 } achar__task_options;
 
 #define ACHAR__RETRIES_MAX  1000
@@ -178,6 +186,7 @@ const char *achar__task_label(const achar__task *task); /* NULL: none */
  */
 #define ACHAR__RECORD_HEADER_NBYTES        ((size_t)8)
 #define ACHAR__RECORD_HEADER(nbytes, kind) ((uint64_t)(nbytes) << 2 | (kind))
+#define ACHAR__RECORD_FAILED               1 /* of a result: the call has raised */
 
 /*
  * achar__pool_submit_stretch() is achar__pool_submit() for 'call_count' calls. ends[i] is where in
@@ -315,6 +324,13 @@ typedef struct achar__pool_usage {
     size_t spilled_nbytes; /* of client_nbytes: in the file */
 } achar__pool_usage;
 achar__pool_usage achar__pool_usage_of(achar__pool *pool);
+
+/* Calls since the pool was made: tasks, and the calls of stretches. */
+typedef struct achar__pool_progress {
+    uint64_t submitted, ended;
+    uint64_t failed; /* of the ended: that did not return */
+} achar__pool_progress;
+achar__pool_progress achar__pool_progress_of(achar__pool *pool);
 
 /*
  * Waiting for memory: achar__pool_room() before a call that then says ACHAR_E_LIMIT or ACHAR_E_NOMEM, and

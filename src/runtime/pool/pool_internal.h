@@ -110,6 +110,20 @@ struct achar__task {
     void *copy;              /* of results, in private memory; else NULL */
     size_t result_skip_nbytes;
     bool disowned; /* nobody will ask for the pieces behind */
+
+    /* For the journal (tell.c). Of the attempt that runs or has ended: from 'worker' on. */
+    struct {
+        uint32_t name;
+        uint64_t parent;
+        int64_t submitted_ns;
+        uint32_t worker;
+        uint32_t peak_kib;
+        int64_t started_ns, ended_ns;
+        uint64_t cpu_ns;
+        uint32_t raised;      /* calls of a piece */
+        uint32_t skip_raised; /* of the calls in 'skip' */
+        char *error;          /* what it raised; NULL: not told */
+    } told;
 };
 
 struct achar__function {
@@ -120,6 +134,7 @@ struct achar__function {
     void *bytes;      /* in the client's region */
     size_t nbytes;
     uint32_t flags;
+    uint32_t name;                /* in the journal; 0: none */
     uint64_t duration_ns;         /* of its tasks, an average that rises fast; 0: unknown */
     achar__function *chain_next;  /* in its bucket */
     achar__function *prev, *next; /* among the unreferenced, least recently used first */
@@ -142,6 +157,7 @@ typedef struct achar__slot {
     bool distrusted;         /* what it writes is not believed any more */
     uint64_t overdue;        /* 1 + the position of the task that was told to end; 0: none */
     int64_t overdue_kill_ns; /* when it is ended by force */
+    unsigned serial;         /* of the start of this process in the pool, from 1 */
     int pid;                 /* 0: none */
     int pidfd;
     achar__pool *pool;
@@ -189,9 +205,11 @@ struct achar__pool {
     achar__wire_bells *bells;
     void *hello;
     size_t hello_nbytes;
-    achar__output *output; /* NULL: workers write where the client does */
-    char *start_words;     /* of the last process that did not get ready */
-    uint32_t last_number;  /* of a task */
+    achar__output *output;   /* NULL: workers write where the client does */
+    char *start_words;       /* of the last process that did not get ready */
+    achar__journal *journal; /* NULL: nobody is told */
+    uint64_t ended_calls, failed_calls;
+    uint32_t last_number; /* of a task */
 
     unsigned slot_count;
     achar__slot *slots;
@@ -407,6 +425,32 @@ bool achar__stretch_completed_locked(achar__pool *pool, achar__slot *slot, achar
 void achar__stretch_died_locked(achar__pool *pool, achar__slot *slot, achar__task *piece,
                                 achar__death death);
 void achar__stretch_unref_locked(achar__pool *pool, achar__stretch *stretch);
+
+/* ---- tell.c ---- */
+
+void achar__tell_submitted_locked(achar__task *task);
+/* What a worker has told of a task's end, and, of a task that is not told of, when it began. */
+void achar__tell_completion(const achar__slot *slot, achar__task *task,
+                            const achar__wire_completion *completion);
+void achar__tell_started(const achar__slot *slot, achar__task *task);
+void achar__tell_retried_locked(achar__task *task, enum achar__task_state state,
+                                achar__death death);
+void achar__tell_ended_locked(achar__task *task, enum achar__task_state state);
+/* ACHAR__JOURNAL_WORKER_STARTED, _READY. */
+void achar__tell_worker_locked(achar__pool *pool, const achar__slot *slot,
+                               enum achar__journal_kind kind);
+/* Before its state changes, and before its last words are given away. */
+void achar__tell_worker_ended_locked(achar__pool *pool, const achar__slot *slot,
+                                     achar__death death);
+void achar__tell_no_worker_locked(achar__pool *pool, const achar__slot *slot, int error);
+/* achar__journal_look(); takes the lock. */
+size_t achar__tell_sights(achar__pool *pool, achar__journal_sight *out, size_t capacity,
+                          achar__journal_load *load);
+
+/* ---- journal.c ---- */
+
+/* NULL: it is gone; without the lock, before anything of it goes. */
+void achar__journal_attach(achar__journal *journal, achar__pool *pool);
 
 /* ---- slot.c ---- */
 

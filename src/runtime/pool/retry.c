@@ -27,6 +27,7 @@ bool achar__task_try_again_locked(achar__task *task, enum achar__task_state stat
     if (task->attempt_count >= task->retry_count || pool->killed || pool->broken) {
         return false;
     }
+    achar__tell_retried_locked(task, state, death);
     task->attempts[task->attempt_count++] = (achar__attempt){.state = state, .death = death};
     achar__task_give_back_result_locked(task);
     int64_t delay_ns = delay_of(task);

@@ -118,6 +118,7 @@ static void put_into_ring(achar__pool *pool, achar__slot *slot, achar__task *tas
     task->place = ACHAR__PLACE_RING;
     task->at.ring.slot = slot;
     task->at.ring.position = slot->tail++;
+    task->told.worker = slot->serial;
     slot->assigned += task->stretch ? task->count : 1;
 }
 
@@ -201,6 +202,7 @@ static bool take_completion(achar__slot *slot, achar__task *task,
         task->result = mapping->region.base + completion->result_offset;
         task->result_nbytes = completion->result_nbytes;
     }
+    achar__tell_completion(slot, task, completion);
     task->result_kind = completion->kind;
     if (!task->stretch) {
         learn_duration(task->function, completion->duration_ns);

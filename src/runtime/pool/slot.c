@@ -289,7 +289,7 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
                  .writes = {-1, -1}};
     slot_reset(pool, slot);
     slot->state = ACHAR__SLOT_SPAWNING;
-    pool->start_count++;
+    slot->serial = ++pool->start_count;
     pthread_mutex_unlock(&pool->lock);
     int error = 0;
     if (launch_prepare(pool, &it) != ACHAR_OK) {
@@ -310,6 +310,7 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
     pthread_mutex_lock(&pool->lock);
     if (error) {
         slot->state = ACHAR__SLOT_EMPTY;
+        achar__tell_no_worker_locked(pool, slot, error);
         start_failed_locked(pool, slot, (achar__death){.exit_code = -1, .error = error});
         achar__pool_give_up_if_hopeless_locked(pool);
         achar__pool_wind_down_locked(pool);
@@ -323,6 +324,7 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
     slot->mapping->slot = slot;
     slot->mapping->ref_count = 1;
     slot->up = (const achar__wire_up *)it.mapping->region.base;
+    achar__tell_worker_locked(pool, slot, ACHAR__JOURNAL_WORKER_STARTED);
     if (achar__monitor_add(pool, slot) != ACHAR_OK) {
         /* As with the pidfd: who cannot be watched must not be. */
         achar__death death = {.pid = it.pid, .exit_code = -1, .error = errno};
@@ -365,6 +367,10 @@ void achar__slot_leave_locked(achar__slot *slot)
 
 void achar__slot_abandon_locked(achar__slot *slot)
 {
+    bool runs = slot->up && !slot->distrusted && achar__slot_claimed(slot) > slot->completed;
+    if (runs) {
+        achar__tell_started(slot, slot->inflight[slot->completed % ACHAR__RING_SLOTS]);
+    }
     slot->distrusted = true; /* whatever it still writes comes too late */
     while (slot->completed < slot->tail) {
         size_t index = slot->completed++ % ACHAR__RING_SLOTS;
@@ -387,6 +393,7 @@ static void settle_tasks_locked(achar__pool *pool, achar__slot *slot, achar__dea
         if (task->stretch && !slot->distrusted) {
             achar__stretch_died_locked(pool, slot, task, death);
         } else {
+            achar__tell_started(slot, task);
             bool overdue = slot->overdue == slot->completed; /* 'completed' is past it by now */
             enum achar__task_state how = task->force_cancelled ? ACHAR__TASK_CANCELLED
                                          : overdue             ? ACHAR__TASK_OVERDUE
@@ -406,6 +413,7 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
 {
     enum achar__slot_state state = slot->state;
     achar__drain_locked(pool, slot);
+    achar__tell_worker_ended_locked(pool, slot, death);
     bool useful = achar__slot_claimed(slot) > 0;
     if (state == ACHAR__SLOT_READY) {
         pool->ready_count--;

@@ -52,6 +52,10 @@ achar__task *achar__stretch_split_locked(achar__task *piece, size_t keep)
     rest->next_piece = piece->next_piece;
     rest->disowned = piece->disowned;
     rest->priority = piece->priority;
+    rest->told.name = piece->told.name;
+    rest->told.parent = piece->told.parent;
+    rest->told.submitted_ns = piece->told.submitted_ns;
+    rest->told.worker = piece->told.worker;
     piece->next_piece = rest;
     piece->count = keep;
     return rest;
@@ -115,8 +119,9 @@ static size_t between(size_t value, size_t least, size_t most)
     return value < least ? least : value > most ? most : value;
 }
 
-/* Steps over 'count' records. The bytes are the worker's: nothing in them is believed. */
-static bool skip_records(const unsigned char *data, size_t nbytes, size_t count, size_t *offset)
+/* Steps over 'count' records, and counts those that have raised. The bytes are the worker's: nothing in them is believed. */
+static bool skip_records(const unsigned char *data, size_t nbytes, size_t count, size_t *offset,
+                         uint32_t *raised)
 {
     for (; count; count--) {
         uint64_t header;
@@ -124,6 +129,7 @@ static bool skip_records(const unsigned char *data, size_t nbytes, size_t count,
             return false;
         }
         memcpy(&header, data + *offset, sizeof header);
+        *raised += (header & 3) == ACHAR__RECORD_FAILED;
         *offset += sizeof header;
         if (header >> 2 > nbytes - *offset) {
             return false;
@@ -137,10 +143,11 @@ bool achar__stretch_completed_locked(achar__pool *pool, achar__slot *slot, achar
                                      const achar__wire_completion *completion)
 {
     size_t made = completion->call_count;
+    uint32_t skipped_raised = 0;
     if (completion->state != ACHAR__TASK_RETURNED || made < piece->skip ||
         made > piece->skip + piece->count ||
-        !skip_records(piece->result, piece->result_nbytes, piece->skip,
-                      &piece->result_skip_nbytes)) {
+        !skip_records(piece->result, piece->result_nbytes, piece->skip, &piece->result_skip_nbytes,
+                      &skipped_raised)) {
         return false;
     }
     made -= piece->skip;
@@ -192,18 +199,21 @@ void achar__stretch_recall_locked(achar__pool *pool, achar__slot *slot)
 }
 
 /* The records [from, to) of the results of 'slot', copied. NULL: none, or not to be had just now. */
-static void *copy_records(const achar__slot *slot, size_t from, size_t to, size_t *nbytes)
+static void *copy_records(const achar__slot *slot, size_t from, size_t to, size_t *nbytes,
+                          uint32_t *raised)
 {
     const achar__region *region = &slot->mapping->region;
     for (int i = 0; i < COPY_TRIES; i++) {
         uint32_t moves = atomic_load(&slot->up->results_moves);
         size_t offset = (size_t)atomic_load(&slot->up->results_offset);
         size_t start = offset;
-        if (offset > region->nbytes || !skip_records(region->base, region->nbytes, from, &start)) {
+        if (offset > region->nbytes ||
+            !skip_records(region->base, region->nbytes, from, &start, raised)) {
             continue;
         }
         size_t end = start;
-        if (!skip_records(region->base, region->nbytes, to - from, &end)) {
+        *raised = 0;
+        if (!skip_records(region->base, region->nbytes, to - from, &end, raised)) {
             continue;
         }
         void *copy = malloc(end - start + 1);
@@ -235,7 +245,8 @@ void achar__stretch_harvest_locked(achar__pool *pool, achar__slot *slot)
         return;
     }
     size_t nbytes;
-    void *copy = copy_records(slot, piece->skip, done, &nbytes);
+    uint32_t raised;
+    void *copy = copy_records(slot, piece->skip, done, &nbytes, &raised);
     achar__task *rest = copy ? achar__stretch_split_locked(piece, done - piece->skip) : NULL;
     if (!rest) {
         free(copy);
@@ -244,6 +255,10 @@ void achar__stretch_harvest_locked(achar__pool *pool, achar__slot *slot)
     /* The rest takes the place in the ring; nobody waits for it yet. */
     size_t index = position % ACHAR__RING_SLOTS;
     rest->skip = done;
+    rest->told.skip_raised = piece->told.skip_raised + raised;
+    rest->told.started_ns = achar__now_ns();
+    achar__tell_started(slot, piece);
+    piece->told.raised = raised;
     rest->place = ACHAR__PLACE_RING;
     rest->at.ring.slot = slot;
     rest->at.ring.position = position;
@@ -261,9 +276,11 @@ static bool keep_results(achar__slot *slot, achar__task *piece, size_t done)
     achar__mapping *mapping = slot->mapping;
     size_t start = (size_t)atomic_load(&slot->up->results_offset);
     size_t end = start, skipped = start;
+    uint32_t raised = 0, skipped_raised = 0;
     if (start > mapping->region.nbytes ||
-        !skip_records(mapping->region.base, mapping->region.nbytes, done, &end) ||
-        !skip_records(mapping->region.base, mapping->region.nbytes, piece->skip, &skipped)) {
+        !skip_records(mapping->region.base, mapping->region.nbytes, done, &end, &raised) ||
+        !skip_records(mapping->region.base, mapping->region.nbytes, piece->skip, &skipped,
+                      &skipped_raised)) {
         return false;
     }
     piece->mapping = mapping;
@@ -272,6 +289,8 @@ static bool keep_results(achar__slot *slot, achar__task *piece, size_t done)
     piece->result = mapping->region.base + start;
     piece->result_nbytes = end - start;
     piece->result_skip_nbytes = skipped - start;
+    piece->told.raised = raised - skipped_raised;
+    achar__tell_started(slot, piece);
     return true;
 }
 
@@ -311,6 +330,7 @@ void achar__stretch_died_locked(achar__pool *pool, achar__slot *slot, achar__tas
     }
 lose:
     if (lost) {
+        achar__tell_started(slot, lost);
         lost->at.death = death;
         lost->last_words = slot->last_words;
         slot->last_words = NULL;

@@ -47,12 +47,16 @@ void achar__pool_block_free(achar__pool *pool, achar__block *block)
 }
 
 /* Queues 'task', which the caller has filled in, in the pool's name and its own. */
-static int submit(achar__pool *pool, achar__function *function, achar__task *task)
+static int submit(achar__pool *pool, achar__function *function, achar__task *task, const char *name,
+                  size_t name_nbytes)
 {
     pthread_mutex_lock(&pool->lock);
     if (pool->closed) {
         pthread_mutex_unlock(&pool->lock);
         return ACHAR_E_CLOSED;
+    }
+    if (pool->journal && name) {
+        task->told.name = achar__journal_name(pool->journal, name, name_nbytes);
     }
     achar__function_retain_locked(function);
     atomic_fetch_add(&pool->ref_count, 1);
@@ -62,6 +66,7 @@ static int submit(achar__pool *pool, achar__function *function, achar__task *tas
     pool->unfinished_count++;
     task->number = pool->last_number + 1;
     pool->last_number += task->stretch ? (uint32_t)task->count : 1;
+    achar__tell_submitted_locked(task);
     if (pool->broken) {
         task->at.death = pool->broken_death;
         achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
@@ -89,6 +94,7 @@ static int set_options(achar__pool *pool, achar__task *task, const achar__task_o
     task->backoff_ns = options->backoff_ns;
     task->priority = options->priority;
     task->args_kind = options->args_kind;
+    task->told.parent = options->parent;
     if (options->retry_count) {
         task->attempts = calloc(options->retry_count, sizeof *task->attempts);
     }
@@ -136,7 +142,8 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
         task->args = args->data;
         task->args_nbytes = args_nbytes;
     }
-    status = submit(pool, function, task);
+    status = submit(pool, function, task, options ? options->name : NULL,
+                    options ? options->name_nbytes : 0);
     if (status != ACHAR_OK) {
         discard(task);
         return status;
@@ -170,7 +177,7 @@ int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, ach
     memcpy(stretch->ends, ends, call_count * sizeof *ends);
     task->stretch = stretch;
     task->count = call_count;
-    status = submit(pool, function, task);
+    status = submit(pool, function, task, NULL, 0);
     if (status != ACHAR_OK) {
         goto fail;
     }

@@ -50,6 +50,7 @@ static void free_task_locked(achar__task *task)
     free(task->copy);
     free(task->attempts);
     free(task->last_words);
+    free(task->told.error);
     free(task);
 }
 
@@ -135,6 +136,7 @@ static void ring_watchers(achar__pool *pool)
 void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
 {
     achar__pool *pool = task->pool;
+    achar__tell_ended_locked(task, state);
     if (task->args_kind) {
         achar__pins_free_locked(pool, task->args);
     } else {

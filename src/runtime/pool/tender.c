@@ -34,6 +34,7 @@ static int64_t look_at_slot_locked(achar__pool *pool, achar__slot *slot, int64_t
     if (slot->state == ACHAR__SLOT_STARTING && atomic_load(&slot->up->ready)) {
         slot->state = ACHAR__SLOT_READY;
         slot->ready_ns = now_ns;
+        achar__tell_worker_locked(pool, slot, ACHAR__JOURNAL_WORKER_READY);
         pool->ready_count++;
         pool->may_have_room = true;
     }

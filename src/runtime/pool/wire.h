@@ -23,11 +23,12 @@
 #define ACHAR__RELEASE_SLOTS     1024 /* result blocks on their way back */
 #define ACHAR__BELL_WAITER_COUNT 63
 #define ACHAR__CACHE_LINE        64
+#define ACHAR__ERROR_NBYTES      160
 #define ACHAR__PIN_COUNT         64 /* blocks that a worker may look at beyond its task's end */
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
 #define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
-#define ACHAR__WIRE_VERSION  5
+#define ACHAR__WIRE_VERSION  6
 /* version, client's pid, descriptors of client's region, worker's region, bells, and of the files behind
  * the regions (-1: none); offsets of the down block and the hello in the client's region, size of the
  * hello, limits of the worker's warm memory, memory and space on disk */
@@ -72,16 +73,21 @@ typedef struct achar__wire_completion {
     uint64_t result_offset; /* 0: no bytes */
     uint64_t result_nbytes;
     uint64_t duration_ns;
-    uint32_t state;      /* ACHAR__TASK_RETURNED or _RAISED */
-    uint32_t call_count; /* calls of the stretch that have been made; the others have not begun */
-    uint32_t kind;       /* of the result: the caller's */
-    uint32_t unused[7];
+    uint32_t state;        /* ACHAR__TASK_RETURNED or _RAISED */
+    uint32_t call_count;   /* calls of the stretch that have been made; the others have not begun */
+    uint32_t kind;         /* of the result: the caller's */
+    uint32_t raised_count; /* of those calls */
+    int64_t started_ns;    /* CLOCK_MONOTONIC */
+    uint64_t cpu_ns;       /* of the process since the last completion that says so (usage.c) */
+    uint32_t peak_kib;     /* 0: not measured */
+    uint32_t error_nbytes; /* of achar__wire_up.errors; 0: none */
 } achar__wire_completion;
 _Static_assert(sizeof(achar__wire_completion) == 64, "one cache line");
 
 /* At the start of the client's region. */
 typedef struct achar__wire_client {
     _Atomic uint32_t tender_sleeping; /* 1: a completion must ring the tender's bell */
+    _Atomic uint32_t wants_usage;     /* 1: completions say what their tasks have used */
 } achar__wire_client;
 
 /* Client to one worker; the client writes. */
@@ -122,6 +128,7 @@ typedef struct achar__wire_up {
     /* 1 + the offset of a block of the client's region that is looked at; 0: none (pins.c). */
     _Atomic uint64_t pins[ACHAR__PIN_COUNT];
     achar__wire_completion completions[ACHAR__RING_SLOTS];
+    char errors[ACHAR__RING_SLOTS][ACHAR__ERROR_NBYTES]; /* what the task at that position raised */
 } achar__wire_up;
 
 /* The position in the ring (its low 32 bits) and a count of calls, as one word. */

@@ -124,6 +124,7 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
     }
     int64_t deadline_ns = achar__deadline_in(timeout_ns);
     if (!atomic_load_explicit(&worker->up->ready, memory_order_relaxed)) {
+        achar__usage_begin(worker);
         atomic_store(&worker->up->ready, 1);
         ring_client(worker, 0);
     }
@@ -152,6 +153,7 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
     worker->calls_done = 0;
     worker->results_used = 0;
     worker->result_kind = 0;
+    worker->error_nbytes = worker->raised_count = 0;
     worker->busy = true;
     return ACHAR_OK;
 }
@@ -316,10 +318,8 @@ int achar__worker_finish(achar__worker *worker, enum achar__task_state state, ac
     }
     achar__wire_completion *completion =
         &worker->up->completions[worker->position % ACHAR__RING_SLOTS];
-    *completion =
-        (achar__wire_completion){.state = state,
-                                 .kind = worker->result_kind,
-                                 .duration_ns = (uint64_t)(achar__now_ns() - worker->started_ns)};
+    *completion = (achar__wire_completion){.state = state, .kind = worker->result_kind};
+    achar__usage_tell(worker, completion);
     ACHAR__CRASH_POINT("mid-result");
     if (block && block->data) {
         if (nbytes == 0) {

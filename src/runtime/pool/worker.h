@@ -79,6 +79,12 @@ void achar__worker_wrote(achar__worker *worker, size_t nbytes);
 /* The number, in the pool, of the task or call that it is working on; 0: none. */
 uint32_t achar__worker_task_number(const achar__worker *worker);
 
+/* Somebody keeps a journal: achar__worker_set_error() is worth the while. */
+bool achar__worker_wants_errors(const achar__worker *worker);
+/* What the current task, or the call that is about to end, has raised, in a line of UTF-8; it is copied
+ * and may be cut. */
+void achar__worker_set_error(achar__worker *worker, const char *text, size_t nbytes);
+
 /* Whether OVERDUE or CANCELLED has been told of the current task. */
 bool achar__worker_was_told_to_end(const achar__worker *worker);
 

@@ -29,6 +29,12 @@ struct achar__worker {
     uint32_t result_kind;
     unsigned pin_counts[ACHAR__PIN_COUNT];
 
+    /* what is told of the current task (usage.c) */
+    uint32_t error_nbytes;
+    uint32_t raised_count; /* calls of the stretch */
+    uint64_t told_cpu_ns;  /* of the process, when it was looked at */
+    int64_t looked_ns;
+
     /* of a stretch */
     uint32_t calls_done;
     bool in_call;           /* between begin and end */
@@ -41,6 +47,10 @@ struct achar__worker {
 void achar__worker_await_verdict(achar__worker *worker);
 /* PR_SET_PDEATHSIG: the client's death kills this process, also when it has happened already. */
 bool achar__worker_follow(int client_pid);
+/* The worker is about to get ready. */
+void achar__usage_begin(achar__worker *worker);
+/* What has been used since then, or since the last task that was told of. */
+void achar__usage_tell(achar__worker *worker, achar__wire_completion *completion);
 /* The completion of the current task is written: tells the client. */
 void achar__worker_publish(achar__worker *worker);
 

@@ -1,0 +1,257 @@
+/*
+ * tell.c - what the pool tells its journal: the beginning and the end of tasks and workers.
+ *
+ * Each of these is called once for what it tells, with the lock, from the one place where that happens;
+ * without a journal it does nothing.
+ */
+#include "runtime/pool/pool_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The task's arguments; of a piece: of its calls. */
+static size_t args_nbytes_of(const achar__task *task)
+{
+    if (!task->stretch) {
+        return task->args_nbytes;
+    }
+    size_t start = task->first ? task->stretch->ends[task->first - 1] : 0;
+    return task->stretch->ends[task->first + task->count - 1] - start;
+}
+
+static uint32_t calls_of(const achar__task *task)
+{
+    return task->stretch ? (uint32_t)task->count : 1;
+}
+
+static achar__journal_record record_of(const achar__task *task, enum achar__journal_kind kind)
+{
+    return (achar__journal_record){
+        .kind = (uint8_t)kind,
+        .attempt = (uint16_t)task->attempt_count,
+        .name = task->told.name,
+        .number = task->number,
+        .before = task->stretch ? (uint32_t)task->first : 0,
+        .calls = calls_of(task),
+        .parent = task->told.parent,
+        .submitted_ns = task->told.submitted_ns,
+        .args_nbytes = args_nbytes_of(task),
+    };
+}
+
+void achar__tell_submitted_locked(achar__task *task)
+{
+    achar__journal *journal = task->pool->journal;
+    if (!journal) {
+        return;
+    }
+    task->told.submitted_ns = achar__now_ns();
+    if (!task->told.name) {
+        task->told.name = task->function->name;
+    }
+    achar__journal_record record = record_of(task, ACHAR__JOURNAL_SUBMITTED);
+    achar__journal_put(journal, &record);
+}
+
+/* A piece may begin when a part of it that was already done was taken. */
+static int64_t later(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns > b_ns ? a_ns : b_ns;
+}
+
+void achar__tell_started(const achar__slot *slot, achar__task *task)
+{
+    task->told.started_ns = later(task->told.started_ns, atomic_load(&slot->up->started_ns));
+}
+
+void achar__tell_completion(const achar__slot *slot, achar__task *task,
+                            const achar__wire_completion *completion)
+{
+    task->told.raised = completion->raised_count > task->told.skip_raised
+                            ? completion->raised_count - task->told.skip_raised
+                            : 0;
+    if (!task->pool->journal) {
+        return;
+    }
+    task->told.ended_ns = completion->started_ns + (int64_t)completion->duration_ns;
+    task->told.started_ns = later(task->told.started_ns, completion->started_ns);
+    task->told.cpu_ns = completion->cpu_ns;
+    task->told.peak_kib = completion->peak_kib;
+    size_t index = slot->completed % ACHAR__RING_SLOTS;
+    if (completion->error_nbytes && completion->error_nbytes <= ACHAR__ERROR_NBYTES) {
+        task->told.error = strndup(slot->up->errors[index], completion->error_nbytes);
+    }
+}
+
+/* What is known of the attempt that has just ended. */
+static void add_attempt(achar__journal_record *record, achar__task *task,
+                        enum achar__task_state state, achar__death death)
+{
+    bool has_started = task->told.started_ns != 0;
+    record->how = (uint8_t)state;
+    record->started_ns = task->told.started_ns;
+    record->ended_ns = task->told.ended_ns ? task->told.ended_ns : achar__now_ns();
+    record->worker = has_started ? task->told.worker : 0;
+    record->cpu_ns = task->told.cpu_ns;
+    record->peak_nbytes = (uint64_t)task->told.peak_kib << 10;
+    record->code = death.signal ? -death.signal : death.pid ? death.exit_code : 0;
+    record->text = task->told.error;
+    task->told.error = NULL;
+}
+
+void achar__tell_retried_locked(achar__task *task, enum achar__task_state state, achar__death death)
+{
+    achar__journal *journal = task->pool->journal;
+    if (journal) {
+        achar__journal_record record = record_of(task, ACHAR__JOURNAL_RETRIED);
+        add_attempt(&record, task, state, death);
+        achar__journal_put(journal, &record);
+    }
+    task->told.started_ns = task->told.ended_ns = 0;
+    task->told.cpu_ns = task->told.peak_kib = 0;
+}
+
+void achar__tell_ended_locked(achar__task *task, enum achar__task_state state)
+{
+    achar__pool *pool = task->pool;
+    uint32_t calls = calls_of(task);
+    uint32_t raised = task->told.raised < calls ? task->told.raised : calls;
+    if (state != ACHAR__TASK_RETURNED) {
+        raised = state == ACHAR__TASK_RAISED ? calls : 0;
+    }
+    pool->ended_calls += calls;
+    pool->failed_calls += state == ACHAR__TASK_RETURNED ? raised : calls;
+    if (!pool->journal) {
+        return;
+    }
+    bool has_death =
+        state == ACHAR__TASK_LOST || state == ACHAR__TASK_OVERDUE || state == ACHAR__TASK_ABANDONED;
+    achar__journal_record record = record_of(task, ACHAR__JOURNAL_ENDED);
+    add_attempt(&record, task, state, has_death ? task->at.death : (achar__death){0});
+    record.raised = raised;
+    record.result_nbytes = task->result_nbytes - task->result_skip_nbytes;
+    achar__journal_put(pool->journal, &record);
+}
+
+/* ---- workers ---- */
+
+void achar__tell_worker_locked(achar__pool *pool, const achar__slot *slot,
+                               enum achar__journal_kind kind)
+{
+    if (pool->journal) {
+        achar__journal_put(pool->journal,
+                           &(achar__journal_record){.kind = (uint8_t)kind,
+                                                    .worker = slot->serial,
+                                                    .pid = slot->pid,
+                                                    .place = (uint32_t)(slot - pool->slots),
+                                                    .started_ns = achar__now_ns()});
+    }
+}
+
+static enum achar__worker_end end_of(const achar__pool *pool, const achar__slot *slot,
+                                     achar__death death)
+{
+    if (!slot->killed) {
+        return death.signal                         ? ACHAR__END_KILLED
+               : slot->state == ACHAR__SLOT_LEAVING ? ACHAR__END_LEFT
+                                                    : ACHAR__END_EXITED;
+    }
+    if (slot->start_overdue) {
+        return ACHAR__END_SLOW_START;
+    }
+    if (slot->distrusted && !pool->killed) {
+        return ACHAR__END_DISTRUSTED;
+    }
+    if (slot->overdue && slot->overdue == slot->completed + 1) {
+        const achar__task *task = slot->inflight[slot->completed % ACHAR__RING_SLOTS];
+        return task && task->force_cancelled ? ACHAR__END_CANCELLED : ACHAR__END_TIME_LIMIT;
+    }
+    if (slot->state == ACHAR__SLOT_LEAVING) {
+        return ACHAR__END_SLOW_LEAVING;
+    }
+    /* One that is still starting when the pool winds down has nothing to finish. */
+    return slot->state == ACHAR__SLOT_STARTING && pool->closed && !pool->killed
+               ? ACHAR__END_LEFT
+               : ACHAR__END_INTERRUPTED;
+}
+
+void achar__tell_worker_ended_locked(achar__pool *pool, const achar__slot *slot, achar__death death)
+{
+    if (pool->journal) {
+        achar__journal_put(
+            pool->journal,
+            &(achar__journal_record){.kind = ACHAR__JOURNAL_WORKER_ENDED,
+                                     .how = (uint8_t)end_of(pool, slot, death),
+                                     .worker = slot->serial,
+                                     .pid = death.pid,
+                                     .place = (uint32_t)(slot - pool->slots),
+                                     .ended_ns = achar__now_ns(),
+                                     .code = death.signal ? -death.signal : death.exit_code,
+                                     .text = slot->last_words ? strdup(slot->last_words) : NULL});
+    }
+}
+
+void achar__tell_no_worker_locked(achar__pool *pool, const achar__slot *slot, int error)
+{
+    if (pool->journal) {
+        int64_t now_ns = achar__now_ns();
+        achar__journal_put(pool->journal,
+                           &(achar__journal_record){.kind = ACHAR__JOURNAL_WORKER_ENDED,
+                                                    .how = ACHAR__END_CANNOT_START,
+                                                    .worker = slot->serial,
+                                                    .place = (uint32_t)(slot - pool->slots),
+                                                    .started_ns = now_ns,
+                                                    .ended_ns = now_ns,
+                                                    .code = error});
+    }
+}
+
+/* ---- what is to be seen from outside ---- */
+
+size_t achar__tell_sights(achar__pool *pool, achar__journal_sight *out, size_t capacity,
+                          achar__journal_load *load)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&pool->lock);
+    achar__store_usage usage = achar__store_usage_of(pool->store);
+    load->client_nbytes = usage.memory_nbytes + usage.spill_nbytes;
+    load->queued = pool->queue.count;
+    load->delayed = pool->queue.delayed.count;
+    load->waiting = pool->waiting.count;
+    for (unsigned i = 0; i < pool->slot_count; i++) {
+        const achar__slot *slot = &pool->slots[i];
+        if (!slot->pid || !slot->up) {
+            continue;
+        }
+        load->running += slot->tail - slot->completed;
+        load->workers_nbytes += atomic_load_explicit(&slot->up->used_nbytes, memory_order_relaxed);
+        bool runs = !slot->distrusted && achar__slot_claimed(slot) > slot->completed &&
+                    atomic_load(&slot->up->completed) == slot->completed;
+        const achar__task *task = runs ? slot->inflight[slot->completed % ACHAR__RING_SLOTS] : NULL;
+        if (count < capacity) {
+            out[count] = (achar__journal_sight){
+                .worker = slot->serial,
+                .place = i,
+                .pid = slot->pid,
+                .number = task ? task->number : 0,
+                .started_ns = task ? atomic_load(&slot->up->started_ns) : 0,
+            };
+        }
+        count++;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return count;
+}
+
+achar__pool_progress achar__pool_progress_of(achar__pool *pool)
+{
+    achar__pool_progress progress = {0};
+    if (achar__fork_guard_holds(&pool->guard)) {
+        pthread_mutex_lock(&pool->lock);
+        progress.submitted = pool->last_number;
+        progress.ended = pool->ended_calls;
+        progress.failed = pool->failed_calls;
+        pthread_mutex_unlock(&pool->lock);
+    }
+    return progress;
+}
