@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FRAME = struct.Struct("<6sBBII")
+FRAME = struct.Struct("<6sBBIII")
 MAGIC = b"\0achar"
 NBYTES_MAX = 4096  # such a write is not interleaved with others
 NAME_MAX = 128
@@ -36,13 +36,14 @@ def pipe_at(fd: int) -> tuple[int, int] | None:
 
 def send(fd: int, kind: int, data: Any) -> None:
     number, name = _achar.worker_task()
+    pid = os.getpid()  # a process that a task forks writes here, too
     title = name.encode("utf-8", "replace")[:NAME_MAX] if isinstance(name, str) else b""
     room = NBYTES_MAX - FRAME.size - len(title)
     view = memoryview(data)
     while True:
         part, view = view[:room], view[room:]
         part_kind = RECORD_PART if kind == RECORD and len(view) else kind
-        frame = FRAME.pack(MAGIC, part_kind, len(title), number, len(part)) + title + bytes(part)
+        frame = FRAME.pack(MAGIC, part_kind, len(title), number, pid, len(part)) + title + bytes(part)
         while frame:  # a pipe takes all of it, unless a signal comes
             frame = frame[os.write(fd, frame) :]
         if not len(view):

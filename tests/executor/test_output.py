@@ -231,6 +231,36 @@ print(lines[0], len(lines) < 200_000)
     assert 0 < dropped < 200_000 and "were dropped" in run.stderr
 
 
+def test_results_do_not_wait_for_a_stream_that_is_stuck(run):
+    """Half a second for the first, and nothing for the others; result(timeout=0) never."""
+    out = run(
+        """
+        import achar, io, os, sys, threading, time
+        stuck, real = threading.Event(), sys.stdout
+        class Stuck(io.StringIO):
+            def write(self, text):
+                stuck.set()
+                time.sleep(60)
+        with achar.Executor(1) as ex:
+            ex.submit(int).result()
+            sys.stdout = Stuck()
+            futures = [ex.submit(print, n) for n in range(40)]
+            while not all(future.done() for future in futures):
+                time.sleep(0.01)
+            stuck.wait()
+            start = time.monotonic()
+            futures[0].result(timeout=0)
+            at_once = time.monotonic() - start
+            for future in futures:
+                future.result()
+            took = time.monotonic() - start
+            print(at_once < 0.4, took < 10, file=real, flush=True)  # 20 s if each waited
+            os._exit(0)
+        """
+    )
+    assert out == "True True\n"
+
+
 def test_a_slow_client_loses_nothing(run):
     out = run("""
 import achar

@@ -84,6 +84,15 @@ def test_wrong_limits(tmp_path):
         achar.Executor(1, spill_dir=tmp_path / "missing")
 
 
+def test_a_tiny_spill_limit_is_one():
+    with achar.Executor(2, memory_limit=16 * MIB, spill_limit=1) as ex:
+        refs = [ex.put(ARRAY)]
+        with pytest.raises(MemoryError, match="spill_limit"):
+            refs += [ex.put(ARRAY), ex.put(ARRAY)]
+        assert isinstance(ex.submit(np.zeros, 6 * MIB, "u1").exception(), MemoryError)  # a worker has its share of it
+        assert memory(ex)["spilled"] == 0
+
+
 def test_submit_waits_for_room(run):
     """Two arrays are what there is room for; twenty are submitted, as fast as there is room."""
     out = run(

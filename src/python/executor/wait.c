@@ -39,13 +39,13 @@ static int64_t now_ns(void)
  * What a task has printed comes before its result, if whoever prints it is not slow. The pool must not be
  * released meanwhile: another thread may settle the future, and drop the executor.
  */
-static void wait_for_output(achar__task *waited, PyObject *pool)
+static void wait_for_output(achar__task *waited, PyObject *pool, int64_t timeout_ns)
 {
     if (!pool || !achar__task_may_have_output(waited))
         return;
     achar__task *task = achar__task_retain(waited);
     Py_INCREF(pool);
-    Py_BEGIN_ALLOW_THREADS achar__task_await_output(task);
+    Py_BEGIN_ALLOW_THREADS achar__task_await_output(task, timeout_ns);
     Py_END_ALLOW_THREADS achar__task_release(task);
     Py_DECREF(pool);
 }
@@ -53,7 +53,7 @@ static void wait_for_output(achar__task *waited, PyObject *pool)
 int future_wait(module_state *st, achar__task *waited, PyObject *pool, int64_t timeout_ns)
 {
     if (ACHAR__TASK_FINISHED(achar__task_state_of(waited))) {
-        wait_for_output(waited, pool);
+        wait_for_output(waited, pool, timeout_ns);
         return 0;
     }
     achar__task *task = achar__task_retain(waited); /* another thread may let go of it, */
@@ -92,8 +92,12 @@ int future_wait(module_state *st, achar__task *waited, PyObject *pool, int64_t t
                 timeout_ns = 0;
         }
     }
+    if (outcome == 0 && deadline_ns >= 0) {
+        timeout_ns = deadline_ns - now_ns();
+        timeout_ns = timeout_ns < 0 ? 0 : timeout_ns;
+    }
     if (outcome == 0)
-        wait_for_output(task, held_pool);
+        wait_for_output(task, held_pool, timeout_ns);
     achar__task_release(task);
     Py_XDECREF(held_pool);
     return outcome;

@@ -94,6 +94,12 @@ static int create_client_region(achar__pool *pool, size_t region_nbytes)
     }
 }
 
+/* Of a limit; 0, which is none, stays 0, and a tiny limit does not become that. */
+static size_t share_of(size_t limit_nbytes, size_t share_count)
+{
+    return limit_nbytes && limit_nbytes < share_count ? 1 : limit_nbytes / share_count;
+}
+
 int achar__pool_create_memory(achar__pool *pool, const achar__pool_options *options)
 {
     size_t capacity;
@@ -128,9 +134,10 @@ int achar__pool_create_memory(achar__pool *pool, const achar__pool_options *opti
     if (options->hello_nbytes) {
         memcpy(pool->hello, options->hello, options->hello_nbytes);
     }
-    achar__store_limit(pool->store, options->memory_limit_nbytes / 2,
-                       options->spill_limit_nbytes / 2);
-    pool->worker_memory_nbytes = options->memory_limit_nbytes / 2 / pool->slot_count;
-    pool->worker_spill_nbytes = options->spill_limit_nbytes / 2 / pool->slot_count;
+    achar__store_limit(pool->store, share_of(options->memory_limit_nbytes, 2),
+                       share_of(options->spill_limit_nbytes, 2));
+    size_t worker_share = 2 * (size_t)pool->slot_count;
+    pool->worker_memory_nbytes = share_of(options->memory_limit_nbytes, worker_share);
+    pool->worker_spill_nbytes = share_of(options->spill_limit_nbytes, worker_share);
     return ACHAR_OK;
 }

@@ -272,7 +272,7 @@ char *achar__output_finish(achar__output *output, unsigned worker)
             it->fd = -1;
         }
         achar__output_clear(&it->line);
-        achar__output_clear(&it->record);
+        achar__output_drop_records(from, which);
     }
     char *tail = copy_tail(from);
     from->tail_end = 0;
@@ -311,6 +311,7 @@ int achar__output_take(achar__output *output, int64_t timeout_ns, achar__output_
         output->head = NULL;
         output->last = &output->head;
         count_taken(output, *out != NULL);
+        output->is_stuck = false;
         bool ended = output->ended;
         pthread_mutex_unlock(&output->lock);
         if (*out) {
@@ -327,26 +328,37 @@ int achar__output_take(achar__output *output, int64_t timeout_ns, achar__output_
     }
 }
 
+bool achar__output_was_taken(const achar__output *output, unsigned worker, uint64_t framed_nbytes)
+{
+    return atomic_load_explicit(&output->sources[worker].taken_nbytes, memory_order_acquire) >=
+           framed_nbytes;
+}
+
 void achar__output_await(achar__output *output, unsigned worker, const achar__wire_up *up,
-                         uint64_t framed_nbytes)
+                         uint64_t framed_nbytes, int64_t timeout_ns)
 {
     achar__output_source *from = &output->sources[worker];
-    int status = ACHAR_OK;
     uint64_t last = 0;
-    int64_t deadline_ns = achar__now_ns() + MOMENT_NS;
+    int64_t now_ns = achar__now_ns(), moment_ends_ns = now_ns + MOMENT_NS;
+    int64_t deadline_ns =
+        timeout_ns < 0 || timeout_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + timeout_ns;
     pthread_mutex_lock(&output->lock);
-    while (from->up == up && from->taken_nbytes < framed_nbytes && status != ACHAR_E_TIMEOUT) {
+    while (from->up == up && from->taken_nbytes < framed_nbytes && !output->is_stuck &&
+           now_ns < deadline_ns && now_ns < moment_ends_ns) {
         uint32_t seen = atomic_load(&output->taken_word);
         if (from->taken_nbytes != last) { /* it goes on */
             last = from->taken_nbytes;
-            deadline_ns = achar__now_ns() + MOMENT_NS;
+            moment_ends_ns = now_ns + MOMENT_NS;
         }
         pthread_mutex_unlock(&output->lock);
-        status = achar__futex_wait(&output->taken_word, seen, false, deadline_ns);
+        achar__futex_wait(&output->taken_word, seen, false,
+                          deadline_ns < moment_ends_ns ? deadline_ns : moment_ends_ns);
+        now_ns = achar__now_ns();
         pthread_mutex_lock(&output->lock);
     }
-    if (from->up == up && from->taken_nbytes < framed_nbytes) {
+    if (from->up == up && from->taken_nbytes < framed_nbytes && now_ns >= moment_ends_ns) {
         /* Who takes it is slow, or the worker has counted wrongly: nobody waits for this again. */
+        output->is_stuck = true;
         uint64_t missing = framed_nbytes - from->taken_nbytes;
         from->framed_nbytes += missing;
         from->handed_nbytes += missing;

@@ -38,9 +38,10 @@ typedef struct achar__frame {
     uint8_t kind;
     uint8_t name_nbytes;
     uint32_t number; /* of the task */
+    uint32_t pid;    /* who writes: the worker, or a process that it forked */
     uint32_t data_nbytes;
 } achar__frame; /* then the task's name, then the data */
-_Static_assert(sizeof(achar__frame) == 16, "no padding");
+_Static_assert(sizeof(achar__frame) == 20, "no padding");
 
 /* ---- the client's side; output.c ---- */
 
@@ -65,8 +66,10 @@ void achar__output_attach(achar__output *output, unsigned worker, int pid, const
 char *achar__output_finish(achar__output *output, unsigned worker);
 
 int achar__output_take(achar__output *output, int64_t timeout_ns, achar__output_piece **out);
+/* Whether so much of what the worker has sent in frames has been dealt with. Takes no lock. */
+bool achar__output_was_taken(const achar__output *output, unsigned worker, uint64_t framed_nbytes);
 /* See achar__task_await_output(). 'up' is the worker's, to be compared only: another may be there now. */
 void achar__output_await(achar__output *output, unsigned worker, const achar__wire_up *up,
-                         uint64_t framed_nbytes);
+                         uint64_t framed_nbytes, int64_t timeout_ns);
 
 #endif

@@ -21,16 +21,25 @@ typedef struct achar__output_text {
     size_t nbytes, capacity;
 } achar__output_text;
 
+/* The parts so far of what one process sends. */
+typedef struct achar__output_record {
+    struct achar__output_record *next;
+    uint32_t pid;
+    bool cut; /* a part was lost */
+    achar__output_text text;
+} achar__output_record;
+
 /* One pipe. */
 typedef struct achar__output_stream {
     int fd; /* -1: closed */
     bool paused;
     unsigned char held[ACHAR__FRAME_NBYTES_MAX]; /* the start of a frame */
     size_t held_nbytes;
-    achar__output_text line;   /* has no end yet */
-    uint32_t line_number;      /* the task's that wrote it */
-    achar__output_text record; /* the parts so far */
-    uint32_t named_number;     /* the task that last wrote a frame, and its name */
+    achar__output_text line;              /* has no end yet */
+    uint32_t line_number;                 /* the task's that wrote it */
+    uint32_t line_pid;                    /* the process's that sent it in a frame; 0: none */
+    struct achar__output_record *records; /* whose last part has not come, the newest first */
+    uint32_t named_number;                /* the task that last wrote a frame, and its name */
     size_t name_nbytes;
     char name[ACHAR__FRAME_NAME_MAX];
 } achar__output_stream;
@@ -45,7 +54,8 @@ typedef struct achar__output_source {
     bool neglected;    /* nobody takes its output: it is thrown away */
     uint64_t dropped_count, dropped_nbytes;
     /* Text in frames: read from the pipes; handed out with what was taken last; and dealt with. */
-    uint64_t framed_nbytes, handed_nbytes, taken_nbytes;
+    uint64_t framed_nbytes, handed_nbytes;
+    _Atomic uint64_t taken_nbytes; /* read without the lock */
     char tail
         [ACHAR__OUTPUT_TAIL_NBYTES]; /* a ring: the end of what its last task wrote to standard error */
     size_t tail_end;                 /* how much ever went in */
@@ -56,6 +66,8 @@ struct achar__output {
     pthread_mutex_t lock;
     pthread_t thread;
     bool delivers, stopping;
+    bool
+        is_stuck; /* somebody has waited in vain for what was handed out: nobody does until more is taken */
     int epoll_fd, wake_fd;
     _Atomic uint32_t word; /* futex: the list, or whether more can come, changed */
     bool ended;
@@ -72,6 +84,8 @@ unsigned achar__output_index_of(const achar__output *output, const achar__output
 /* Wakes who waits for output. */
 void achar__output_tell(achar__output *output);
 void achar__output_clear(achar__output_text *it);
+/* Drops the records that will have no end, and counts them. */
+void achar__output_drop_records(achar__output_source *from, int which);
 /* What was thrown away is told as soon as somebody takes output again. */
 void achar__output_add_dropped(achar__output *output, achar__output_source *from);
 /* What has no end yet goes on as it is. */

@@ -12,6 +12,7 @@
 
 #define LINE_NBYTES_MAX   ((size_t)1 << 16) /* longer ones come in parts */
 #define RECORD_NBYTES_MAX ((size_t)1 << 20) /* larger ones are dropped */
+#define RECORD_COUNT_MAX  16                /* processes that send one at the same time */
 
 /* ---- pieces ---- */
 
@@ -140,9 +141,9 @@ static void remember(achar__output_source *from, uint32_t number, const char *da
     }
 }
 
-/* Text of one task: whole lines go on, the rest waits for its end. */
+/* Text of one process for one task: whole lines go on, the rest waits for its end. 'pid' 0: not in a frame. */
 static void take_text(achar__output *output, achar__output_source *from, int which, uint32_t number,
-                      const char *data, size_t nbytes)
+                      uint32_t pid, const char *data, size_t nbytes)
 {
     achar__output_stream *it = &from->streams[which];
     if (which == ACHAR__STDERR) {
@@ -151,10 +152,11 @@ static void take_text(achar__output *output, achar__output_source *from, int whi
     if (!output->delivers) {
         return;
     }
-    if (it->line.nbytes && it->line_number != number) {
+    if (it->line.nbytes && (it->line_number != number || it->line_pid != pid)) {
         achar__output_end_line(output, from, which);
     }
     it->line_number = number;
+    it->line_pid = pid;
     const char *newline = memrchr(data, '\n', nbytes);
     size_t whole = newline ? (size_t)(newline + 1 - data) : 0;
     if (whole && it->line.nbytes) {
@@ -187,6 +189,48 @@ static uint32_t running_number(const achar__output_source *from)
     return in_stretch ? number + (uint32_t)calls - 1 : number;
 }
 
+static void free_record(achar__output_record **link)
+{
+    achar__output_record *record = *link;
+    *link = record->next;
+    achar__output_clear(&record->text);
+    free(record);
+}
+
+void achar__output_drop_records(achar__output_source *from, int which)
+{
+    while (from->streams[which].records) {
+        from->dropped_count++;
+        free_record(&from->streams[which].records);
+    }
+}
+
+/* The link to what the process has sent so far, or to nothing. Who has died within a record leaves its
+ * parts: the oldest make room. NULL: there is no memory. */
+static achar__output_record **record_of(achar__output_source *from, achar__output_stream *it,
+                                        uint32_t pid)
+{
+    size_t count = 0;
+    for (achar__output_record **link = &it->records; *link; link = &(*link)->next) {
+        if ((*link)->pid == pid) {
+            return link;
+        }
+        if (++count == RECORD_COUNT_MAX) {
+            from->dropped_count++;
+            free_record(link);
+            break;
+        }
+    }
+    achar__output_record *record = calloc(1, sizeof *record);
+    if (!record) {
+        return NULL;
+    }
+    record->pid = pid;
+    record->next = it->records;
+    it->records = record;
+    return &it->records;
+}
+
 static void take_frame(achar__output *output, achar__output_source *from, int which,
                        const achar__frame *frame, const char *rest)
 {
@@ -200,22 +244,28 @@ static void take_frame(achar__output *output, achar__output_source *from, int wh
     memcpy(it->name, rest, frame->name_nbytes);
     if (frame->kind == ACHAR__FRAME_TEXT) {
         from->framed_nbytes += frame->data_nbytes;
-        take_text(output, from, which, frame->number, data, frame->data_nbytes);
+        take_text(output, from, which, frame->number, frame->pid, data, frame->data_nbytes);
         return;
     }
     if (!output->delivers) {
         return;
     }
-    bool kept =
-        it->record.nbytes <= RECORD_NBYTES_MAX && append(&it->record, data, frame->data_nbytes);
+    achar__output_record **link = record_of(from, it, frame->pid);
+    if (!link) {
+        from->dropped_count += frame->kind == ACHAR__FRAME_RECORD;
+        return;
+    }
+    achar__output_record *record = *link;
+    record->cut = record->cut || record->text.nbytes > RECORD_NBYTES_MAX ||
+                  !append(&record->text, data, frame->data_nbytes);
     if (frame->kind == ACHAR__FRAME_RECORD) {
-        if (kept) {
-            add_piece(output, from, which, ACHAR__OUTPUT_RECORD, frame->number, it, it->record.data,
-                      it->record.nbytes);
-        } else {
+        if (record->cut) {
             from->dropped_count++;
+        } else {
+            add_piece(output, from, which, ACHAR__OUTPUT_RECORD, frame->number, it,
+                      record->text.data, record->text.nbytes);
         }
-        achar__output_clear(&it->record);
+        free_record(link);
     }
 }
 
@@ -256,7 +306,7 @@ void achar__output_take_bytes(achar__output *output, achar__output_source *from,
         } else {
             const unsigned char *next = memchr(data + 1, '\0', nbytes - 1);
             taken = next ? (size_t)(next - data) : nbytes;
-            take_text(output, from, which, running_number(from), (const char *)data, taken);
+            take_text(output, from, which, running_number(from), 0, (const char *)data, taken);
         }
         data += taken;
         nbytes -= taken;

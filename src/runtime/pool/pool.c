@@ -124,27 +124,33 @@ int achar__pool_take_output(achar__pool *pool, int64_t timeout_ns, achar__output
     return pool->output ? achar__output_take(pool->output, timeout_ns, out) : ACHAR_E_INVALID;
 }
 
-bool achar__task_may_have_output(const achar__task *task)
+void achar__task_note_output_locked(achar__pool *pool, const achar__slot *slot, achar__task *task)
 {
-    const achar__pool *pool = task->pool;
-    return pool->output && achar__fork_guard_holds(&pool->guard) &&
-           atomic_load_explicit(&pool->bells->has_framed, memory_order_relaxed);
-}
-
-void achar__task_await_output(achar__task *task)
-{
-    achar__pool *pool = task->pool;
-    if (!achar__task_may_have_output(task)) {
+    if (!pool->output) {
         return;
     }
-    pthread_mutex_lock(&pool->lock);
-    const achar__slot *slot = task->mapping ? task->mapping->slot : NULL;
-    const achar__wire_up *up = slot ? slot->up : NULL;
-    uint64_t framed_nbytes = up ? atomic_load(&up->framed_nbytes) : 0;
-    unsigned worker = slot ? (unsigned)(slot - pool->slots) : 0;
-    pthread_mutex_unlock(&pool->lock);
-    if (framed_nbytes) {
-        achar__output_await(pool->output, worker, up, framed_nbytes);
+    unsigned worker = (unsigned)(slot - pool->slots);
+    uint64_t framed_nbytes = atomic_load_explicit(&slot->up->framed_nbytes, memory_order_relaxed);
+    if (!achar__output_was_taken(pool->output, worker, framed_nbytes)) {
+        task->at.output.up = slot->up;
+        task->at.output.framed_nbytes = framed_nbytes;
+        task->at.output.worker = worker;
+        task->awaits_output = true;
+    }
+}
+
+bool achar__task_may_have_output(const achar__task *task)
+{
+    return atomic_load_explicit(&task->awaits_output, memory_order_relaxed);
+}
+
+void achar__task_await_output(achar__task *task, int64_t timeout_ns)
+{
+    achar__pool *pool = task->pool;
+    if (achar__task_may_have_output(task) && achar__fork_guard_holds(&pool->guard)) {
+        achar__output_await(pool->output, task->at.output.worker, task->at.output.up,
+                            task->at.output.framed_nbytes, timeout_ns);
+        atomic_store_explicit(&task->awaits_output, false, memory_order_relaxed);
     }
 }
 

@@ -292,11 +292,12 @@ typedef struct achar__output_piece {
 int achar__pool_take_output(achar__pool *pool, int64_t timeout_ns, achar__output_piece **out);
 void achar__output_pieces_free(achar__output_piece *pieces);
 /*
- * Waits until what the worker of a finished task has sent in frames so far has been taken, and whoever takes
- * it has come back for more; at most until nothing of it has been taken for a moment.
+ * Waits until what the worker of a finished task had sent in frames by its end has been taken, and whoever
+ * takes it has come back for more; at most 'timeout_ns' (negative: no limit), and until nothing of it has
+ * been taken for a moment. After that nobody waits until something is taken again.
  */
-void achar__task_await_output(achar__task *task);
-/* False: no worker of its pool has ever sent any. */
+void achar__task_await_output(achar__task *task, int64_t timeout_ns);
+/* False: there is nothing to wait for. Of a finished task; takes no lock. */
 bool achar__task_may_have_output(const achar__task *task);
 
 /* No more submits; workers leave when nothing is queued. Does not block. Idempotent. */

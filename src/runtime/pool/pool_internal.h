@@ -65,10 +65,11 @@ struct achar__task {
     _Atomic uint32_t state;         /* enum achar__task_state, and the futex of those who wait */
     _Atomic uint32_t sleeper_count; /* on 'state' */
     uint8_t place;
-    uint8_t bell;         /* number of the waiter whom the worker rings; 0: none */
-    bool watched;         /* to be handed out by next_watched */
-    bool force_cancelled; /* however it ends: CANCELLED */
-    bool looked_at;       /* someone may be reading the result where it stands */
+    uint8_t bell;               /* number of the waiter whom the worker rings; 0: none */
+    bool watched;               /* to be handed out by next_watched */
+    bool force_cancelled;       /* however it ends: CANCELLED */
+    bool looked_at;             /* someone may be reading the result where it stands */
+    _Atomic bool awaits_output; /* its worker had sent text that nobody had dealt with at its end */
     uint32_t result_kind;
     uint32_t number; /* in the pool, from 1; of a piece: its first call's */
     achar__pool *pool;
@@ -86,6 +87,11 @@ struct achar__task {
             struct achar__slot *slot; /* in a ring */
             uint64_t position;
         } ring;
+        struct {
+            const achar__wire_up *up; /* finished, and awaits_output */
+            uint64_t framed_nbytes;
+            unsigned worker;
+        } output;
     } at;
     void *user;
     int64_t time_limit_ns; /* 0: none */
@@ -397,6 +403,11 @@ void achar__pins_destroy(achar__pool *pool);
 
 /* All of the shared memory that 'options' ask for; what was made before a failure is freed with the pool. */
 int achar__pool_create_memory(achar__pool *pool, const achar__pool_options *options);
+
+/* ---- pool.c ---- */
+
+/* Before 'task', which the slot's worker has completed, is finished. */
+void achar__task_note_output_locked(achar__pool *pool, const achar__slot *slot, achar__task *task);
 
 /* ---- ending.c ---- */
 

@@ -190,6 +190,9 @@ static bool take_completion(achar__slot *slot, achar__task *task,
 {
     achar__mapping *mapping = slot->mapping;
     if ((completion->state != ACHAR__TASK_RETURNED && completion->state != ACHAR__TASK_RAISED) ||
+        completion->kind >= (completion->state == ACHAR__TASK_RETURNED && !task->stretch
+                                 ? ACHAR__WIRE_KIND_COUNT
+                                 : 1) ||
         completion->result_offset > mapping->region.nbytes ||
         completion->result_nbytes > mapping->region.nbytes - completion->result_offset) {
         return false;
@@ -246,9 +249,11 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
         slot->completed++;
         if (task->force_cancelled) { /* whatever it was still in time to say */
             achar__task_give_back_result_locked(task);
+            achar__task_note_output_locked(pool, slot, task);
             achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);
         } else if (completion.state != ACHAR__TASK_RAISED ||
                    !achar__task_try_again_locked(task, completion.state, (achar__death){0})) {
+            achar__task_note_output_locked(pool, slot, task);
             achar__task_finish_locked(task, completion.state);
         }
     }

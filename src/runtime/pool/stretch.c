@@ -267,6 +267,7 @@ void achar__stretch_harvest_locked(achar__pool *pool, achar__slot *slot)
     piece->skip = 0;
     piece->result = piece->copy = copy;
     piece->result_nbytes = nbytes;
+    achar__task_note_output_locked(pool, slot, piece);
     achar__task_finish_locked(piece, ACHAR__TASK_RETURNED);
 }
 

@@ -24,6 +24,7 @@
 #define ACHAR__BELL_WAITER_COUNT 63
 #define ACHAR__CACHE_LINE        64
 #define ACHAR__ERROR_NBYTES      160
+#define ACHAR__WIRE_KIND_COUNT   3  /* of arguments and results, in the caller's terms */
 #define ACHAR__PIN_COUNT         64 /* blocks that a worker may look at beyond its task's end */
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
@@ -75,7 +76,7 @@ typedef struct achar__wire_completion {
     uint64_t duration_ns;
     uint32_t state;        /* ACHAR__TASK_RETURNED or _RAISED */
     uint32_t call_count;   /* calls of the stretch that have been made; the others have not begun */
-    uint32_t kind;         /* of the result: the caller's */
+    uint32_t kind;         /* of the result: the caller's, below ACHAR__WIRE_KIND_COUNT */
     uint32_t raised_count; /* of those calls */
     int64_t started_ns;    /* CLOCK_MONOTONIC */
     uint64_t cpu_ns;       /* of the process since the last completion that says so (usage.c) */
@@ -141,7 +142,6 @@ typedef struct achar__wire_bells {
     /* A thread of the client that waits for one task is rung by the worker itself: down.waiters
      * holds its number, from 1; 0: ring the tender. */
     _Atomic uint32_t waiters[ACHAR__BELL_WAITER_COUNT + 1];
-    _Atomic uint32_t has_framed; /* 1: a worker has sent text in frames (output.h) */
 } achar__wire_bells;
 
 #endif

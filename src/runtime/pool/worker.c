@@ -246,7 +246,6 @@ void achar__worker_wrote(achar__worker *worker, size_t nbytes)
 {
     if (achar__fork_guard_holds(&worker->guard)) {
         atomic_fetch_add(&worker->up->framed_nbytes, nbytes);
-        atomic_store(&worker->bells->has_framed, 1);
     }
 }
 

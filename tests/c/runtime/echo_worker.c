@@ -13,6 +13,7 @@
  *    fork           forks; the child finds everything inert; "inert" or what was not
  *    unprivileged   forgets its parent-death signal, as a change of credentials does
  *    scribble       overwrites what it shares with the client, then waits
+ *    kind N         ends with a result of that kind
  *    fill           reserves until nothing is left, gives back the status; frees all
  *    environ NAME   the variable, or "(none)"
  *    join           the inputs' bytes, one behind the other
@@ -276,6 +277,9 @@ static int run(achar__worker *worker, const achar__assignment *task)
         return finish_number(worker, getpid());
     } else if (strcmp(command, "scribble") == 0) {
         scribble();
+    } else if (strcmp(command, "kind") == 0) {
+        achar__worker_set_result_kind(worker, (uint32_t)atoi(text));
+        return finish_text(worker, "kind");
     } else if (strcmp(command, "fill") == 0) {
         return finish_fill(worker);
     } else if (strcmp(command, "environ") == 0) {

@@ -101,8 +101,9 @@ static void test_frames(void **state)
 {
     (void)state;
     uint64_t dropped = 0;
-    /* kind 1, a name of 2 bytes, number 7, 4 bytes; one that is cut; and one that is none. */
-    achar__pool *pool = pool_of("printf '\\0achar\\001\\002\\007\\0\\0\\0\\004\\0\\0\\0nmabc\\n'; "
+    /* kind 1, a name of 2 bytes, number 7, process 1, 4 bytes; one that is cut; and one that is none. */
+    achar__pool *pool = pool_of("printf '\\0achar\\001\\002\\007\\0\\0\\0\\001\\0\\0\\0"
+                                "\\004\\0\\0\\0nmabc\\n'; "
                                 "printf '\\0achar\\011'; printf '\\0ach'; exit 3",
                                 ACHAR__OUTPUT_DELIVER);
     achar__output_piece *pieces = NULL;
@@ -117,6 +118,36 @@ static void test_frames(void **state)
     achar__output_pieces_free(pieces);
     achar__pool_close(pool);
     free(read_all(pool, 1, &dropped));
+    achar__pool_release(pool);
+}
+
+#define FRAME(kind, pid, nbytes, data)                                                             \
+    "printf '\\0achar\\00" #kind "\\0\\007\\0\\0\\0\\00" #pid "\\0\\0\\0\\00" #nbytes              \
+    "\\0\\0\\0" data "'; "
+
+/* Two processes that send a record at the same time, and one that dies within one. */
+static void test_records_of_two_processes(void **state)
+{
+    (void)state;
+    static const char *const expected[] = {"ABCD", "xyz"};
+    size_t found = 0;
+    achar__output_piece *pieces;
+    achar__pool *pool = pool_of(FRAME(2, 3, 2, "??") FRAME(2, 1, 2, "AB") FRAME(2, 2, 1, "x")
+                                    FRAME(3, 1, 2, "CD") FRAME(3, 2, 2, "yz") "exit 3",
+                                ACHAR__OUTPUT_DELIVER);
+    expect_last_words(pool, NULL);
+    achar__pool_close(pool);
+    while (achar__pool_take_output(pool, LIMIT_NS, &pieces) == ACHAR_OK) {
+        for (const achar__output_piece *it = pieces; it; it = it->next) {
+            if (it->kind == ACHAR__OUTPUT_RECORD && found < 2) {
+                assert_int_equal(it->nbytes, strlen(expected[found]));
+                assert_memory_equal(it->data, expected[found], it->nbytes);
+                found++;
+            }
+        }
+        achar__output_pieces_free(pieces);
+    }
+    assert_int_equal(found, 2);
     achar__pool_release(pool);
 }
 
@@ -141,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_and_last_words),
         cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_records_of_two_processes),
         cmocka_unit_test(test_a_client_that_does_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
