@@ -137,7 +137,7 @@ static inline const uint8_t *cell_span(cell c, size_t *nbytes)
         return at;
     case FORM_COUNTED8:
         if (cell_kind(c) == ACHAR_STR)
-            *nbytes = (size_t)((const uint8_t *)rawmemchr(at, '\n') - at);
+            *nbytes = (size_t)((const uint8_t *)memchr(at, '\n', PTRDIFF_MAX) - at);
         else
             *nbytes = decode_uint8(at - 8);
         return at;
