@@ -46,6 +46,7 @@ __all__ = [
 # What needs concurrent.futures is imported when it is first asked for.
 _LATER = {
     "ActorDied": "errors",
+    "ClassChangedWarning": "_redefined",
     "Executor": "executor",
     "Command": "_command",
     "current_executor": "_nested",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from achar._explain import LargePickleWarning as LargePickleWarning
     from achar._explain import explain as explain
     from achar._nested import current_executor as current_executor
+    from achar._redefined import ClassChangedWarning as ClassChangedWarning
     from achar.errors import ActorDied as ActorDied
     from achar.errors import EnvironmentDiffers as EnvironmentDiffers
     from achar.errors import InitializerFailed as InitializerFailed

@@ -123,8 +123,16 @@ static int copy_item(PyObject *to, PyObject *from, PyObject *name)
 static PyObject *class_id(byvalue_session *session, PyTypeObject *type, PyObject *dict)
 {
     module_state *st = session->st;
-    if (!byvalue_wants_stable_id(session))
-        return byvalue_identity_of(st, (PyObject *)type);
+    if (!byvalue_wants_stable_id(session)) {
+        PyObject *known = byvalue_identity_get(st, (PyObject *)type);
+        if (known || PyErr_Occurred())
+            return Py_XNewRef(known);
+        PyObject *first = byvalue_identity_next(st);
+        if (first && byvalue_add_definition(st, type, &first) == 0 &&
+            byvalue_identity_enter(st, first, (PyObject *)type) < 0)
+            Py_CLEAR(first);
+        return first;
+    }
     PyObject *module = PyDict_GetItemWithError(dict, st->byvalue_str___module__);
     if (!module && PyErr_Occurred())
         return NULL;
@@ -132,6 +140,8 @@ static PyObject *class_id(byvalue_session *session, PyTypeObject *type, PyObject
                                          ((PyHeapTypeObject *)type)->ht_qualname);
     PyObject *id = description ? byvalue_stable_id(session, (PyObject *)type, description) : NULL;
     Py_XDECREF(description);
+    if (id && !session->portable && session->root == session)
+        byvalue_add_definition(st, type, &id); /* clears it when it fails */
     if (id && byvalue_may_claim(session) && byvalue_identity_claim(st, id, (PyObject *)type) < 0)
         Py_CLEAR(id);
     return id;

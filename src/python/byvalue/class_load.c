@@ -8,7 +8,8 @@
  *
  * A class is at home in the process that first sent it. There its state is left alone when it comes
  * back; elsewhere every load sets it to what the stream says, so that a class, too, arrives as it
- * was when it was sent, whatever an earlier task did to it.
+ * was when it was sent, whatever an earlier task did to it. A class of __main__ that a later run reads is
+ * that run's, if its definition is the same: definition.c.
  */
 #include "python/byvalue/internal.h"
 
@@ -136,13 +137,22 @@ static PyObject *v1_class(PyObject *module, PyObject *const *args, Py_ssize_t co
     int at_home, found = byvalue_identity_find(st, args[0], &made, &at_home);
     if (found < 0 || made)
         return made;
-    PyObject *new_args = PyTuple_Pack(3, args[2], args[3], args[4]);
-    if (!new_args)
+    PyObject *here;
+    int redefined = byvalue_find_redefined(st, args[0], args[2], args[4], &here);
+    if (redefined < 0)
         return NULL;
-    made = new_type(st, (PyTypeObject *)args[1], new_args);
-    Py_DECREF(new_args);
-    if (made && (init_abc(made) < 0 || byvalue_identity_adopt(st, args[0], made) < 0))
+    if (redefined == 1) {
+        if (byvalue_identity_claim(st, args[0], here) < 0)
+            Py_CLEAR(here);
+        return here;
+    }
+    PyObject *new_args = PyTuple_Pack(3, args[2], args[3], args[4]);
+    made = new_args ? new_type(st, (PyTypeObject *)args[1], new_args) : NULL;
+    if (made && (init_abc(made) < 0 || byvalue_identity_adopt(st, args[0], made) < 0 ||
+                 (here && byvalue_note_redefined(st, args[0], here) < 0)))
         Py_CLEAR(made);
+    Py_XDECREF(new_args);
+    Py_XDECREF(here);
     return made;
 }
 
@@ -282,6 +292,8 @@ static PyObject *v1_class_state(PyObject *module, PyObject *const *args, Py_ssiz
         status = register_classes(args[0], PyTuple_GET_ITEM(state, 1));
     if (status == 0 && PyTuple_GET_SIZE(state) > 2 && PyTuple_GET_ITEM(state, 2) != Py_None)
         status = byvalue_source_complete(args[0], PyTuple_GET_ITEM(state, 2));
+    if (status == 0 && PyDict_GET_SIZE(st->byvalue_redefined))
+        status = byvalue_warn_redefined(st, args[0]);
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
 

@@ -305,7 +305,8 @@ int digest_encode(digest *d, PyObject *obj)
     return encode_shared(d, obj);
 }
 
-int byvalue_digest(module_state *st, PyObject *obj, int fresh_locks, uint8_t *hash)
+int digest_make(module_state *st, int (*encode)(digest *d, PyObject *obj), const char *mark,
+                PyObject *obj, int fresh_locks, uint8_t *hash)
 {
     digest d = {.st = st, .reaches = PY_SSIZE_T_MAX};
     int status = -1;
@@ -313,7 +314,7 @@ int byvalue_digest(module_state *st, PyObject *obj, int fresh_locks, uint8_t *ha
     d.memo = d.session ? PyDict_New() : NULL;
     if (d.session)
         byvalue_choose(d.session, fresh_locks, NULL, NULL);
-    if (d.memo && digest_put_word(&d, "achar.digest 1") == 0 && digest_encode(&d, obj) == 0) {
+    if (d.memo && digest_put_word(&d, mark) == 0 && encode(&d, obj) == 0) {
         byvalue_long_digest(d.bytes, d.used, hash);
         status = 0;
     }
@@ -327,6 +328,11 @@ int byvalue_digest(module_state *st, PyObject *obj, int fresh_locks, uint8_t *ha
     PyMem_Free(d.path);
     PyMem_Free(d.bytes);
     return status;
+}
+
+int byvalue_digest(module_state *st, PyObject *obj, int fresh_locks, uint8_t *hash)
+{
+    return digest_make(st, digest_encode, "achar.digest 1", obj, fresh_locks, hash);
 }
 
 static PyObject *make_digest(PyObject *module, PyObject *obj)

@@ -59,9 +59,14 @@ int digest_encode_attribute(digest *d, PyObject *obj, const char *name);
 int digest_encode_code(digest *d, PyObject *code);
 int digest_encode_function(digest *d, PyObject *obj);
 int digest_encode_class(digest *d, PyObject *obj);
+/* 1 if this entry of a class's dict is not part of its definition. */
+int digest_is_incidental(PyObject *name, PyObject *value);
 
 /* ---- digest.c ---- */
 
 int digest_encode(digest *d, PyObject *obj);
+/* The hash, BLAKE2S_NBYTES long, of 'mark' and what 'encode' writes of 'obj'. */
+int digest_make(module_state *st, int (*encode)(digest *d, PyObject *obj), const char *mark,
+                PyObject *obj, int fresh_locks, uint8_t *hash);
 
 #endif

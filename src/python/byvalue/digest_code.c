@@ -114,8 +114,7 @@ int digest_encode_function(digest *d, PyObject *obj)
     return encode_globals(d, func);
 }
 
-/* What of a class's dict is not part of its definition. */
-static int is_incidental(PyObject *name, PyObject *value)
+int digest_is_incidental(PyObject *name, PyObject *value)
 {
     static const char *const names[] = {
         "__module__", "__dict__",      "__weakref__", "__firstlineno__", "__static_attributes__",
@@ -145,7 +144,7 @@ int digest_encode_class(digest *d, PyObject *obj)
     Py_ssize_t position = 0;
     int status = definition ? 0 : -1;
     while (status == 0 && PyDict_Next(dict, &position, &name, &value)) {
-        if (!is_incidental(name, value))
+        if (!digest_is_incidental(name, value))
             status = PyDict_SetItem(definition, name, value);
     }
     if (status == 0)

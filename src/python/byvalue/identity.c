@@ -115,6 +115,17 @@ done:
     return status;
 }
 
+int byvalue_identity_enter(module_state *st, PyObject *id, PyObject *obj)
+{
+    return enter(st, id, obj, 1);
+}
+
+PyObject *byvalue_identity_get(module_state *st, PyObject *obj)
+{
+    PyObject *entry = entry_of(st, obj);
+    return entry ? PyTuple_GET_ITEM(entry, 1) : NULL;
+}
+
 PyObject *byvalue_identity_of(module_state *st, PyObject *obj)
 {
     PyObject *entry = entry_of(st, obj);

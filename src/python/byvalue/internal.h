@@ -67,7 +67,7 @@ enum {
 typedef int (*byvalue_reducer)(byvalue_session *session, PyObject *obj, PyObject **reduced);
 
 /* What the module keeps that is no Python object; st->byvalue_tables is a capsule around it. */
-enum { ID_PREFIX_NBYTES = 10, ID_NBYTES = 16, KIND_COUNT = 256 };
+enum { ID_PREFIX_NBYTES = 10, ID_NBYTES = 16, DEFINITION_NBYTES = 8, KIND_COUNT = 256 };
 
 typedef struct byvalue_tables {
     pid_t id_pid; /* the process that drew id_prefix */
@@ -258,8 +258,28 @@ int byvalue_identity_known(module_state *st, PyObject *obj, int *at_home);
 /* Gives 'obj', which was rebuilt here, the id that it came with. */
 int byvalue_identity_adopt(module_state *st, PyObject *id, PyObject *obj);
 
+/* Makes 'obj', which has no id, known as at home under this one. 0 or -1. */
+int byvalue_identity_enter(module_state *st, PyObject *id, PyObject *obj);
+/* The id that 'obj' has, borrowed; NULL: none, or an exception is set. */
+PyObject *byvalue_identity_get(module_state *st, PyObject *obj);
 /* As enter: 'obj' can also be found by this id, whatever else it has. 0 or -1. */
 int byvalue_identity_claim(module_state *st, PyObject *id, PyObject *obj);
+
+/* ---- classes of __main__ in a later run (definition.c) ---- */
+
+/* Appends the definition's hash to a class's id, a new reference, if another run can have it. 0 or -1. */
+int byvalue_add_definition(module_state *st, PyTypeObject *type, PyObject **id);
+/*
+ * byvalue_find_redefined() looks for a class that nobody here has under 'id' in this run's __main__. '*here'
+ * is a new reference to it. 1: it is the same; 2: it has the name and another definition; 0: there is
+ * none; -1.
+ */
+int byvalue_find_redefined(module_state *st, PyObject *id, PyObject *name, PyObject *namespace,
+                           PyObject **here);
+/* When the class with this id has been made after all, there is to be a warning about 'here'. 0 or -1. */
+int byvalue_note_redefined(module_state *st, PyObject *id, PyObject *here);
+/* Gives that warning, if it was asked for. 0 or -1. Runs Python code. */
+int byvalue_warn_redefined(module_state *st, PyObject *made);
 
 /* ---- answers that depend on nothing but the objects (stable.c) ---- */
 
@@ -348,6 +368,7 @@ int byvalue_code_exec(module_state *st);
 int byvalue_identity_exec(module_state *st);
 int byvalue_context_exec(module_state *st);
 int byvalue_digest_exec(PyObject *module, module_state *st);
+int byvalue_definition_exec(PyObject *module, module_state *st);
 int byvalue_names_exec(PyObject *module, module_state *st);
 int byvalue_exception_exec(PyObject *module, module_state *st);
 int byvalue_sender_exec(module_state *st);
