@@ -19,6 +19,7 @@ from achar._achar import (
     load,
     loads,
     register_by_value,
+    set_class_state,
     unregister_by_value,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "load",
     "loads",
     "register_by_value",
+    "set_class_state",
     "unregister_by_value",
 ]
 
@@ -64,12 +66,14 @@ _LATER = {
     "WorkersCannotStart": "errors",
     "errors": None,
     "explain": "_explain",
+    "pickle": None,
 }
 __all__ += _LATER
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
     from achar import errors as errors
+    from achar import pickle as pickle
     from achar._command import Command as Command
     from achar._explain import LargePickleWarning as LargePickleWarning
     from achar._explain import explain as explain

@@ -1,14 +1,13 @@
 # Types of the extension module, as far as the package's public names come from it.
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
-from _typeshed import SupportsWrite
+from _typeshed import ReadableBuffer, SupportsWrite
 
 from achar import aio as _aio
 from achar import pickle as _pickle
-from achar.pickle import load as load
-from achar.pickle import loads as loads
+from achar.pickle import _Readable
 
 def dumps(
     obj: object,
@@ -22,7 +21,6 @@ def dumps(
     portable: bool = False,
     source: bool = False,
 ) -> bytes: ...
-
 def dump(
     obj: object,
     file: SupportsWrite[bytes],
@@ -36,6 +34,26 @@ def dump(
     portable: bool = False,
     source: bool = False,
 ) -> None: ...
+def loads(
+    data: ReadableBuffer,
+    /,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[object] | None = (),
+    class_state: Literal["reset", "keep"] | None = None,
+) -> Any: ...
+def load(
+    file: _Readable,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[object] | None = (),
+    class_state: Literal["reset", "keep"] | None = None,
+) -> Any: ...
+def set_class_state(choice: Literal["reset", "keep"] | None, /) -> Literal["reset", "keep"]: ...
 
 class Pickler(_pickle.Pickler): ...
 class Unpickler(_pickle.Unpickler): ...
@@ -44,7 +62,6 @@ def digest(obj: object, /) -> str: ...
 def definition(obj: object, /) -> bytes: ...
 def register_by_value(module: ModuleType, /) -> None: ...
 def unregister_by_value(module: ModuleType, /) -> None: ...
-
 def registered_by_value() -> frozenset[str]: ...
 def dump_log(obj: object, log: list[Any], skip: dict[int, object], /) -> bytes: ...
 
@@ -156,6 +173,7 @@ class Pool:
     def __getattr__(self, name: str) -> Any: ...
 
 def executor_configure(*args: Any) -> None: ...
+
 version: str
 
 def worker_run(*args: Any) -> None: ...

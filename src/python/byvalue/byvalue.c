@@ -327,7 +327,8 @@ int byvalue_exec(PyObject *module, module_state *st)
     if (byvalue_code_exec(st) < 0 || byvalue_identity_exec(st) < 0 ||
         byvalue_context_exec(st) < 0 || byvalue_names_exec(module, st) < 0 ||
         byvalue_exception_exec(module, st) < 0 || byvalue_sender_exec(st) < 0 ||
-        byvalue_digest_exec(module, st) < 0 || byvalue_definition_exec(module, st) < 0)
+        byvalue_digest_exec(module, st) < 0 || byvalue_definition_exec(module, st) < 0 ||
+        byvalue_class_load_exec(module, st) < 0)
         return -1;
     return 0;
 }

@@ -102,4 +102,14 @@ int byvalue_refuse(module_state *st, PyObject *obj, const char *why, const char 
  */
 int byvalue_attach_traceback(module_state *st, PyObject *exception, PyObject *text);
 
+/*
+ * What becomes of the state of a class that comes again to a process where it is, and is not at home.
+ * byvalue_read_class_state() reads "reset" or "keep"; None or NULL is no choice. 0, or -1 with an exception.
+ * byvalue_class_state_choose() makes it this thread's choice, for the time of a load, and returns the one
+ * before, to be put back.
+ */
+enum byvalue_class_state { CLASS_STATE_ANY, CLASS_STATE_RESET, CLASS_STATE_KEEP };
+int byvalue_read_class_state(PyObject *value, enum byvalue_class_state *choice);
+enum byvalue_class_state byvalue_class_state_choose(enum byvalue_class_state choice);
+
 #endif

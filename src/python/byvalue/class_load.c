@@ -8,7 +8,7 @@
  *
  * A class is at home in the process that first sent it. There its state is left alone when it comes
  * back; elsewhere every load sets it to what the stream says, so that a class, too, arrives as it
- * was when it was sent, whatever an earlier task did to it. A class of __main__ that a later run reads is
+ * was when it was sent, whatever an earlier task did to it; unless it is asked to keep what it has. A class of __main__ that a later run reads is
  * that run's, if its definition is the same: definition.c.
  */
 #include "python/byvalue/internal.h"
@@ -259,6 +259,61 @@ static int is_tuple_or_none(PyObject *tuple, Py_ssize_t index)
     return item == Py_None || PyTuple_CheckExact(item);
 }
 
+static _Thread_local enum byvalue_class_state chosen;
+
+enum byvalue_class_state byvalue_class_state_choose(enum byvalue_class_state choice)
+{
+    enum byvalue_class_state before = chosen;
+    chosen = choice;
+    return before;
+}
+
+int byvalue_read_class_state(PyObject *value, enum byvalue_class_state *choice)
+{
+    *choice = CLASS_STATE_ANY;
+    if (!value || value == Py_None)
+        return 0;
+    if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "keep") == 0)
+        *choice = CLASS_STATE_KEEP;
+    else if (PyUnicode_Check(value) && PyUnicode_CompareWithASCIIString(value, "reset") == 0)
+        *choice = CLASS_STATE_RESET;
+    else
+        PyErr_Format(PyExc_ValueError, "class_state is 'reset', 'keep' or None, not %R", value);
+    return *choice == CLASS_STATE_ANY ? -1 : 0;
+}
+
+static int keeps_class_state(module_state *st)
+{
+    return chosen == CLASS_STATE_ANY ? byvalue_tables_of(st)->keeps_class_state
+                                     : chosen == CLASS_STATE_KEEP;
+}
+
+static PyObject *set_class_state(PyObject *module, PyObject *value)
+{
+    enum byvalue_class_state choice;
+    byvalue_tables *tables = byvalue_tables_of(state_of_module(module));
+    int before = tables->keeps_class_state;
+    if (byvalue_read_class_state(value, &choice) < 0)
+        return NULL;
+    if (choice != CLASS_STATE_ANY)
+        tables->keeps_class_state = choice == CLASS_STATE_KEEP;
+    return PyUnicode_FromString(before ? "keep" : "reset");
+}
+
+static PyMethodDef set_class_state_def = {
+    "set_class_state", set_class_state, METH_O,
+    "set_class_state($module, choice, /)\n--\n\n"
+    "What this process does with a class by value that comes again: 'reset', as it begins, gives\n"
+    "it the attributes that the pickle says; 'keep' leaves it as it is here. Returns the choice\n"
+    "before. None changes nothing. loads(class_state=) decides for one load. In the process that\n"
+    "a class is from it is always left as it is."};
+
+int byvalue_class_load_exec(PyObject *module, module_state *st)
+{
+    (void)st;
+    return state_add_function(module, module, &set_class_state_def, "achar");
+}
+
 static PyObject *v1_class_state(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     module_state *st = state_of_module(module);
@@ -281,6 +336,11 @@ static PyObject *v1_class_state(PyObject *module, PyObject *const *args, Py_ssiz
     }
     if (at_home)
         return Py_NewRef(Py_None);
+    if (keeps_class_state(st)) {
+        int complete = byvalue_identity_is_complete(st, args[0]);
+        if (complete)
+            return complete < 0 ? NULL : Py_NewRef(Py_None);
+    }
     PyObject *attributes = PyTuple_GET_ITEM(state, 0);
     PyObject *dict = compat_type_dict(type);
     int status = delete_other_attributes(type, dict, attributes);
@@ -292,6 +352,8 @@ static PyObject *v1_class_state(PyObject *module, PyObject *const *args, Py_ssiz
         status = register_classes(args[0], PyTuple_GET_ITEM(state, 1));
     if (status == 0 && PyTuple_GET_SIZE(state) > 2 && PyTuple_GET_ITEM(state, 2) != Py_None)
         status = byvalue_source_complete(args[0], PyTuple_GET_ITEM(state, 2));
+    if (status == 0)
+        status = byvalue_identity_complete(st, args[0]);
     if (status == 0 && PyDict_GET_SIZE(st->byvalue_redefined))
         status = byvalue_warn_redefined(st, args[0]);
     return status < 0 ? NULL : Py_NewRef(Py_None);

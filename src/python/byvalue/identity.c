@@ -6,7 +6,8 @@
  * that id and still has it uses it again, and so does the process the object came from: what comes
  * home is the object itself.
  *
- * Two dicts, both weak: address -> entry and id -> entry, where an entry is (weakref, id, at_home).
+ * Two dicts, both weak: address -> entry and id -> entry, where an entry is a list [weakref, id, state], the
+ * state True at home, False elsewhere, and None elsewhere once the object has been completed.
  * The weakref's callback takes the entry out of both, so neither keeps an object alive and no
  * address can come to mean another object.
  */
@@ -21,7 +22,7 @@ static PyObject *forget(PyObject *self, PyObject *weakref)
     for (int i = 0; i < 4; i += 2) {
         PyObject *table = PyTuple_GET_ITEM(self, i), *key = PyTuple_GET_ITEM(self, i + 1);
         PyObject *entry = PyDict_GetItemWithError(table, key);
-        if (entry && PyTuple_GET_ITEM(entry, 0) == weakref && PyDict_DelItem(table, key) < 0)
+        if (entry && PyList_GET_ITEM(entry, 0) == weakref && PyDict_DelItem(table, key) < 0)
             return NULL;
         if (!entry && PyErr_Occurred())
             return NULL;
@@ -42,7 +43,12 @@ static int enter(module_state *st, PyObject *id, PyObject *obj, int at_home)
     context = PyTuple_Pack(4, st->byvalue_by_object, address, st->byvalue_by_id, id);
     callback = context ? PyCFunction_New(&forget_def, context) : NULL;
     weakref = callback ? PyWeakref_NewRef(obj, callback) : NULL;
-    entry = weakref ? PyTuple_Pack(3, weakref, id, at_home ? Py_True : Py_False) : NULL;
+    entry = weakref ? PyList_New(3) : NULL;
+    if (entry) {
+        PyList_SET_ITEM(entry, 0, Py_NewRef(weakref));
+        PyList_SET_ITEM(entry, 1, Py_NewRef(id));
+        PyList_SET_ITEM(entry, 2, Py_NewRef(at_home ? Py_True : Py_False));
+    }
     if (entry && PyDict_SetItem(st->byvalue_by_object, address, entry) == 0)
         status = PyDict_SetItem(st->byvalue_by_id, id, entry);
     Py_DECREF(address);
@@ -90,8 +96,22 @@ int byvalue_identity_known(module_state *st, PyObject *obj, int *at_home)
     PyObject *entry = entry_of(st, obj);
     if (!entry)
         return PyErr_Occurred() ? -1 : 0;
-    *at_home = PyTuple_GET_ITEM(entry, 2) == Py_True;
+    *at_home = PyList_GET_ITEM(entry, 2) == Py_True;
     return 1;
+}
+
+int byvalue_identity_complete(module_state *st, PyObject *obj)
+{
+    PyObject *entry = entry_of(st, obj);
+    if (entry && PyList_GET_ITEM(entry, 2) == Py_False)
+        PyList_SetItem(entry, 2, Py_NewRef(Py_None));
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+int byvalue_identity_is_complete(module_state *st, PyObject *obj)
+{
+    PyObject *entry = entry_of(st, obj);
+    return entry ? PyList_GET_ITEM(entry, 2) != Py_False : PyErr_Occurred() ? -1 : 0;
 }
 
 int byvalue_identity_claim(module_state *st, PyObject *id, PyObject *obj)
@@ -103,10 +123,10 @@ int byvalue_identity_claim(module_state *st, PyObject *id, PyObject *obj)
         goto done;
     Py_XINCREF(before);
     now = PyDict_GetItemWithError(st->byvalue_by_id, id);
-    if (now && before && PyTuple_GET_ITEM(now, 0) == PyTuple_GET_ITEM(before, 0))
+    if (now && before && PyList_GET_ITEM(now, 0) == PyList_GET_ITEM(before, 0))
         status = 0;
     else if (!PyErr_Occurred())
-        status = enter(st, id, obj, before ? PyTuple_GET_ITEM(before, 2) == Py_True : 1);
+        status = enter(st, id, obj, before ? PyList_GET_ITEM(before, 2) == Py_True : 1);
     if (status == 0 && before) /* what it was known by before stays */
         status = PyDict_SetItem(st->byvalue_by_object, address, before);
     Py_XDECREF(before);
@@ -123,14 +143,14 @@ int byvalue_identity_enter(module_state *st, PyObject *id, PyObject *obj)
 PyObject *byvalue_identity_get(module_state *st, PyObject *obj)
 {
     PyObject *entry = entry_of(st, obj);
-    return entry ? PyTuple_GET_ITEM(entry, 1) : NULL;
+    return entry ? PyList_GET_ITEM(entry, 1) : NULL;
 }
 
 PyObject *byvalue_identity_of(module_state *st, PyObject *obj)
 {
     PyObject *entry = entry_of(st, obj);
     if (entry)
-        return Py_NewRef(PyTuple_GET_ITEM(entry, 1));
+        return Py_NewRef(PyList_GET_ITEM(entry, 1));
     if (PyErr_Occurred())
         return NULL;
     PyObject *id = byvalue_identity_next(st);
@@ -145,11 +165,11 @@ int byvalue_identity_find(module_state *st, PyObject *id, PyObject **obj, int *a
     PyObject *entry = PyDict_GetItemWithError(st->byvalue_by_id, id);
     if (!entry)
         return PyErr_Occurred() ? -1 : 0;
-    *at_home = PyTuple_GET_ITEM(entry, 2) == Py_True;
+    *at_home = PyList_GET_ITEM(entry, 2) == Py_True;
 #if PY_VERSION_HEX >= 0x030D0000
-    return PyWeakref_GetRef(PyTuple_GET_ITEM(entry, 0), obj);
+    return PyWeakref_GetRef(PyList_GET_ITEM(entry, 0), obj);
 #else
-    PyObject *target = PyWeakref_GetObject(PyTuple_GET_ITEM(entry, 0));
+    PyObject *target = PyWeakref_GetObject(PyList_GET_ITEM(entry, 0));
     if (target == Py_None)
         return 0;
     *obj = Py_NewRef(target);

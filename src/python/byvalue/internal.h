@@ -73,7 +73,8 @@ typedef struct byvalue_tables {
     pid_t id_pid; /* the process that drew id_prefix */
     unsigned char id_prefix[ID_PREFIX_NBYTES];
     uint64_t id_count;
-    pid_t label_pid; /* the process that st->byvalue_process_line is about */
+    int keeps_class_state; /* the process's choice, where a load has none of its own: class_load.c */
+    pid_t label_pid;       /* the process that st->byvalue_process_line is about */
     /* The reducers of types seen lately, by the type's address. A version tag is given out once, so
      * an entry that matches address and tag is about the same type, unchanged. */
     struct {
@@ -255,6 +256,10 @@ PyObject *byvalue_identity_next(module_state *st);
 int byvalue_identity_find(module_state *st, PyObject *id, PyObject **obj, int *at_home);
 /* As find, by object. 1: it has an id; '*at_home' is set. */
 int byvalue_identity_known(module_state *st, PyObject *obj, int *at_home);
+/* Notes that 'obj', if it is not at home here, has its state now. 0 or -1. */
+int byvalue_identity_complete(module_state *st, PyObject *obj);
+/* 1: it has had its state before; 0: not so, or it has no id; -1. */
+int byvalue_identity_is_complete(module_state *st, PyObject *obj);
 /* Gives 'obj', which was rebuilt here, the id that it came with. */
 int byvalue_identity_adopt(module_state *st, PyObject *id, PyObject *obj);
 
@@ -368,6 +373,7 @@ int byvalue_code_exec(module_state *st);
 int byvalue_identity_exec(module_state *st);
 int byvalue_context_exec(module_state *st);
 int byvalue_digest_exec(PyObject *module, module_state *st);
+int byvalue_class_load_exec(PyObject *module, module_state *st);
 int byvalue_definition_exec(PyObject *module, module_state *st);
 int byvalue_names_exec(PyObject *module, module_state *st);
 int byvalue_exception_exec(PyObject *module, module_state *st);

@@ -45,9 +45,10 @@ int unpickler_read_keywords(const char *function, PyObject *const *values,
 static PyObject *parse_arguments(const arguments_signature *signature, PyObject *const *args,
                                  Py_ssize_t nargs, PyObject *keywords, load_arguments *arguments)
 {
-    PyObject *values[5];
+    PyObject *values[6] = {NULL};
     if (arguments_read(signature, args, nargs, keywords, values) < 0 ||
-        unpickler_read_keywords(signature->function, values + 1, arguments) < 0)
+        unpickler_read_keywords(signature->function, values + 1, arguments) < 0 ||
+        byvalue_read_class_state(values[5], &arguments->class_state) < 0)
         return NULL;
     return values[0];
 }
@@ -64,9 +65,24 @@ int unpickler_configure(loader *ld, const load_arguments *arguments)
 
 /* ---- load() and loads() ---- */
 
-static const char *const load_names[] = {"file", "fix_imports", "encoding", "errors", "buffers"};
-static const arguments_signature load_signature = {"load", load_names, 5, 0, 1, 1};
-static const arguments_signature loads_signature = {"loads", load_names, 5, 1, 1, 1};
+static const char *const load_names[] = {"file",   "fix_imports", "encoding",
+                                         "errors", "buffers",     "class_state"};
+/* Of the strict ones, and of the superset's, which have one more. */
+static const arguments_signature load_signatures[] = {{"load", load_names, 5, 0, 1, 1},
+                                                      {"load", load_names, 6, 0, 1, 1}};
+static const arguments_signature loads_signatures[] = {{"loads", load_names, 5, 1, 1, 1},
+                                                       {"loads", load_names, 6, 1, 1, 1}};
+
+/* loader_run() with what was asked for about classes. */
+static PyObject *run(loader *ld, enum byvalue_class_state choice)
+{
+    if (choice == CLASS_STATE_ANY)
+        return loader_run(ld);
+    enum byvalue_class_state before = byvalue_class_state_choose(choice);
+    PyObject *object = loader_run(ld);
+    byvalue_class_state_choose(before);
+    return object;
+}
 
 /* loads() of a bytes object and nothing else, as it is mostly called. */
 static PyObject *loads_plain(module_state *st, PyObject *data, bool superset)
@@ -93,7 +109,8 @@ static PyObject *loads(PyObject *module, PyObject *const *positional, Py_ssize_t
     PyObject *object = NULL;
     if (nargs == 1 && !keywords && PyBytes_CheckExact(positional[0]))
         return loads_plain(st, positional[0], superset);
-    PyObject *data = parse_arguments(&loads_signature, positional, nargs, keywords, &arguments);
+    PyObject *data =
+        parse_arguments(&loads_signatures[superset], positional, nargs, keywords, &arguments);
     if (!data)
         return NULL;
     loader ld;
@@ -108,7 +125,7 @@ static PyObject *loads(PyObject *module, PyObject *const *positional, Py_ssize_t
         loader_input_memory(&ld.in, view.buf, (size_t)view.len);
     }
     if (unpickler_configure(&ld, &arguments) == 0)
-        object = loader_run(&ld);
+        object = run(&ld, arguments.class_state);
     loader_end(&ld);
     if (view.obj)
         PyBuffer_Release(&view);
@@ -119,7 +136,8 @@ static PyObject *load(PyObject *module, PyObject *const *positional, Py_ssize_t 
                       PyObject *keywords, bool superset)
 {
     load_arguments arguments = LOAD_ARGUMENTS_DEFAULT;
-    PyObject *file = parse_arguments(&load_signature, positional, nargs, keywords, &arguments);
+    PyObject *file =
+        parse_arguments(&load_signatures[superset], positional, nargs, keywords, &arguments);
     if (!file)
         return NULL;
     loader ld;
@@ -127,7 +145,7 @@ static PyObject *load(PyObject *module, PyObject *const *positional, Py_ssize_t 
     loader_init(&ld, state_of_module(module));
     ld.superset = superset;
     if (loader_input_file(&ld.in, file) == 0 && unpickler_configure(&ld, &arguments) == 0)
-        object = loader_run(&ld);
+        object = run(&ld, arguments.class_state);
     loader_end(&ld);
     return object;
 }
@@ -144,36 +162,41 @@ ENTRY(superset_loads, loads, true)
 ENTRY(superset_load, load, true)
 #undef ENTRY
 
-#define KEYWORDS_DOC                                                                               \
-    "*, fix_imports=True, encoding='ASCII',\n      errors='strict', buffers=())\n--\n\n"
+#define KEYWORDS     "*, fix_imports=True, encoding='ASCII',\n      errors='strict', buffers=()"
+#define STRICT_DOC   KEYWORDS ")\n--\n\n"
+#define SUPERSET_DOC KEYWORDS ", class_state=None)\n--\n\n"
+#define CLASS_STATE_DOC                                                                            \
+    "\n\nclass_state is about classes by value that have come here before: 'reset' gives\n"        \
+    "them the attributes that this pickle says, 'keep' leaves them as they are here;\n"            \
+    "None: as set_class_state() says, which begins with 'reset'."
 
-PyDoc_STRVAR(loads_doc,
-             "loads($module, data, /, " KEYWORDS_DOC
-             "Return the object that the pickle in data (bytes-like) describes.\n\n"
-             "Bytes past the end of the pickle are ignored. fix_imports, encoding and\n"
-             "errors are for pickles that Python 2 wrote; encoding='bytes' leaves its\n"
-             "8-bit strings as bytes. buffers is an iterable of the out-of-band buffers\n"
-             "that the pickle refers to.\n\n"
-             "A pickle can run any code. Load only what you trust.");
-PyDoc_STRVAR(load_doc,
-             "load($module, /, file, " KEYWORDS_DOC
-             "Read a pickle from a binary file and return the object it describes.\n\n"
-             "file has read(n) and readline(), and may have readinto(buffer) and peek(n).\n"
-             "Afterwards its position is behind the pickle. The other arguments are those\n"
-             "of loads().\n\n"
-             "A pickle can run any code. Load only what you trust.");
+#define LOADS_DOC(keywords, more)                                                                  \
+    "loads($module, data, /, " keywords                                                            \
+    "Return the object that the pickle in data (bytes-like) describes.\n\n"                        \
+    "Bytes past the end of the pickle are ignored. fix_imports, encoding and\n"                    \
+    "errors are for pickles that Python 2 wrote; encoding='bytes' leaves its\n"                    \
+    "8-bit strings as bytes. buffers is an iterable of the out-of-band buffers\n"                  \
+    "that the pickle refers to." more "\n\n"                                                       \
+    "A pickle can run any code. Load only what you trust."
+#define LOAD_DOC(keywords)                                                                         \
+    "load($module, /, file, " keywords                                                             \
+    "Read a pickle from a binary file and return the object it describes.\n\n"                     \
+    "file has read(n) and readline(), and may have readinto(buffer) and peek(n).\n"                \
+    "Afterwards its position is behind the pickle. The other arguments are those\n"                \
+    "of loads().\n\n"                                                                              \
+    "A pickle can run any code. Load only what you trust."
 
 #define METHOD(name, function, doc)                                                                \
     {                                                                                              \
         name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS, doc          \
     }
 static PyMethodDef strict_functions[] = {
-    METHOD("load", strict_load, load_doc),
-    METHOD("loads", strict_loads, loads_doc),
+    METHOD("load", strict_load, LOAD_DOC(STRICT_DOC)),
+    METHOD("loads", strict_loads, LOADS_DOC(STRICT_DOC, "")),
 };
 static PyMethodDef superset_functions[] = {
-    METHOD("load", superset_load, load_doc),
-    METHOD("loads", superset_loads, loads_doc),
+    METHOD("load", superset_load, LOAD_DOC(SUPERSET_DOC)),
+    METHOD("loads", superset_loads, LOADS_DOC(SUPERSET_DOC, CLASS_STATE_DOC)),
 };
 #undef METHOD
 

@@ -2,6 +2,7 @@
 #ifndef ACHAR_PYTHON_LOADER_UNPICKLER_H
 #define ACHAR_PYTHON_LOADER_UNPICKLER_H
 
+#include "python/byvalue/byvalue.h"
 #include "python/loader/core.h"
 
 /* The keyword arguments that all entry points share. */
@@ -10,11 +11,12 @@ typedef struct load_arguments {
     PyObject *encoding; /* borrowed str, or NULL */
     PyObject *errors;
     PyObject *buffers;
+    enum byvalue_class_state class_state; /* superset */
 } load_arguments;
 
 #define LOAD_ARGUMENTS_DEFAULT                                                                     \
     {                                                                                              \
-        1, NULL, NULL, NULL                                                                        \
+        1, NULL, NULL, NULL, CLASS_STATE_ANY                                                       \
     }
 
 /*
