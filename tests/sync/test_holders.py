@@ -161,3 +161,28 @@ def test_a_pickle_by_a_forked_child():
     assert ended(forked(lambda: queue.put(pickle.dumps(event)))) == 0
     pickle.loads(queue.get()).set()
     assert event.is_set()
+
+
+def test_what_forked_children_make_and_never_send_makes_room():
+    run("""
+def make_many():
+    made = [achar.Lock() for _ in range(4000)]
+    os._exit(0)  # without collecting anything
+
+for _ in range(20):
+    assert ended(forked(make_many)) == 0
+achar.Lock()
+""")
+
+
+def test_many_processes_come_and_go_while_nobody_waits():
+    run("""
+lock = achar.Lock()
+
+def use():
+    with lock:
+        pass
+
+for _ in range(600):  # there are 512 places
+    assert ended(forked(use)) == 0
+""")

@@ -151,8 +151,9 @@ void achar_sync_destroy(achar_space *space, achar_cell *cell)
     }
     uint32_t index = achar__cell_index(space, cell);
     uint32_t kind = atomic_load(&cell->kind);
-    achar_cell *home = kind == ACHAR__CELL_CONDITION ? cell : achar__home_of(space, cell);
-    achar__latch(space, home, ticket); /* a reaper may look at it */
+    /* A reaper may look at it. A condition's lock may be gone, but never its place, nor the latch there. */
+    achar_cell *home = achar__home_of(space, cell);
+    achar__latch(space, home, ticket);
     atomic_store(&cell->kind, ACHAR__CELL_MAKING);
     achar__unlatch(space, home);
     if (kind == ACHAR__CELL_SEMAPHORE) {

@@ -60,17 +60,39 @@ static void hold(achar_space *space, achar_cell *cell, uint32_t ticket)
     }
 }
 
+static void drop(achar_space *space, achar_cell *cell)
+{
+    uint32_t turn = atomic_fetch_add(&space->header->drop_count, 1);
+    atomic_store(&cell->standing, ACHAR__CELL_DROPPED | (turn & ~ACHAR__CELL_DROPPED));
+    ACHAR__CRASH_POINT("dropped");
+}
+
+/* The bit goes last: killed before that, its process is still known to have had the cell. */
 static void let_go(achar_space *space, achar_cell *cell, uint32_t ticket)
 {
     achar__holders *holders = holders_of(space, cell);
-    uint32_t others = atomic_fetch_and(bits_of(holders, ticket), ~bit_of(ticket)) & ~bit_of(ticket);
+    _Atomic uint32_t *own = bits_of(holders, ticket);
+    uint32_t standing = atomic_load(&cell->standing), others = 0;
     for (unsigned i = 0; i < ACHAR__PROCESS_COUNT / 32; i++) {
-        others |= atomic_load(&holders->bits[i]);
+        uint32_t bits = atomic_load(&holders->bits[i]);
+        others |= &holders->bits[i] == own ? bits & ~bit_of(ticket) : bits;
     }
-    if (others == 0 && atomic_load(&cell->standing) == ACHAR__CELL_SENT) {
-        uint32_t turn = atomic_fetch_add(&space->header->drop_count, 1);
-        atomic_store(&cell->standing, ACHAR__CELL_DROPPED | (turn & ~ACHAR__CELL_DROPPED));
+    if (others == 0 && (standing == ACHAR__CELL_SENT || standing == ACHAR__CELL_UNSENT)) {
+        drop(space, cell);
     }
+    atomic_fetch_and(own, ~bit_of(ticket));
+    ACHAR__CRASH_POINT("let-go");
+}
+
+/* A DROPPED cell becomes free. Nobody's bit is left by then, which would be the next one's. */
+static void destroy(achar_space *space, achar_cell *cell)
+{
+    achar__holders *holders = holders_of(space, cell);
+    for (unsigned i = 0; i < ACHAR__PROCESS_COUNT / 32; i++) {
+        atomic_store(&holders->bits[i], 0);
+    }
+    ACHAR__CRASH_POINT("unheld");
+    achar_sync_destroy(space, cell);
 }
 
 /* ---- handles ---- */
@@ -78,9 +100,13 @@ static void let_go(achar_space *space, achar_cell *cell, uint32_t ticket)
 void achar__holder_begin(achar_space *space, const achar_cell *cell)
 {
     uint32_t *count = count_of(space, cell);
-    if (count) {
+    uint32_t ticket = achar__ticket(space);
+    ACHAR__CRASH_POINT("unheld");
+    if (count && ticket != 0) {
         *count = 1;
+        atomic_fetch_or(bits_of(holders_of(space, cell), ticket), bit_of(ticket));
     }
+    ACHAR__CRASH_POINT("held");
 }
 
 int achar__holder_send(achar_space *space, achar_cell *cell, bool forked)
@@ -132,12 +158,6 @@ void achar__holder_end(achar_space *space, achar_cell *cell, bool forked)
         return; /* it stays */
     }
     --*count;
-    if (atomic_load(&cell->standing) == ACHAR__CELL_UNSENT) {
-        if (!forked) {
-            achar_sync_destroy(space, cell);
-        }
-        return;
-    }
     if (*count > 0 && !forked) {
         return;
     }
@@ -145,7 +165,10 @@ void achar__holder_end(achar_space *space, achar_cell *cell, bool forked)
     if (forked) {
         atomic_store(&cell->standing, ACHAR__CELL_KEPT);
     }
-    if (*count == 0) {
+    if (*count == 0 && atomic_load(&cell->standing) == ACHAR__CELL_UNSENT) {
+        drop(space, cell); /* nobody can ask for it: it goes at once */
+        destroy(space, cell);
+    } else if (*count == 0) {
         let_go(space, cell, ticket);
     }
     achar__unlatch_word(space, &space->header->holders_latch);
@@ -205,9 +228,7 @@ bool achar__holders_reclaim(achar_space *space)
     uint32_t least = any ? youngest + (oldest - youngest) / 2 : 0;
     while (any && (cell = achar__cell_next(space, cell))) {
         if (is_dropped(cell) && age_of(space, cell) >= least) {
-            /* Killed on the way, it stays: half of it may be somebody else's by then. */
-            atomic_store(&cell->standing, ACHAR__CELL_KEPT);
-            achar_sync_destroy(space, cell);
+            destroy(space, cell);
         }
     }
     achar__unlatch_word(space, &space->header->holders_latch);

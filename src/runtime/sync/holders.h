@@ -1,10 +1,10 @@
 /*
  * holders.h - which processes have an object, and what becomes of one that nobody has any more.
  *
- * An object that was never sent anywhere is its maker's, and goes with its maker's last handle. Once
- * it has been sent, each process that has handles of it holds it: one bit for each place in the
- * registry. The bits of the dead are cleared when they are reaped. When the last bit goes, the
- * object is DROPPED, but a message with its number may still be on the way to somebody: so it stays
+ * Each process that has handles of an object holds it: one bit for each place in the registry, the
+ * maker's from the beginning. An object that was never sent anywhere goes with its maker's last
+ * handle. The bits of the dead are cleared when they are reaped. When the last bit of another object
+ * goes, or its maker died with it, the object is DROPPED, but a message with its number may still be on the way to somebody: so it stays
  * as it is, and whoever finds it by its number holds it again. Only when all cells are taken are
  * dropped ones used again, those first that were dropped first.
  *

@@ -172,6 +172,10 @@ int achar__space_join(achar_space *space, uint32_t *ticket)
     }
     /* Who sleeps must have us watched, lest we die with something that they wait for. */
     achar__ring_all(space);
+    /* Where nobody ever waits, nobody watches: then the dead's places are found here. */
+    if (ACHAR__TICKET_INDEX(*ticket) >= ACHAR__PROCESS_COUNT / 2) {
+        achar__reap_the_dead(space);
+    }
     return ACHAR_OK;
 }
 

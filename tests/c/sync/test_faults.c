@@ -621,30 +621,6 @@ static void reaper_dies(void **state)
 
 /* ---- the registry ---- */
 
-static void join_only(void *argument)
-{
-    achar__ticket(((scene *)argument)->space);
-}
-
-/* Places are used again: many more processes come and die than there are places. */
-static void places_are_used_again(void **state)
-{
-    scene s = scene_make(0);
-    for (unsigned i = 0; i < ACHAR__PROCESS_COUNT + 50; i++) {
-        kit_was_killed(kit_fork(join_only, &s, i % 3));
-        if (i % 100 == 99) {
-            achar__reap_the_dead(s.space);
-        }
-    }
-    unsigned here = 0;
-    achar__reap_the_dead(s.space);
-    for (unsigned i = 0; i < ACHAR__PROCESS_COUNT; i++) {
-        here += (atomic_load(&s.space->header->processes[i].claim) & 0xffff) != 0;
-    }
-    assert_int_equal(here, 1);
-    achar_space_close(s.space);
-}
-
 /* A space goes to another process as a descriptor; closing it is leaving, and an orphan tells. */
 static void a_space_is_opened_and_left(void **state)
 {
@@ -703,7 +679,6 @@ int main(int argc, char **argv)
         KIT_TEST(first_party_dies),
         KIT_TEST(leader_dies),
         KIT_TEST(reaper_dies),
-        KIT_TEST(places_are_used_again),
         KIT_TEST(a_space_is_opened_and_left),
         KIT_TEST(a_zombie_is_dead),
     };
