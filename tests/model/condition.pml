@@ -11,12 +11,14 @@
  *   - nobody is stuck, but on the condition, without a notification;
  *   - a notification is not lost: while one is on its way or was given to one who died or gave up, nobody
  *     is left waiting for it;
+ *   - who runs a signal handler is not given the lock, which the handler may want;
  *   - in the end the lock is free, or an orphan.
  *
  *     spin -a condition.pml && cc -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -E -m200000
  *
- * spin -DDEATH: one of them is killed. -DLIMITED=2: both waiters have a time limit. -DWITHOUT_NUDGE and
- * -DWITHOUT_PASSING_ON break the protocol, which has to be found out.
+ * spin -DDEATH: one of them is killed. -DLIMITED=2: both waiters have a time limit. -DSIGNALS=1: that many
+ * waiters answer a signal, once each. -DWITHOUT_NUDGE, -DWITHOUT_PASSING_ON, -DWITHOUT_ASIDE and
+ * -DWITHOUT_LOOKING break the protocol, which has to be found out.
  */
 #define WAITERS  2
 #define NOTIFIER 2
@@ -25,6 +27,10 @@
 
 #ifndef LIMITED
 #define LIMITED 1 /* how many waiters have a time limit */
+#endif
+
+#ifndef SIGNALS
+#define SIGNALS 0 /* how many waiters run a signal handler */
 #endif
 
 /* The lock's word. */
@@ -41,13 +47,16 @@ byte latch; /* 0: free; else who has it, and 1 */
 #define IDLE         0
 #define QUEUED       1
 #define NUDGED       2
-#define ON_CONDITION 3
-#define HAS_LOCK     4 /* WAITER_GRANTED */
-#define TOLD         5 /* WAITER_ORPHANED */
+#define ASIDE        3
+#define ON_CONDITION 4
+#define AWAY         5
+#define HAS_LOCK     6 /* WAITER_GRANTED */
+#define TOLD         7 /* WAITER_ORPHANED */
 byte state[COUNT];
 bool rung[COUNT];
 bool carries[COUNT];
 bool firm[COUNT];
+bool signalled[COUNT]; /* has had its signal */
 chan lock_queue = [COUNT] of { byte };
 chan condition_queue = [COUNT] of { byte };
 
@@ -56,7 +65,8 @@ bool buried;        /* whoever died has been reaped */
 byte inside = 255;  /* who believes that it has the lock */
 byte given, used;   /* notifications that found somebody; those that had their effect, or cannot */
 
-#define queues(i) (state[i] == QUEUED || state[i] == NUDGED)
+#define queues(i) (state[i] == QUEUED || state[i] == NUDGED || state[i] == ASIDE)
+#define waits(i)  (state[i] == ON_CONDITION || state[i] == AWAY)
 #define ended(i)  (state[i] >= HAS_LOCK)
 
 inline take_latch(i) { atomic { latch == 0 -> latch = i + 1 } }
@@ -76,19 +86,38 @@ inline thaw() /* the list cannot change meanwhile */
     d_step { waited = waited && (len(lock_queue) > 0) }
 }
 
+/* The first in the lock's queue that is not ASIDE; 255: there is none. Within d_step. */
+inline find_present(next)
+{
+    next = 255; turned = 0;
+    do
+    :: turned < len(lock_queue) ->
+        lock_queue?seen; lock_queue!seen; turned++;
+        if
+#ifndef WITHOUT_ASIDE
+        :: next == 255 && state[seen] != ASIDE -> next = seen
+#else
+        :: next == 255 -> next = seen
+#endif
+        :: else
+        fi
+    :: else -> break
+    od;
+    turned = 0; seen = 0
+}
+
 /* 'next' is whom to ring; 255: nobody. */
 inline nudge(next)
 {
     d_step {
-        next = 255;
+        find_present(next);
         if
-        :: (len(lock_queue) > 0) ->
-            lock_queue?<next>;
+        :: next == 255
+        :: next != 255 ->
             if
             :: state[next] == QUEUED -> state[next] = NUDGED
             :: else -> next = 255
             fi
-        :: else
         fi
     }
 }
@@ -100,16 +129,16 @@ inline pass_on(next)
         next = 255;
         d_step { kind = FREE; waited = false }
     :: (len(lock_queue) > 0) ->
-        lock_queue?<next>;
+        d_step { find_present(next) };
         if
-        :: !firm[next] ->
+        :: next == 255 || !firm[next] ->
             d_step { kind = FREE; waited = true };
 #ifdef WITHOUT_NUDGE /* the test of this test */
             next = 255
 #else
             nudge(next)
 #endif
-        :: firm[next] ->
+        :: next != 255 && firm[next] ->
             d_step { kind = GRANTED; who = next; waited = true };
             take_off(next, HAS_LOCK)
         fi
@@ -149,6 +178,14 @@ inline move_first(to, from)
             condition_queue?_; state[to] = TOLD; carries[to] = true;
             if :: from != 255 -> carries[from] = false :: else -> given++ fi
         }
+    :: state[to] == AWAY && kind != ORPHANED ->
+        waited = true;
+        d_step {
+            condition_queue?_; carries[to] = true;
+            if :: from != 255 -> carries[from] = false :: else -> given++ fi;
+            lock_queue!to; state[to] = ASIDE
+        };
+        granted_now = false
     :: else ->
         atomic {
             if
@@ -180,7 +217,7 @@ inline tell_all(queue)
 /* Sleeps until it is to look. The bell is read first, then the state, then it sleeps unless rung. */
 inline sleep(i, limited)
 {
-    timed_out = false;
+    timed_out = false; interrupted = false;
     do
     :: rung[i] = false;
         if
@@ -189,6 +226,7 @@ inline sleep(i, limited)
             if
             :: rung[i]
             :: limited -> timed_out = true; break
+            :: i < SIGNALS && !signalled[i] -> interrupted = true; break
             fi
         fi
     od
@@ -220,6 +258,42 @@ inline look(i)
         fi
     :: else
     fi
+}
+
+/*
+ * Latched, and not while the handler runs, which raises or not. Also after a wake in vain, when a signal
+ * may have come that interrupted nothing.
+ */
+inline run_handlers(i)
+{
+    signalled[i] = true;
+    if
+    :: state[i] == ON_CONDITION -> state[i] = AWAY
+    :: queues(i) -> state[i] = ASIDE
+    fi;
+    drop_latch(i);
+    if :: raised = true :: skip fi;
+    take_latch(i);
+    assert(state[i] != HAS_LOCK); /* the handler may have wanted it */
+    if
+    :: raised && carries[i] && (len(condition_queue) > 0) ->
+        move_first(next, i);
+        if
+        :: granted_now || state[next] == TOLD -> rung[next] = true
+        :: else
+        fi;
+        next = 0
+    :: else
+    fi;
+    if
+    :: state[i] == ASIDE -> state[i] = QUEUED
+    :: state[i] == AWAY && raised -> queue_for_lock(i, true)
+    :: state[i] == AWAY && !raised -> state[i] = ON_CONDITION
+    :: else
+    fi;
+#ifndef WITHOUT_LOOKING
+    look(i)
+#endif
 }
 
 inline acquire(i)
@@ -286,8 +360,8 @@ inline release(i)
 
 proctype waiter(byte i) provided (!dead[i])
 {
-    byte got, next;
-    bool timed_out, gave_up, granted_now;
+    byte got, next, turned, seen;
+    bool timed_out, gave_up, granted_now, interrupted, raised;
     acquire(i);
     if
     :: got == 1 ->
@@ -298,13 +372,17 @@ proctype waiter(byte i) provided (!dead[i])
         drop_latch(i);
         atomic { if :: next != 255 -> rung[next] = true :: else fi; next = 0 };
         do
-        ::  sleep(i, (i < LIMITED && !queues(i) && !gave_up));
+        ::  sleep(i, (i < LIMITED && !queues(i) && !gave_up && !raised));
             take_latch(i);
             if
             :: timed_out && state[i] == ON_CONDITION -> gave_up = true; queue_for_lock(i, true)
             :: else
             fi;
             look(i);
+            if
+            :: got == 0 && i < SIGNALS && !signalled[i] && (interrupted || queues(i)) -> run_handlers(i)
+            :: else
+            fi;
             if
             :: got != 0 -> break
             :: else -> drop_latch(i)
@@ -329,8 +407,8 @@ proctype waiter(byte i) provided (!dead[i])
 
 proctype notifier(byte i) provided (!dead[i])
 {
-    byte got, next;
-    bool timed_out, granted_now;
+    byte got, next, turned, seen;
+    bool timed_out, granted_now, interrupted;
     acquire(i);
     if
     :: got == 1 ->
@@ -348,7 +426,7 @@ proctype notifier(byte i) provided (!dead[i])
 
 proctype reaper()
 {
-    byte d, next, other;
+    byte d, next, other, turned, seen;
     bool granted_now;
     if
     :: dead[0] -> d = 0
@@ -361,7 +439,7 @@ proctype reaper()
     :: kind == GRANTED ->
         if
         :: queues(who) -> take_off(who, HAS_LOCK)
-        :: state[who] == ON_CONDITION -> d_step { condition_queue??eval(who); state[who] = HAS_LOCK }
+        :: waits(who) -> d_step { condition_queue??eval(who); state[who] = HAS_LOCK }
         :: else
         fi
     :: kind == ORPHANED -> tell_all(lock_queue)
@@ -370,8 +448,8 @@ proctype reaper()
     fi;
     /* Its waiter. */
     if
-    :: state[d] == ON_CONDITION -> d_step { condition_queue??eval(d); state[d] = IDLE }
-    :: state[d] != ON_CONDITION && state[d] != IDLE ->
+    :: waits(d) -> d_step { condition_queue??eval(d); state[d] = IDLE }
+    :: !waits(d) && state[d] != IDLE ->
         if
 #ifndef WITHOUT_PASSING_ON
         :: carries[d] && (len(condition_queue) > 0) -> move_first(other, d)

@@ -33,8 +33,16 @@ def test_every_order_of_two_waits_a_notification_and_time_limits(tmp_path):
     assert errors == 0 and states > 100_000
 
 
-def test_a_broken_protocol_is_found_out(tmp_path):
-    errors, _ = search(tmp_path, "WITHOUT_NUDGE", limit=120)
+def test_every_order_with_signal_handlers(tmp_path):
+    errors, states = search(tmp_path, "LIMITED=0", "SIGNALS=2", limit=120)
+    assert errors == 0 and states > 1_000_000
+
+
+@pytest.mark.parametrize(
+    "defines", [["WITHOUT_NUDGE"], ["SIGNALS=1", "WITHOUT_ASIDE"], ["SIGNALS=1", "WITHOUT_LOOKING"]]
+)
+def test_a_broken_protocol_is_found_out(tmp_path, defines):
+    errors, _ = search(tmp_path, *defines, limit=120)
     assert errors == 1
 
 
@@ -44,6 +52,12 @@ slow = pytest.mark.skipif("ACHAR_SLOW_TESTS" not in os.environ, reason="minutes,
 @slow
 def test_every_order_with_a_death(tmp_path):
     errors, states = search(tmp_path, "DEATH", limit=3600)
+    assert errors == 0 and states > 10_000_000
+
+
+@slow
+def test_every_order_with_a_death_and_a_signal(tmp_path):
+    errors, states = search(tmp_path, "LIMITED=0", "DEATH", "SIGNALS=1", limit=3600)
     assert errors == 0 and states > 10_000_000
 
 

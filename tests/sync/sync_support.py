@@ -19,3 +19,13 @@ def forked(function):
 def ended(pid):
     """Waits for the child; its exit code, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def wait_until_waiting(thread):
+    """Until the thread sleeps for one of achar's objects: on a futex that processes may share."""
+    path = f"/proc/self/task/{thread.native_id}/syscall"
+    while True:
+        with open(path) as file:
+            words = file.read().split()
+        if len(words) > 2 and words[2] == "0x9":  # FUTEX_WAIT_BITSET, not private
+            return

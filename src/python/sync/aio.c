@@ -49,7 +49,7 @@ static int wait_in_call(void *argument)
         return achar__lock_acquire_until(sync_lock_of(self->target), ACHAR__NO_DEADLINE, NULL);
     case CALL_ACQUIRE_PERMIT:
         return achar__semaphore_acquire_until((achar_semaphore){o->space, o->cell},
-                                              ACHAR__NO_DEADLINE);
+                                              ACHAR__NO_DEADLINE, NULL);
     case CALL_WAIT_NOTIFIED:
         return achar__condition_wait_until((achar_condition){o->space, o->cell}, ACHAR__NO_DEADLINE,
                                            NULL);

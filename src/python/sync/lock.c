@@ -23,22 +23,18 @@ static int is_recursive(achar_lock lock)
 
 int sync_lock_acquire(achar_lock lock, int64_t deadline_ns)
 {
-    int status;
+    sync_waiting waiting;
     if (achar__lock_take(lock))
         return 1;
-    do {
-        sync_waiting waiting;
-        sync_wait_begin(&waiting);
-        status = achar__lock_acquire_until(lock, deadline_ns, &waiting.host);
-        sync_wait_end(&waiting);
-        if (status == ACHAR_E_INTERRUPTED && PyErr_CheckSignals() < 0)
-            return -1;
-    } while (status == ACHAR_E_INTERRUPTED);
+    sync_wait_begin(&waiting);
+    int status = achar__lock_acquire_until(lock, deadline_ns, &waiting.host);
+    sync_wait_end(&waiting);
     if (status == ACHAR_OK)
         return 1;
     if (status == ACHAR_E_TIMEOUT)
         return 0;
-    sync_raise(status);
+    if (status != ACHAR_E_INTERRUPTED) /* else the handler's exception is set */
+        sync_raise(status);
     return -1;
 }
 

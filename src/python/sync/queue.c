@@ -69,17 +69,22 @@ static PyObject *put(PyObject *self, PyObject *object, int64_t deadline_ns)
     module_state *st = state_of_type(Py_TYPE(self));
     sync_payload payload;
     sync_waiting waiting;
-    if (!st || refuse_if_closed(self) < 0 || sync_payload_write(st, o->space, object, &payload) < 0)
+    int status;
+    if (!st || refuse_if_closed(self) < 0)
         return NULL;
-    int status = achar__queue_put_until(queue_of(self), &payload.message, 0, NULL);
-    if (status == ACHAR_E_TIMEOUT && deadline_ns != 0) {
-        sync_wait_begin(&waiting);
-        status =
-            achar__queue_put_until(queue_of(self), &payload.message, deadline_ns, &waiting.host);
-        sync_wait_end(&waiting);
-    }
-    sync_payload_clear(&payload); /* nothing, if it was put */
-    switch (status) {
+    do { /* a child that a signal handler forked puts a copy of its own */
+        if (sync_payload_write(st, o->space, object, &payload) < 0)
+            return NULL;
+        status = achar__queue_put_until(queue_of(self), &payload.message, 0, NULL);
+        if (status == ACHAR_E_TIMEOUT && deadline_ns != 0) {
+            sync_wait_begin(&waiting);
+            status = achar__queue_put_until(queue_of(self), &payload.message, deadline_ns,
+                                            &waiting.host);
+            sync_wait_end(&waiting);
+        }
+        sync_payload_clear(&payload); /* nothing, if it was put */
+    } while (status == ACHAR__IS_CHILD);
+    switch (achar__outcome_of(status)) {
     case ACHAR_OK:
         Py_RETURN_NONE;
     case ACHAR_E_TIMEOUT:

@@ -49,12 +49,12 @@ static int bounded_init(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *acquire_until(PyObject *self, int64_t deadline_ns)
 {
     achar_semaphore semaphore = semaphore_of(self);
-    int status;
-    do {
-        Py_BEGIN_ALLOW_THREADS status = achar__semaphore_acquire_until(semaphore, deadline_ns);
-        Py_END_ALLOW_THREADS if (status == ACHAR_E_INTERRUPTED &&
-                                 PyErr_CheckSignals() < 0) return NULL;
-    } while (status == ACHAR_E_INTERRUPTED);
+    sync_waiting waiting;
+    sync_wait_begin(&waiting);
+    int status = achar__semaphore_acquire_until(semaphore, deadline_ns, &waiting.host);
+    sync_wait_end(&waiting);
+    if (status == ACHAR_E_INTERRUPTED) /* the handler's exception is set */
+        return NULL;
     if (status != ACHAR_OK && status != ACHAR_E_TIMEOUT)
         return sync_raise(status);
     return PyBool_FromLong(status == ACHAR_OK);

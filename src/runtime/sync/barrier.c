@@ -91,7 +91,7 @@ void achar__barrier_bury_waiter(achar_space *space, achar_cell *barrier, achar__
 
 /* ---- waiting; latched, and unlatched while asleep ---- */
 
-/* Until the action that is running has ended. ACHAR_OK or ACHAR_E_INTERRUPTED. */
+/* Until the action that is running has ended. ACHAR_OK, ACHAR_E_INTERRUPTED, or as waiter.h. */
 static int stand_at_gate(achar_space *space, achar_cell *barrier, achar__waiter *waiter,
                          uint32_t ticket, const achar__host *host)
 {
@@ -99,6 +99,9 @@ static int stand_at_gate(achar_space *space, achar_cell *barrier, achar__waiter 
     achar__put_on(space, barrier, &barrier->gate, waiter, ACHAR__WAITER_QUEUED);
     achar__unlatch(space, barrier);
     int status = achar__waiter_sleep_on(space, waiter, ACHAR__NO_DEADLINE, host);
+    if (achar__is_childs(status)) {
+        return status;
+    }
     achar__latch(space, barrier, ticket);
     if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
         achar__take_off(space, barrier, waiter, ACHAR__WAITER_IDLE);
@@ -139,6 +142,9 @@ static int wait_for_others(achar_space *space, achar_cell *barrier, achar__waite
         achar__unlatch(space, barrier);
         int status = achar__waiter_sleep_on(space, waiter, deadline_ns, host);
         ACHAR__CRASH_POINT("awake");
+        if (achar__is_childs(status)) {
+            return status;
+        }
         achar__latch(space, barrier, ticket);
         switch (atomic_load(&waiter->state)) {
         case ACHAR__WAITER_GRANTED:
@@ -166,8 +172,8 @@ static int wait_for_others(achar_space *space, achar_cell *barrier, achar__waite
     }
 }
 
-int achar__barrier_wait_until(achar_barrier barrier, int64_t deadline_ns, int lead,
-                              const achar__host *host, uint32_t *index)
+static int wait_once(achar_barrier barrier, int64_t deadline_ns, int lead, const achar__host *host,
+                     uint32_t *index)
 {
     achar_space *space = barrier.space;
     achar_cell *cell = barrier.cell;
@@ -192,11 +198,24 @@ int achar__barrier_wait_until(achar_barrier barrier, int64_t deadline_ns, int le
             status = wait_for_others(space, cell, waiter, ticket, deadline_ns, host, &bells);
         }
     }
+    if (achar__is_childs(status)) {
+        return status;
+    }
     atomic_store(&waiter->state, ACHAR__WAITER_IDLE);
     achar__unlatch(space, cell);
     achar__bells_ring(space, &bells);
     achar__waiter_give_back(space, waiter);
     return status;
+}
+
+int achar__barrier_wait_until(achar_barrier barrier, int64_t deadline_ns, int lead,
+                              const achar__host *host, uint32_t *index)
+{
+    int status;
+    do { /* the child that a handler forked is a party of its own */
+        status = wait_once(barrier, deadline_ns, lead, host, index);
+    } while (status == ACHAR__IS_CHILD);
+    return achar__outcome_of(status);
 }
 
 /* ---- the public functions ---- */

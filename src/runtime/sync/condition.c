@@ -8,8 +8,8 @@
  *
  * A waiter is notified exactly when it is moved. One whose time is up moves itself; so it either was
  * notified, and says so, or leaves the notification to others. Signal handlers run while the waiter
- * is AWAY: it keeps its place in the condition's list but is given no lock, which the handler may
- * want itself.
+ * is AWAY, in the condition's list, or ASIDE, in the lock's: it keeps its place, and is given no
+ * lock, which the handler may want itself.
  */
 #include "runtime/sync/condition.h"
 #include "runtime/sync/futex.h"
@@ -26,13 +26,14 @@ typedef struct waiting {
     achar__waiter *waiter;
     uint64_t mine; /* the lock's word when this thread has it */
     bool timed_out, interrupted;
+    bool is_let_go; /* it queues for the lock */
 } waiting;
 
 /* ---- notify; under the latch ---- */
 
 /*
  * Moves the first waiter on. With 'from', the notification was that one's, in the same change. The
- * result is to be rung: the lock was free, or the waiter is away; else NULL.
+ * result is to be rung: it has the lock, or the lock's owner died; else NULL.
  */
 static achar__waiter *move_first(achar_space *space, achar_cell *condition, achar_cell *lock,
                                  uint32_t flags, achar__waiter *from)
@@ -50,8 +51,9 @@ static achar__waiter *move_first(achar_space *space, achar_cell *condition, acha
         achar__change_add(&change, &waiter->state, ACHAR__WAITER_ORPHANED);
         ring = waiter;
     } else if (atomic_load(&waiter->state) == ACHAR__WAITER_AWAY) {
-        achar__change_add(&change, &waiter->state, ACHAR__WAITER_NOTIFIED);
-        ring = waiter;
+        achar__lock_freeze_for_later(lock);
+        achar__change_append(&change, &lock->queue, waiter);
+        achar__change_add(&change, &waiter->state, ACHAR__WAITER_ASIDE);
     } else if (achar__lock_freeze(space, lock, waiter)) {
         achar__change_append(&change, &lock->queue, waiter);
         achar__change_add(&change, &waiter->state, ACHAR__WAITER_QUEUED);
@@ -163,42 +165,43 @@ static void queue_for_lock(waiting *w)
     achar__change_commit(&change);
 }
 
-/* A signal handler is to run: no lock may be given to this thread meanwhile. Unlatched within. */
-static void run_handlers(waiting *w, const achar__host *host)
+/*
+ * Signal handlers run, without the latch. The waiter keeps its place and is given nothing meanwhile.
+ * ACHAR__IS_CHILD: in a forked child, where the waiter is its parent's and nothing is latched.
+ */
+static int run_handlers(waiting *w, const achar__host *host)
 {
     achar__waiter *waiter = w->waiter;
     achar__bells bells = {.count = 0};
     uint32_t ticket = ACHAR__LOCK_TICKET(w->mine);
     if (atomic_load(&waiter->state) == ACHAR__WAITER_ON_CONDITION) {
         atomic_store(&waiter->state, ACHAR__WAITER_AWAY);
+        w->is_let_go = false;
     } else if (achar__waiter_queues(waiter)) {
-        achar__take_off(w->space, w->lock, waiter, ACHAR__WAITER_NOTIFIED);
-        achar__lock_thaw(w->space, w->lock);
+        atomic_store(&waiter->state, ACHAR__WAITER_ASIDE);
+        w->is_let_go = true;
     } else {
-        return; /* it has ended; the handlers can run afterwards */
+        return ACHAR_OK; /* it has ended; the handlers can run afterwards */
     }
     achar__unlatch(w->space, w->lock);
-    bool gives_up = !host || host->on_signal(host->context) != 0;
+    int status = achar__host_answer(w->space, ticket, host);
+    w->interrupted = status == ACHAR_E_INTERRUPTED || status == ACHAR__CHILD_GIVES_UP;
+    if (achar__is_childs(status)) {
+        return ACHAR__IS_CHILD;
+    }
     achar__latch(w->space, w->lock, ticket);
-    if (gives_up) {
-        w->interrupted = true;
+    if (w->interrupted) {
         pass_on_notification(w->space, w->condition, w->lock, waiter, &bells);
     }
-    switch (atomic_load(&waiter->state)) {
-    case ACHAR__WAITER_AWAY:
-        if (!gives_up) {
-            atomic_store(&waiter->state, ACHAR__WAITER_ON_CONDITION);
-            break;
-        }
+    if (atomic_load(&waiter->state) == ACHAR__WAITER_ASIDE) {
+        atomic_store(&waiter->state, ACHAR__WAITER_QUEUED);
+    } else if (atomic_load(&waiter->state) == ACHAR__WAITER_AWAY && w->interrupted) {
         queue_for_lock(w);
-        break;
-    case ACHAR__WAITER_NOTIFIED:
-        queue_for_lock(w);
-        break;
-    default: /* the lock's owner died */
-        break;
+    } else if (atomic_load(&waiter->state) == ACHAR__WAITER_AWAY) {
+        atomic_store(&waiter->state, ACHAR__WAITER_ON_CONDITION);
     }
     achar__bells_ring(w->space, &bells);
+    return ACHAR_OK;
 }
 
 static int outcome(const waiting *w)
@@ -209,7 +212,29 @@ static int outcome(const waiting *w)
     return w->timed_out ? ACHAR_E_TIMEOUT : ACHAR_OK;
 }
 
-/* Sleeps until the lock is this thread's again, or its owner has died. Unlatched. */
+/* Whether the lock is this thread's again, or its owner has died; '*status' is how the wait ended. */
+static bool has_ended(waiting *w, int *status)
+{
+    achar__waiter *waiter = w->waiter;
+    enum achar__waiter_state state = atomic_load(&waiter->state);
+    if (state == ACHAR__WAITER_ORPHANED) {
+        *status = ACHAR_E_OWNER_DIED;
+        return true;
+    }
+    if (state == ACHAR__WAITER_GRANTED) {
+        achar__lock_accept(w->space, w->lock, w->mine);
+    } else if (!achar__waiter_queues(waiter) ||
+               !achar__lock_claim(w->space, w->lock, waiter, w->mine)) {
+        return false;
+    }
+    *status = outcome(w);
+    return true;
+}
+
+/*
+ * Sleeps, not latched, until the wait has ended; it is latched then. ACHAR__IS_CHILD: as
+ * run_handlers().
+ */
 static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__host *host)
 {
     uint32_t ticket = ACHAR__LOCK_TICKET(w->mine);
@@ -221,27 +246,25 @@ static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__host *
         ACHAR__CRASH_POINT("awake");
         achar__host_woken(host);
         achar__latch(w->space, w->lock, ticket);
-        enum achar__waiter_state state = atomic_load(&w->waiter->state);
-        if (state == ACHAR__WAITER_GRANTED) {
-            achar__lock_accept(w->space, w->lock, w->mine);
-            return outcome(w);
+        int result;
+        if (has_ended(w, &result)) {
+            return result;
         }
-        if (state == ACHAR__WAITER_ORPHANED) {
-            return ACHAR_E_OWNER_DIED;
-        }
-        if (achar__waiter_queues(w->waiter)) {
-            if (achar__lock_claim(w->space, w->lock, w->waiter, w->mine)) {
-                return outcome(w);
-            }
+        bool in_vain = achar__waiter_queues(w->waiter);
+        if (in_vain) {
             achar__lock_wait_again(w->waiter, &firm_ns);
         }
-        if (status == ACHAR_E_INTERRUPTED && !w->interrupted) {
-            run_handlers(w, host);
-        } else if (status == ACHAR_E_TIMEOUT) {
-            if (state == ACHAR__WAITER_ON_CONDITION) {
-                w->timed_out = true;
-                queue_for_lock(w);
+        if (status == ACHAR_E_TIMEOUT && !in_vain) {
+            w->timed_out = true;
+            queue_for_lock(w);
+        } else if (!w->interrupted && (status == ACHAR_E_INTERRUPTED || (in_vain && host))) {
+            /* A signal that came since it was woken, in vain, would not interrupt its next sleep. */
+            if (run_handlers(w, host) == ACHAR__IS_CHILD) {
+                return ACHAR__IS_CHILD;
             }
+        }
+        if (has_ended(w, &result)) {
+            return result;
         }
         if (achar__waiter_queues(w->waiter)) {
             deadline_ns = ACHAR__NO_DEADLINE; /* the lock has to be had, whatever the time */
@@ -249,6 +272,26 @@ static int sleep_and_return(waiting *w, int64_t deadline_ns, const achar__host *
         achar__unlatch(w->space, w->lock);
         achar__host_sleeps(host);
     }
+}
+
+/* A child that was forked in a handler waits as itself, where its parent did. Latched within. */
+static int wait_as_child(waiting *w)
+{
+    uint32_t ticket = achar__ticket(w->space);
+    int status = achar__waiter_take(w->space, ticket, w->condition, &w->waiter);
+    if (status != ACHAR_OK) {
+        return status;
+    }
+    w->mine = achar__lock_owned_word(atomic_load(&w->lock->kind), ticket);
+    achar__latch(w->space, w->lock, ticket);
+    if (w->is_let_go || w->interrupted) {
+        queue_for_lock(w);
+    } else {
+        achar__put_on(w->space, w->lock, &w->condition->queue, w->waiter,
+                      ACHAR__WAITER_ON_CONDITION);
+    }
+    achar__unlatch(w->space, w->lock);
+    return ACHAR_OK;
 }
 
 int achar__condition_wait_until(achar_condition condition, int64_t deadline_ns,
@@ -276,7 +319,12 @@ int achar__condition_wait_until(achar_condition condition, int64_t deadline_ns,
         achar__waiter_ring(w.space, next);
     }
 
-    status = sleep_and_return(&w, deadline_ns, host);
+    while ((status = sleep_and_return(&w, deadline_ns, host)) == ACHAR__IS_CHILD) {
+        status = wait_as_child(&w);
+        if (status != ACHAR_OK) {
+            return status;
+        }
+    }
     if (status != ACHAR_E_OWNER_DIED) {
         w.lock->lock.depth = depth;
     }

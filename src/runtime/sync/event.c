@@ -71,7 +71,7 @@ int achar_event_clear(achar_event event)
     return ACHAR_OK;
 }
 
-int achar__event_wait_until(achar_event event, int64_t deadline_ns, const achar__host *host)
+static int wait_once(achar_event event, int64_t deadline_ns, const achar__host *host)
 {
     achar_space *space = event.space;
     achar__waiter *waiter = NULL;
@@ -94,6 +94,9 @@ int achar__event_wait_until(achar_event event, int64_t deadline_ns, const achar_
     achar__unlatch(space, event.cell);
     if (!is_set) {
         status = achar__waiter_sleep_on(space, waiter, deadline_ns, host);
+        if (achar__is_childs(status)) {
+            return status;
+        }
         achar__latch(space, event.cell, ticket);
         if (atomic_load(&waiter->state) == ACHAR__WAITER_GRANTED) {
             status = ACHAR_OK;
@@ -105,6 +108,15 @@ int achar__event_wait_until(achar_event event, int64_t deadline_ns, const achar_
     }
     achar__waiter_give_back(space, waiter);
     return status;
+}
+
+int achar__event_wait_until(achar_event event, int64_t deadline_ns, const achar__host *host)
+{
+    int status;
+    do {
+        status = wait_once(event, deadline_ns, host);
+    } while (status == ACHAR__IS_CHILD);
+    return achar__outcome_of(status);
 }
 
 int achar_event_wait(achar_event event, int64_t timeout_ns)

@@ -60,15 +60,15 @@ enum achar__waiter_state {
     ACHAR__WAITER_IDLE = 0,     /* in nobody's list */
     ACHAR__WAITER_QUEUED,       /* in the list of the object, or of its condition's lock */
     ACHAR__WAITER_NUDGED,       /* the same, and awake: the lock is free, or was a moment ago */
+    ACHAR__WAITER_ASIDE,        /* QUEUED, while its thread runs signal handlers: passed over */
     ACHAR__WAITER_ON_CONDITION, /* in the list of a condition */
     ACHAR__WAITER_AWAY,         /* the same, while its thread runs signal handlers */
     /* ended; in no list */
-    ACHAR__WAITER_NOTIFIED, /* notified while away: it has to queue for the lock itself */
     ACHAR__WAITER_GRANTED,  /* it has what it waited for */
     ACHAR__WAITER_ORPHANED, /* what it waited for died with its owner */
     ACHAR__WAITER_BROKEN    /* the barrier broke */
 };
-#define ACHAR__WAITER_HAS_ENDED(state) ((state) >= ACHAR__WAITER_NOTIFIED)
+#define ACHAR__WAITER_HAS_ENDED(state) ((state) >= ACHAR__WAITER_GRANTED)
 
 enum achar__waiter_flag {
     ACHAR__WAITER_CARRIES =

@@ -66,7 +66,66 @@ bool achar__lock_is_held(achar_space *space, const achar_cell *lock)
 
 /* ---- acquire and release ---- */
 
-/* Under the latch, and without it while asleep. The waiter is on the queue, and then on none. */
+/* A waiter that queues, looks. ACHAR_E_TIMEOUT: it still has to wait; else it is on no list. */
+static int look(achar_space *space, achar_cell *lock, achar__waiter *waiter, uint64_t mine)
+{
+    switch (atomic_load(&waiter->state)) {
+    case ACHAR__WAITER_GRANTED: /* perhaps just when the time was up */
+        achar__lock_accept(space, lock, mine);
+        return ACHAR_OK;
+    case ACHAR__WAITER_ORPHANED:
+        return ACHAR_E_OWNER_DIED;
+    default:
+        return achar__lock_claim(space, lock, waiter, mine) ? ACHAR_OK : ACHAR_E_TIMEOUT;
+    }
+}
+
+/* Gives up waiting. */
+static int leave(achar_space *space, achar_cell *lock, achar__waiter *waiter, int status)
+{
+    if (achar__waiter_is_listed(waiter)) {
+        achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
+        achar__lock_thaw(space, lock);
+    }
+    return status;
+}
+
+/*
+ * Signal handlers run; the waiter keeps its place and is given nothing. ACHAR_E_TIMEOUT: it waits on.
+ * In a forked child, without the latch.
+ */
+static int step_aside(achar_space *space, achar_cell *lock, achar__waiter *waiter, uint64_t mine,
+                      const achar__host *host)
+{
+    uint32_t ticket = ACHAR__LOCK_TICKET(mine);
+    if (!host) {
+        return leave(space, lock, waiter, ACHAR_E_INTERRUPTED);
+    }
+    atomic_store(&waiter->state, ACHAR__WAITER_ASIDE);
+    achar__unlatch(space, lock);
+    int status = achar__host_answer(space, ticket, host);
+    if (achar__is_childs(status)) {
+        return status;
+    }
+    achar__latch(space, lock, ticket);
+    if (status != ACHAR_OK) {
+        return leave(space, lock, waiter, status);
+    }
+    if (atomic_load(&waiter->state) == ACHAR__WAITER_ASIDE) {
+        atomic_store(&waiter->state, ACHAR__WAITER_QUEUED);
+    }
+    if (is_recursive(lock) && is_mine(atomic_load(&lock->word), mine) &&
+        lock->lock.depth < UINT32_MAX) { /* a handler took it, and kept it */
+        lock->lock.depth++;
+        return leave(space, lock, waiter, ACHAR_OK);
+    }
+    return look(space, lock, waiter, mine);
+}
+
+/*
+ * Under the latch, and without it while asleep. The waiter is on the queue, and then on none; but in
+ * a forked child it is the parent's, and nothing is latched.
+ */
 static int queue_until(achar_space *space, achar_cell *lock, achar__waiter *waiter, uint64_t mine,
                        int64_t deadline_ns, const achar__host *host)
 {
@@ -79,24 +138,23 @@ static int queue_until(achar_space *space, achar_cell *lock, achar__waiter *wait
         ACHAR__CRASH_POINT("awake");
         achar__host_woken(host);
         achar__latch(space, lock, ACHAR__LOCK_TICKET(mine));
-        switch (atomic_load(&waiter->state)) {
-        case ACHAR__WAITER_GRANTED: /* perhaps just when the time was up */
-            achar__lock_accept(space, lock, mine);
-            return ACHAR_OK;
-        case ACHAR__WAITER_ORPHANED:
-            return ACHAR_E_OWNER_DIED;
-        default:
-            break;
+        int seen = look(space, lock, waiter, mine);
+        if (seen != ACHAR_E_TIMEOUT) {
+            return seen;
         }
-        if (achar__lock_claim(space, lock, waiter, mine)) {
-            return ACHAR_OK;
+        if (status == ACHAR_E_TIMEOUT) {
+            return leave(space, lock, waiter, status);
         }
-        if (status != ACHAR_OK) {
-            achar__take_off(space, lock, waiter, ACHAR__WAITER_IDLE);
-            achar__lock_thaw(space, lock);
-            return status;
+        if (status == ACHAR_OK) {
+            achar__lock_wait_again(waiter, &firm_ns);
         }
-        achar__lock_wait_again(waiter, &firm_ns);
+        /* A signal that came since it was woken, in vain, would not interrupt its next sleep. */
+        if (status == ACHAR_E_INTERRUPTED || host) {
+            seen = step_aside(space, lock, waiter, mine, host);
+            if (seen != ACHAR_E_TIMEOUT) {
+                return seen;
+            }
+        }
     }
 }
 
@@ -119,6 +177,9 @@ static int acquire_slowly(achar_space *space, achar_cell *lock, uint64_t mine, i
     }
     achar__put_on(space, lock, &lock->queue, waiter, ACHAR__WAITER_QUEUED);
     status = queue_until(space, lock, waiter, mine, deadline_ns, host);
+    if (achar__is_childs(status)) {
+        return status;
+    }
     atomic_store(&waiter->state, ACHAR__WAITER_IDLE);
     achar__unlatch(space, lock);
     achar__waiter_give_back(space, waiter);
@@ -152,7 +213,7 @@ static int refuse(achar_lock lock, uint64_t word)
     return ACHAR_E_TIMEOUT;
 }
 
-int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns, const achar__host *host)
+static int acquire_once(achar_lock lock, int64_t deadline_ns, const achar__host *host)
 {
     achar_cell *cell = lock.cell;
     uint64_t mine = my_word(lock.space, cell);
@@ -172,6 +233,15 @@ int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns, const achar_
     }
     return deadline_ns == 0 ? refuse(lock, word)
                             : acquire_slowly(lock.space, cell, mine, deadline_ns, host);
+}
+
+int achar__lock_acquire_until(achar_lock lock, int64_t deadline_ns, const achar__host *host)
+{
+    int status;
+    do {
+        status = acquire_once(lock, deadline_ns, host);
+    } while (status == ACHAR__IS_CHILD);
+    return achar__outcome_of(status);
 }
 
 bool achar__lock_take(achar_lock lock)

@@ -15,6 +15,10 @@
  * each release, which a lock passed from hand to hand would cost. But who was nudged in vain for a
  * millisecond is firm: to it the lock is GRANTED, and it accepts it when it runs. If it dies before
  * that, it never was in there, so the next one gets the lock.
+ *
+ * Who runs signal handlers stands ASIDE: it keeps its place in the queue and is passed over, because
+ * a handler may want the lock. It looks itself when it is back. So a lock that is free and WAITED has
+ * NUDGED the first in its queue that is not ASIDE.
  */
 #ifndef ACHAR_RUNTIME_SYNC_LOCK_H
 #define ACHAR_RUNTIME_SYNC_LOCK_H
@@ -104,6 +108,9 @@ int achar__lock_try_latched(achar_cell *lock, uint64_t mine);
  * was free, with nobody waiting, and is granted to 'waiter'.
  */
 bool achar__lock_freeze(achar_space *space, achar_cell *lock, const achar__waiter *waiter);
+
+/* The same for a waiter that stands ASIDE: it queues, and looks itself whether the lock is free. */
+void achar__lock_freeze_for_later(achar_cell *lock);
 
 /* The lock was granted; it is 'mine' now. */
 void achar__lock_accept(achar_space *space, achar_cell *lock, uint64_t mine);

@@ -39,6 +39,11 @@ static uint64_t granted_word(achar_space *space, const achar__waiter *waiter)
     return ACHAR__LOCK_WORD(ACHAR__LOCK_GRANTED, detail, 0) | ACHAR__LOCK_WAITED;
 }
 
+void achar__lock_freeze_for_later(achar_cell *lock)
+{
+    atomic_fetch_or(&lock->word, ACHAR__LOCK_WAITED);
+}
+
 bool achar__lock_freeze(achar_space *space, achar_cell *lock, const achar__waiter *waiter)
 {
     uint64_t word = atomic_load(&lock->word);
@@ -94,10 +99,10 @@ void achar__lock_wait_again(achar__waiter *waiter, int64_t *firm_ns)
     }
 }
 
-/* The first in the queue is to look; NULL: it is awake already, or there is none. */
+/* The first in the queue who is there is to look; NULL: it is awake already, or there is none. */
 static achar__waiter *nudge(achar_space *space, achar_cell *lock)
 {
-    achar__waiter *first = achar__list_first(space, &lock->queue);
+    achar__waiter *first = achar__waiter_first_present(space, &lock->queue);
     if (!first || atomic_load(&first->state) != ACHAR__WAITER_QUEUED) {
         return NULL;
     }
@@ -107,12 +112,12 @@ static achar__waiter *nudge(achar_space *space, achar_cell *lock)
 
 achar__waiter *achar__lock_pass_on(achar_space *space, achar_cell *lock)
 {
-    achar__waiter *next = achar__list_first(space, &lock->queue);
-    if (!next) {
+    if (achar__list_is_empty(space, &lock->queue)) {
         atomic_store_explicit(&lock->word, 0, memory_order_release);
         return NULL;
     }
-    if (!(atomic_load(&next->flags) & ACHAR__WAITER_FIRM)) {
+    achar__waiter *next = achar__waiter_first_present(space, &lock->queue);
+    if (!next || !(atomic_load(&next->flags) & ACHAR__WAITER_FIRM)) {
         atomic_store_explicit(&lock->word, ACHAR__LOCK_WAITED, memory_order_release);
         ACHAR__CRASH_POINT("freed");
         return nudge(space, lock);

@@ -128,6 +128,9 @@ int achar__queue_put_until(achar_queue queue, achar_message *message, int64_t de
             append(&c, message, &spare);
             break;
         }
+        if (achar__is_childs(status)) {
+            return status;
+        }
         if (status != ACHAR_OK) {
             break;
         }
@@ -184,8 +187,8 @@ static void take_first(achar__queue_call *c, void *buffer, achar_message *out, u
     achar__change_commit(&change);
 }
 
-int achar__queue_get_until(achar_queue queue, int64_t deadline_ns, const achar__host *host,
-                           void *buffer, achar_message *out)
+static int get_once(achar_queue queue, int64_t deadline_ns, const achar__host *host, void *buffer,
+                    achar_message *out)
 {
     achar__queue_call c = {.space = queue.space,
                            .queue = queue.cell,
@@ -207,6 +210,9 @@ int achar__queue_get_until(achar_queue queue, int64_t deadline_ns, const achar__
             break;
         }
         status = achar__queue_wait_on(&c, &c.queue->queue, 0);
+        if (achar__is_childs(status)) {
+            return status;
+        }
     }
     achar__queue_serve(c.space, c.queue, &c.bells);
     achar__queue_end_call(&c);
@@ -214,6 +220,16 @@ int achar__queue_get_until(achar_queue queue, int64_t deadline_ns, const achar__
         achar__extent_give_back(c.space, c.ticket, emptied);
     }
     return status;
+}
+
+int achar__queue_get_until(achar_queue queue, int64_t deadline_ns, const achar__host *host,
+                           void *buffer, achar_message *out)
+{
+    int status;
+    do {
+        status = get_once(queue, deadline_ns, host, buffer, out);
+    } while (status == ACHAR__IS_CHILD);
+    return achar__outcome_of(status);
 }
 
 /* ---- task_done and join ---- */
@@ -251,7 +267,7 @@ int achar_queue_task_done(achar_queue queue)
     return status;
 }
 
-int achar__queue_join_until(achar_queue queue, int64_t deadline_ns, const achar__host *host)
+static int join_once(achar_queue queue, int64_t deadline_ns, const achar__host *host)
 {
     achar__queue_call c = {.space = queue.space,
                            .queue = queue.cell,
@@ -270,9 +286,21 @@ int achar__queue_join_until(achar_queue queue, int64_t deadline_ns, const achar_
         } else {
             status = achar__queue_wait_on(&c, &m->joiners, ACHAR__WAITER_JOINS);
         }
+        if (achar__is_childs(status)) {
+            return status;
+        }
     }
     achar__queue_end_call(&c);
     return status;
+}
+
+int achar__queue_join_until(achar_queue queue, int64_t deadline_ns, const achar__host *host)
+{
+    int status;
+    do {
+        status = join_once(queue, deadline_ns, host);
+    } while (status == ACHAR__IS_CHILD);
+    return achar__outcome_of(status);
 }
 
 int achar_queue_recover(achar_queue queue, uint32_t *count)

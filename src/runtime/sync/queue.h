@@ -10,7 +10,10 @@
 /* Messages up to this many bytes stand in the queue's segments. */
 #define ACHAR__MESSAGE_SHORT_NBYTES 4096u
 
-/* As achar_queue_put_message(); a message whose 'extent' is 0 is copied, and stays the caller's. */
+/*
+ * As achar_queue_put_message(); a message whose 'extent' is 0 is copied, and stays the caller's.
+ * ACHAR__IS_CHILD: in a child that a signal handler forked; the message is the parent's, put another.
+ */
 int achar__queue_put_until(achar_queue queue, achar_message *message, int64_t deadline_ns,
                            const achar__host *host);
 

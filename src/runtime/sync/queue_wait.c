@@ -125,6 +125,9 @@ int achar__queue_wait_on(achar__queue_call *c, achar__link *list, uint32_t flags
     achar__bells_ring(space, &c->bells);
     status = achar__waiter_sleep_on(space, c->waiter, c->deadline_ns, c->host);
     ACHAR__CRASH_POINT("awake");
+    if (achar__is_childs(status)) {
+        return status;
+    }
     achar__latch(space, c->queue, c->ticket);
     if (status != ACHAR_OK && atomic_load(&c->waiter->state) == ACHAR__WAITER_QUEUED) {
         achar__take_off(space, c->queue, c->waiter, ACHAR__WAITER_IDLE);

@@ -55,7 +55,8 @@ void achar__queue_serve_joiners(achar_space *space, achar_cell *queue, achar__be
 /*
  * There is nothing to be had. Waits for it, on 'list', where 'flags' say; the latch is held before and
  * after. ACHAR_OK: look again, perhaps it was granted. Anything else: give up; then the waiter is
- * neither listed nor granted.
+ * neither listed nor granted. In a child that a signal handler forked (achar__is_childs()) nothing is
+ * latched, and whatever the call has is the parent's.
  */
 int achar__queue_wait_on(achar__queue_call *c, achar__link *list, uint32_t flags);
 

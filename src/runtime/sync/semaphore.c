@@ -39,12 +39,12 @@ static void add_taking(achar__change *change, achar_cell *semaphore, uint32_t ti
     }
 }
 
-/* Free permits go to those who wait. */
+/* Free permits go to those who wait, in their order, but not to those who stand ASIDE. */
 static void serve(achar_space *space, achar_cell *semaphore, achar__bells *bells)
 {
     achar__waiter *waiter;
     while (semaphore->semaphore.free > 0 &&
-           (waiter = achar__list_first(space, &semaphore->queue))) {
+           (waiter = achar__waiter_first_present(space, &semaphore->queue))) {
         achar__change change = achar__change_begin(space, semaphore);
         add_taking(&change, semaphore, atomic_load(&waiter->ticket));
         achar__change_unlink(&change, waiter);
@@ -108,7 +108,7 @@ void achar__semaphore_bury(achar_space *space, achar_cell *semaphore, uint32_t d
 
 void achar__semaphore_bury_waiter(achar_space *space, achar_cell *semaphore, achar__waiter *waiter)
 {
-    if (atomic_load(&waiter->state) == ACHAR__WAITER_QUEUED) {
+    if (achar__waiter_queues(waiter)) {
         achar__take_off(space, semaphore, waiter, ACHAR__WAITER_IDLE);
     } else if (atomic_load(&waiter->state) == ACHAR__WAITER_GRANTED) {
         /* It never learnt of its permit, so the permit guards nothing yet: the next one's. */
@@ -174,8 +174,61 @@ static bool reap_holders(achar_space *space, achar_cell *semaphore, uint32_t tic
     return reaped;
 }
 
-int achar__semaphore_acquire_until(achar_semaphore semaphore, int64_t deadline_ns)
+/*
+ * Signal handlers run; the waiter, latched before and after, keeps its place and is given nothing.
+ * Then what is free is given to it. In a forked child, nothing is latched.
+ */
+static int step_aside(achar_space *space, achar_cell *cell, achar__waiter *waiter, uint32_t ticket,
+                      const achar__host *host, achar__bells *bells)
 {
+    atomic_store(&waiter->state, ACHAR__WAITER_ASIDE);
+    achar__unlatch(space, cell);
+    int status = achar__host_answer(space, ticket, host);
+    if (achar__is_childs(status)) {
+        return status;
+    }
+    achar__latch(space, cell, ticket);
+    if (status == ACHAR_OK && atomic_load(&waiter->state) == ACHAR__WAITER_ASIDE) {
+        atomic_store(&waiter->state, ACHAR__WAITER_QUEUED);
+        serve(space, cell, bells);
+    }
+    return status;
+}
+
+/* Latched before and after; the waiter is on the list, and then on none. A child: as step_aside(). */
+static int queue_until(achar_space *space, achar_cell *cell, achar__waiter *waiter, uint32_t ticket,
+                       int64_t deadline_ns, const achar__host *host, achar__bells *bells)
+{
+    for (;;) {
+        achar__unlatch(space, cell);
+        achar__bells_ring(space, bells);
+        int status = achar__waiter_sleep(space, waiter, deadline_ns, ACHAR__SLEEP_AT_ONCE);
+        ACHAR__CRASH_POINT("awake");
+        achar__latch(space, cell, ticket);
+        if (status == ACHAR_E_INTERRUPTED && achar__waiter_queues(waiter) && host) {
+            status = step_aside(space, cell, waiter, ticket, host, bells);
+            if (achar__is_childs(status)) {
+                return status;
+            }
+        }
+        switch (atomic_load(&waiter->state)) {
+        case ACHAR__WAITER_GRANTED:
+            return ACHAR_OK;
+        case ACHAR__WAITER_ORPHANED:
+            return status == ACHAR_E_INTERRUPTED ? status : ACHAR_E_OWNER_DIED;
+        default:
+            break;
+        }
+        if (status != ACHAR_OK) {
+            achar__take_off(space, cell, waiter, ACHAR__WAITER_IDLE);
+            return status;
+        }
+    }
+}
+
+static int acquire_once(achar_semaphore semaphore, int64_t deadline_ns, const achar__host *host)
+{
+    achar__bells bells = {.count = 0};
     achar_space *space = semaphore.space;
     achar_cell *cell = semaphore.cell;
     achar__waiter *waiter = NULL;
@@ -193,9 +246,8 @@ int achar__semaphore_acquire_until(achar_semaphore semaphore, int64_t deadline_n
         return status;
     }
     if (deadline_ns == 0) {
-        return space->shared && reap_holders(space, cell, ticket)
-                   ? achar__semaphore_acquire_until(semaphore, 0)
-                   : ACHAR_E_TIMEOUT;
+        return space->shared && reap_holders(space, cell, ticket) ? acquire_once(semaphore, 0, NULL)
+                                                                  : ACHAR_E_TIMEOUT;
     }
 
     status = achar__waiter_take(space, ticket, cell, &waiter);
@@ -208,32 +260,32 @@ int achar__semaphore_acquire_until(achar_semaphore semaphore, int64_t deadline_n
         goto done;
     }
     achar__put_on(space, cell, &cell->queue, waiter, ACHAR__WAITER_QUEUED);
-    achar__unlatch(space, cell);
-    status = achar__waiter_sleep(space, waiter, deadline_ns, ACHAR__SLEEP_AT_ONCE);
-    ACHAR__CRASH_POINT("awake");
-    achar__latch(space, cell, ticket);
-    switch (atomic_load(&waiter->state)) {
-    case ACHAR__WAITER_GRANTED:
-        status = ACHAR_OK;
-        break;
-    case ACHAR__WAITER_ORPHANED:
-        status = ACHAR_E_OWNER_DIED;
-        break;
-    default:
-        achar__take_off(space, cell, waiter, ACHAR__WAITER_IDLE);
-        break;
+    status = queue_until(space, cell, waiter, ticket, deadline_ns, host, &bells);
+    if (achar__is_childs(status)) {
+        return status;
     }
 done:
     atomic_store(&waiter->state, ACHAR__WAITER_IDLE);
     achar__unlatch(space, cell);
+    achar__bells_ring(space, &bells);
     achar__waiter_give_back(space, waiter);
     return status;
 }
 
+int achar__semaphore_acquire_until(achar_semaphore semaphore, int64_t deadline_ns,
+                                   const achar__host *host)
+{
+    int status;
+    do {
+        status = acquire_once(semaphore, deadline_ns, host);
+    } while (status == ACHAR__IS_CHILD);
+    return achar__outcome_of(status);
+}
+
 int achar_semaphore_acquire(achar_semaphore semaphore, int64_t timeout_ns)
 {
-    return achar__semaphore_acquire_until(semaphore,
-                                          timeout_ns == 0 ? 0 : achar__deadline_in(timeout_ns));
+    return achar__semaphore_acquire_until(
+        semaphore, timeout_ns == 0 ? 0 : achar__deadline_in(timeout_ns), NULL);
 }
 
 int achar_semaphore_release(achar_semaphore semaphore, uint32_t count)

@@ -2,8 +2,9 @@
 #ifndef ACHAR_RUNTIME_SYNC_SEMAPHORE_H
 #define ACHAR_RUNTIME_SYNC_SEMAPHORE_H
 
-#include "runtime/sync/space.h"
+#include "runtime/sync/waiter.h"
 
-int achar__semaphore_acquire_until(achar_semaphore semaphore, int64_t deadline_ns);
+int achar__semaphore_acquire_until(achar_semaphore semaphore, int64_t deadline_ns,
+                                   const achar__host *host);
 
 #endif

@@ -155,16 +155,43 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
     }
 }
 
+int achar__host_answer(achar_space *space, uint32_t ticket, const achar__host *host)
+{
+    bool gives_up = !host || host->on_signal(host->context) != 0;
+    if (achar__ticket(space) != ticket) {
+        return gives_up ? ACHAR__CHILD_GIVES_UP : ACHAR__IS_CHILD;
+    }
+    return gives_up ? ACHAR_E_INTERRUPTED : ACHAR_OK;
+}
+
 int achar__waiter_sleep_on(achar_space *space, achar__waiter *waiter, int64_t deadline_ns,
                            const achar__host *host)
 {
     enum achar__sleep_manner manner = achar__sleep_manner_of(host);
-    int status;
-    do {
-        status = achar__waiter_sleep(space, waiter, deadline_ns, manner);
+    uint32_t ticket = achar__ticket(space);
+    for (;;) {
+        int status = achar__waiter_sleep(space, waiter, deadline_ns, manner);
+        if (status != ACHAR_E_INTERRUPTED) {
+            return status;
+        }
+        status = achar__host_answer(space, ticket, host);
+        if (status != ACHAR_OK) {
+            return status;
+        }
         manner = ACHAR__SLEEP_AT_ONCE; /* signals that come from now on interrupt it */
-    } while (status == ACHAR_E_INTERRUPTED && host && !host->on_signal(host->context));
-    return status;
+    }
+}
+
+achar__waiter *achar__waiter_first_present(const achar_space *space, const achar__link *list)
+{
+    for (achar__place place = list->next; place != achar__place_of(space, list);) {
+        achar__waiter *waiter = achar__waiter_of(space, place);
+        if (atomic_load(&waiter->state) != ACHAR__WAITER_ASIDE) {
+            return waiter;
+        }
+        place = waiter->link.next;
+    }
+    return NULL;
 }
 
 void achar__waiter_ring(achar_space *space, achar__waiter *waiter)

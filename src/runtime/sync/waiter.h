@@ -6,6 +6,8 @@
 
 #include "runtime/sync/space.h"
 
+#include <achar/status.h>
+
 /*
  * A waiter for 'object', idle. ACHAR_E_LIMIT: 65,536 are waiting. ACHAR_E_NOMEM. It goes back with
  * achar__waiter_give_back(), when it is on no list; its state is IDLE then.
@@ -64,7 +66,31 @@ static inline enum achar__sleep_manner achar__sleep_manner_of(const achar__host 
     return host ? ACHAR__SLEEP_HOSTED : ACHAR__SLEEP_SOON;
 }
 
-/* The same; signals are answered where the waiter stands. ACHAR_E_INTERRUPTED: it gives up. */
+/*
+ * A signal handler may fork. The child then goes on in its copy of the wait, where the waiter is its
+ * parent's: it leaves that alone and waits as itself, from the start, unless the handler raised there.
+ */
+enum { ACHAR__IS_CHILD = -1000, ACHAR__CHILD_GIVES_UP = -1001 };
+
+static inline bool achar__is_childs(int status)
+{
+    return status == ACHAR__IS_CHILD || status == ACHAR__CHILD_GIVES_UP;
+}
+
+/* What a call has to return that ended with 'status'. */
+static inline int achar__outcome_of(int status)
+{
+    return status == ACHAR__CHILD_GIVES_UP ? ACHAR_E_INTERRUPTED : status;
+}
+
+/*
+ * Runs signal handlers, for the process of 'ticket'. ACHAR_OK, ACHAR_E_INTERRUPTED: it gives up; or
+ * what achar__is_childs(). Not under a latch.
+ */
+int achar__host_answer(achar_space *space, uint32_t ticket, const achar__host *host);
+
+/* The same; signals are answered where the waiter stands. ACHAR_E_INTERRUPTED, and what
+ * achar__host_answer() adds. */
 int achar__waiter_sleep_on(achar_space *space, achar__waiter *waiter, int64_t deadline_ns,
                            const achar__host *host);
 
@@ -78,12 +104,16 @@ static inline bool achar__waiter_is_listed(const achar__waiter *waiter)
     return state != ACHAR__WAITER_IDLE && !ACHAR__WAITER_HAS_ENDED(state);
 }
 
-/* Whether it queues for a lock. */
+/* Whether it queues for a lock or a permit. */
 static inline bool achar__waiter_queues(const achar__waiter *waiter)
 {
     uint32_t state = atomic_load(&waiter->state);
-    return state == ACHAR__WAITER_QUEUED || state == ACHAR__WAITER_NUDGED;
+    return state == ACHAR__WAITER_QUEUED || state == ACHAR__WAITER_NUDGED ||
+           state == ACHAR__WAITER_ASIDE;
 }
+
+/* The first on 'list' that is not ASIDE; NULL: there is none. */
+achar__waiter *achar__waiter_first_present(const achar_space *space, const achar__link *list);
 
 /* Waiters to ring when the latch is free again; a full one is rung early. */
 typedef struct achar__bells {
