@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "tasks": {"base", "codec", "runtime", "tasks"},
     "runtime": {"base", "runtime"},
     "cli": {"base", "codec", "cli"},
-    "python": {"base", "codec", "runtime", "python"},
+    "memo": {"memo"},
+    "python": {"base", "codec", "runtime", "memo", "python"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 

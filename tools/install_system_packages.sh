@@ -27,6 +27,8 @@ need libc6-dev "${CC:-cc}" -E -x c -include stdio.h /dev/null
 need pkg-config command -v pkg-config
 need libcmocka-dev pkg-config --exists cmocka
 need libgmp-dev pkg-config --exists gmp
+need libsqlite3-dev pkg-config --exists sqlite3
+need libzstd-dev pkg-config --exists libzstd
 case "${2-}" in
 test | fuzz)
     need clang command -v clang

@@ -1,0 +1,86 @@
+/*
+ * internal.h - the store as its own files see it.
+ *
+ *   store.c   opening, closing, the schema
+ *   row.c     rows in and out; which were used
+ *   commit.c  transactions: one writer at a time, threads commit together
+ *   flight.c  who is computing what
+ *
+ * Locks, in the order in which they are taken: queue (who commits), the file's writer byte, SQLite's own;
+ * reading (the reader connection, and the table of uses) alone. flight alone.
+ */
+#ifndef ACHAR_MEMO_INTERNAL_H
+#define ACHAR_MEMO_INTERNAL_H
+
+#include "memo/store.h"
+#include <pthread.h>
+
+enum { MEMO_USES = 4096 /* a power of two */ };
+
+struct memo_flight; /* flight.c */
+
+typedef struct
+    memo_pending { /* a row that waits for its commit; on the stack of the thread that waits */
+    const memo_row *row;
+    memo_status status;
+    int is_done;
+    char message[256]; /* of the thread that committed it */
+    struct memo_pending *next;
+} memo_pending;
+
+typedef struct memo_use {
+    int64_t seq;
+    int64_t used_ms; /* 0: the place is empty */
+} memo_use;
+
+struct memo_store {
+    char *path;
+    int lock_fd; /* the file whose bytes are the locks between processes */
+    memo_durability durability;
+
+    pthread_mutex_t reading;
+    sqlite3 *reader;
+    sqlite3_stmt *get;
+    memo_use *uses; /* MEMO_USES places; those who hit the same place are flushed */
+    size_t use_count;
+    int64_t flushed_ms;
+
+    pthread_mutex_t queue;
+    pthread_cond_t turn;
+    int is_writing; /* a thread has the writer */
+    memo_pending *first, **last;
+    sqlite3 *writer;
+    sqlite3_stmt *remove, *insert, *insert_use, *begin, *commit, *rollback;
+
+    pthread_mutex_t flight;
+    pthread_cond_t landed;
+    struct memo_flight *flights;
+};
+
+int64_t memo_now_ms(void);
+/* What the row is found by: the first eight bytes of its key. */
+int64_t memo_id_of(const uint8_t *key);
+void memo_set_text(const char *text);
+void memo_set_message(sqlite3 *db); /* SQLite's; NULL: errno's */
+
+/* ---- commit.c ---- */
+
+/* Between these two the calling thread has the writer, in no transaction. */
+void memo_take_writer(memo_store *store);
+void memo_give_writer(memo_store *store);
+
+/* ---- row.c ---- */
+
+memo_status memo_prepare_rows(memo_store *store);
+void memo_finalize_rows(memo_store *store);
+/* In a transaction of the writer's. */
+memo_status memo_insert_row(memo_store *store, const memo_row *row);
+
+/* ---- flight.c ---- */
+
+/* The byte that writers lock; begin() locks others. Blocks. */
+void memo_lock_writers(memo_store *store);
+void memo_unlock_writers(memo_store *store);
+void memo_free_flights(memo_store *store);
+
+#endif

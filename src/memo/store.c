@@ -1,0 +1,255 @@
+/*
+ * store.c - opening and closing; the schema. See store.h.
+ *
+ *   result   one row a result, in the order in which they came, found by 'id', the first eight bytes of
+ *            the key; the whole key stands in the row and is compared. 'beside' is the size of the file
+ *            beside the database that has the value, or 0. 'value' is last, so that the rest is read
+ *            without it. 'checksum' is row.c's.
+ *   origin   what many results have in common; the caller's text.
+ *   recent   when a result was used last, if it was since it came.
+ *   beside   what the files beside the database take, kept by triggers.
+ *
+ * So that a commit writes three pages and no more: the end of the table, a page of the index, and one for
+ * what grows.
+ *
+ * Opening reads a page or two, whatever the size of the file. What was deleted is overwritten with
+ * zeros (secure_delete), so that salvaging a damaged file brings back nothing that was invalidated.
+ */
+#include "memo/internal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { APPLICATION_ID = 0x61636872 /* "achr" */, SCHEMA_VERSION = 1, BUSY_MS = 60000 };
+
+static const char SCHEMA[] =
+    "CREATE TABLE result(seq INTEGER PRIMARY KEY, id INTEGER NOT NULL, key BLOB NOT NULL,"
+    " kind INTEGER NOT NULL, origin INTEGER NOT NULL, beside INTEGER NOT NULL,"
+    " stored_ms INTEGER NOT NULL, took_ns INTEGER NOT NULL, checksum INTEGER NOT NULL,"
+    " value BLOB NOT NULL);"
+    "CREATE UNIQUE INDEX result_by_id ON result(id);"
+    "CREATE TABLE origin(id INTEGER PRIMARY KEY, about TEXT NOT NULL UNIQUE, checksum INTEGER NOT "
+    "NULL);"
+    "CREATE TABLE recent(seq INTEGER PRIMARY KEY, used_ms INTEGER NOT NULL);"
+    "CREATE INDEX recent_by_use ON recent(used_ms);"
+    "CREATE TABLE beside(id INTEGER PRIMARY KEY, nbytes INTEGER NOT NULL);"
+    "INSERT INTO beside VALUES(0, 0);"
+    "CREATE TRIGGER result_inserted AFTER INSERT ON result WHEN new.beside > 0 BEGIN"
+    " UPDATE beside SET nbytes = nbytes + new.beside WHERE id = 0; END;"
+    "CREATE TRIGGER result_deleted AFTER DELETE ON result BEGIN"
+    " UPDATE beside SET nbytes = nbytes - old.beside WHERE id = 0 AND old.beside > 0;"
+    " DELETE FROM recent WHERE seq = old.seq; END;";
+
+int64_t memo_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+memo_status memo_status_of(int sqlite_code)
+{
+    switch (sqlite_code & 0xFF) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return MEMO_OK;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_SCHEMA:
+        return MEMO_DAMAGED;
+    case SQLITE_FULL:
+        return MEMO_FULL;
+    case SQLITE_IOERR:
+        if (sqlite_code == SQLITE_IOERR_SHORT_READ || sqlite_code == SQLITE_IOERR_CORRUPTFS)
+            return MEMO_DAMAGED;
+        return errno == ENOSPC || errno == EFBIG || errno == EDQUOT ? MEMO_FULL : MEMO_ERROR;
+    case SQLITE_NOMEM:
+        return MEMO_NOMEM;
+    default:
+        return MEMO_ERROR;
+    }
+}
+
+static _Thread_local char message[256];
+
+void memo_set_text(const char *text)
+{
+    snprintf(message, sizeof message, "%s", text);
+}
+
+void memo_set_message(sqlite3 *db)
+{
+    memo_set_text(db ? sqlite3_errmsg(db) : strerror(errno));
+}
+
+const char *memo_message(void)
+{
+    return message;
+}
+
+static memo_status failed(sqlite3 *db, int code)
+{
+    memo_status status = memo_status_of(code);
+    memo_set_message(db);
+    return status == MEMO_OK ? MEMO_ERROR : status;
+}
+
+/* One number that a statement answers. */
+static int ask(sqlite3 *db, const char *sql, int64_t *out)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    if (code == SQLITE_ROW)
+        *out = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return code == SQLITE_ROW ? SQLITE_OK : code == SQLITE_DONE ? SQLITE_ERROR : code;
+}
+
+static memo_status connect_to(memo_store *store, sqlite3 **db)
+{
+    int code = sqlite3_open_v2(
+        store->path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code != SQLITE_OK)
+        return *db ? failed(*db, code) : MEMO_NOMEM;
+    sqlite3_extended_result_codes(*db, 1);
+    sqlite3_busy_timeout(*db, BUSY_MS);
+    code = sqlite3_exec(*db,
+                        store->durability == MEMO_POWER ? "PRAGMA synchronous=FULL"
+                                                        : "PRAGMA synchronous=NORMAL",
+                        NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(*db,
+                            "PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=4000;"
+                            " PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF",
+                            NULL, NULL, NULL);
+    return code == SQLITE_OK ? MEMO_OK : failed(*db, code);
+}
+
+/* MEMO_ABSENT: an empty file, to be filled. */
+static memo_status look(memo_store *store)
+{
+    int64_t application = 0, version = 0, tables = 0;
+    int code = ask(store->writer, "PRAGMA application_id", &application);
+    if (code == SQLITE_OK)
+        code = ask(store->writer, "PRAGMA user_version", &version);
+    if (code == SQLITE_OK)
+        code = ask(store->writer, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (code != SQLITE_OK)
+        return failed(store->writer, code);
+    if (application == APPLICATION_ID && version == SCHEMA_VERSION)
+        return MEMO_OK;
+    if (application == 0 && version == 0 && tables == 0)
+        return MEMO_ABSENT;
+    memo_set_text(application == APPLICATION_ID ? "it was made by another version of achar"
+                                                : "it is a database of something else");
+    return MEMO_FOREIGN;
+}
+
+/* Called while no other process is here. */
+static memo_status set_up(memo_store *store)
+{
+    memo_status status = look(store);
+    if (status != MEMO_ABSENT)
+        return status;
+    char *sql =
+        sqlite3_mprintf("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE; %s PRAGMA application_id=%d;"
+                        " PRAGMA user_version=%d; COMMIT",
+                        SCHEMA, APPLICATION_ID, SCHEMA_VERSION);
+    if (!sql)
+        return MEMO_NOMEM;
+    int code = sqlite3_exec(store->writer, sql, NULL, NULL, NULL);
+    sqlite3_free(sql);
+    return code == SQLITE_OK ? MEMO_OK : failed(store->writer, code);
+}
+
+static memo_status open_lock_file(memo_store *store)
+{
+    char *path = sqlite3_mprintf("%s-lock", store->path);
+    if (!path)
+        return MEMO_NOMEM;
+    store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    sqlite3_free(path);
+    if (store->lock_fd < 0)
+        memo_set_message(NULL);
+    return store->lock_fd < 0 ? MEMO_ERROR : MEMO_OK;
+}
+
+static memo_store *new_store(const char *path, memo_durability durability)
+{
+    memo_store *store = calloc(1, sizeof *store);
+    if (!store)
+        return NULL;
+    store->lock_fd = -1;
+    store->durability = durability;
+    store->last = &store->first;
+    store->flushed_ms = memo_now_ms();
+    pthread_mutex_init(&store->reading, NULL);
+    pthread_mutex_init(&store->queue, NULL);
+    pthread_cond_init(&store->turn, NULL);
+    pthread_mutex_init(&store->flight, NULL);
+    pthread_cond_init(&store->landed, NULL);
+    store->path = strdup(path);
+    store->uses = calloc(MEMO_USES, sizeof *store->uses);
+    if (!store->path || !store->uses) {
+        memo_store_close(store);
+        return NULL;
+    }
+    return store;
+}
+
+memo_status memo_store_open(const char *path, memo_durability durability, memo_store **out)
+{
+    memo_store *store = *out = new_store(path, durability);
+    if (!store)
+        return MEMO_NOMEM;
+    memo_status status = open_lock_file(store);
+    if (status != MEMO_OK)
+        return status;
+    memo_lock_writers(store);
+    status = connect_to(store, &store->writer);
+    if (status == MEMO_OK)
+        status = set_up(store);
+    memo_unlock_writers(store);
+    if (status == MEMO_OK)
+        status = connect_to(store, &store->reader);
+    if (status == MEMO_OK)
+        status = memo_prepare_rows(store);
+    return status;
+}
+
+void memo_store_close(memo_store *store)
+{
+    if (!store)
+        return;
+    if (store->writer && store->reader && store->insert_use)
+        memo_store_flush(store); /* if it fails, some results seem less recently used */
+    memo_finalize_rows(store);
+    sqlite3_close(store->reader);
+    sqlite3_close(store->writer);
+    memo_free_flights(store);
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
+    pthread_mutex_destroy(&store->reading);
+    pthread_mutex_destroy(&store->queue);
+    pthread_cond_destroy(&store->turn);
+    pthread_mutex_destroy(&store->flight);
+    pthread_cond_destroy(&store->landed);
+    free(store->uses);
+    free(store->path);
+    free(store);
+}
+
+void memo_store_abandon(memo_store *store)
+{
+    /* SQLite's connections and our locks may be in any state: they are left as they are, with the
+     * memory that they take. The descriptors are only this process's copies. */
+    if (store && store->lock_fd >= 0)
+        close(store->lock_fd);
+}

@@ -1,0 +1,103 @@
+/*
+ * store.h - results on disk: one SQLite file in WAL mode, for many processes at once.
+ *
+ * A result is found by a key of 32 bytes. Every row carries a checksum over all that matters in it, so a
+ * row that comes back is the row that was stored, or is reported as damaged. What the bytes mean is the
+ * caller's business.
+ *
+ * One store has two connections, a reader and a writer. It may be used by many threads of the process
+ * that opened it; after a fork the child must open its own. No function of this folder runs Python.
+ */
+#ifndef ACHAR_MEMO_STORE_H
+#define ACHAR_MEMO_STORE_H
+
+#include <sqlite3.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MEMO_KEY_NBYTES = 32 };
+
+typedef enum memo_status {
+    MEMO_OK = 0,
+    MEMO_ABSENT,      /* there is no such row */
+    MEMO_INTERRUPTED, /* a signal came while waiting */
+    MEMO_DAMAGED,     /* the file, or the row, is not what was written */
+    MEMO_FULL,        /* the disk, a quota or a limit on the size of files */
+    MEMO_FOREIGN,     /* a database, but not one of ours, or of a later version */
+    MEMO_NOMEM,
+    MEMO_ERROR,
+} memo_status;
+
+/* How hard a commit is; what has been committed survives … */
+typedef enum memo_durability {
+    MEMO_PROCESS, /* … the death of the process, at any moment */
+    MEMO_POWER,   /* … also a loss of power: the disk has it when the call returns */
+} memo_durability;
+
+typedef struct memo_row {
+    uint8_t key[MEMO_KEY_NBYTES];
+    int64_t kind;      /* the caller's */
+    int64_t origin;    /* the caller's */
+    int64_t beside;    /* the size of the caller's file beside the database, or 0 */
+    int64_t stored_ms; /* since 1970 */
+    int64_t took_ns;   /* to compute */
+    const void *value;
+    size_t value_nbytes;
+} memo_row;
+
+typedef struct memo_store memo_store;
+
+/*
+ * memo_store_open() opens the file, and makes it where there is none. '*out' is set also when it fails
+ * (but for MEMO_NOMEM), to be closed in any case; memo_message() says why.
+ */
+memo_status memo_store_open(const char *path, memo_durability durability, memo_store **out);
+void memo_store_close(memo_store *store); /* NULL: nothing */
+
+/* Forgets the store without touching its files: in a child after a fork, where they are the parent's. */
+void memo_store_abandon(memo_store *store);
+
+/* What was wrong with this thread's last call that failed; good until its next. */
+const char *memo_message(void);
+
+/*
+ * memo_store_get() finds the row with this key. MEMO_OK: '*out' is filled; its value is malloc'd and the
+ * caller's (free()). The use is noted, and written some time later.
+ * MEMO_ABSENT, MEMO_DAMAGED (the row or the file), MEMO_ERROR, MEMO_NOMEM.
+ */
+memo_status memo_store_get(memo_store *store, const uint8_t *key, memo_row *out);
+
+/*
+ * memo_store_put() stores a row in place of any with its key; when it returns MEMO_OK it is committed.
+ * Rows that several threads put at once are committed together.
+ */
+memo_status memo_store_put(memo_store *store, const memo_row *row);
+
+/*
+ * memo_store_write() lets 'work' use the writing connection in a transaction of its own. What it returns
+ * decides: MEMO_OK commits, anything else rolls back and is returned.
+ */
+typedef memo_status (*memo_work)(sqlite3 *db, void *context);
+memo_status memo_store_write(memo_store *store, memo_work work, void *context);
+
+/* memo_store_read() lets 'work' use the reading connection. */
+memo_status memo_store_read(memo_store *store, memo_work work, void *context);
+
+/* Writes down which rows were used since the last time. */
+memo_status memo_store_flush(memo_store *store);
+
+/*
+ * memo_store_begin() waits until nobody else computes the result with this key, in any process, and says
+ * so to the others; memo_store_end() ends that, as does the death of the process. The caller looks again
+ * whether the result is there before it computes.
+ *
+ * MEMO_OK; MEMO_ABSENT: compute it without, since waiting could never end (this thread, or a circle of
+ * processes, has it); MEMO_INTERRUPTED: signals are to be handled, then call again; MEMO_ERROR.
+ */
+memo_status memo_store_begin(memo_store *store, const uint8_t *key);
+void memo_store_end(memo_store *store, const uint8_t *key);
+
+/* What SQLite's code means to us. */
+memo_status memo_status_of(int sqlite_code);
+
+#endif
