@@ -55,6 +55,8 @@ _LATER = {
     "EnvironmentDiffers": "errors",
     "Future": "executor",
     "LargePickleWarning": "_explain",
+    "Memo": "memo",
+    "memo": None,
     "InitializerFailed": "errors",
     "InputFailed": "errors",
     "OwnerDied": "errors",
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
     from achar.errors import WorkersCannotStart as WorkersCannotStart
     from achar.executor import Executor as Executor
     from achar.executor import Future as Future
+    from achar.memo import Memo as Memo
 
 
 def __getattr__(name):

@@ -47,11 +47,13 @@ static void take_status(memo_pending *p, memo_status status)
 static void commit_all(memo_store *store, memo_pending *batch)
 {
     memo_lock_writers(store);
-    memo_status status = step(store, store->begin);
+    memo_status status = memo_look_after_path(store);
+    if (status == MEMO_OK)
+        status = step(store, store->begin);
     for (memo_pending *p = batch; p && status == MEMO_OK; p = p->next)
         status = memo_insert_row(store, p->row);
     status = finish(store, status);
-    int alone = !batch->next;
+    int alone = !batch->next || status == MEMO_MOVED;
     for (memo_pending *p = batch; p; p = p->next) /* one that cannot be stored fails alone */
         take_status(p, status == MEMO_OK || alone ? status : commit_row(store, p->row));
     memo_unlock_writers(store);
@@ -110,7 +112,9 @@ void memo_give_writer(memo_store *store)
 memo_status memo_store_write(memo_store *store, memo_work work, void *context)
 {
     memo_take_writer(store);
-    memo_status status = step(store, store->begin);
+    memo_status status = memo_look_after_path(store);
+    if (status == MEMO_OK)
+        status = step(store, store->begin);
     if (status == MEMO_OK && (status = work(store->writer, context)) != MEMO_OK)
         memo_set_message(store->writer);
     status = finish(store, status);

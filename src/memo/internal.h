@@ -14,6 +14,7 @@
 
 #include "memo/store.h"
 #include <pthread.h>
+#include <sys/stat.h>
 
 enum { MEMO_USES = 4096 /* a power of two */ };
 
@@ -35,6 +36,8 @@ typedef struct memo_use {
 
 struct memo_store {
     char *path;
+    dev_t device;
+    ino_t inode;
     int lock_fd; /* the file whose bytes are the locks between processes */
     memo_durability durability;
 
@@ -60,6 +63,8 @@ struct memo_store {
 int64_t memo_now_ms(void);
 /* What the row is found by: the first eight bytes of its key. */
 int64_t memo_id_of(const uint8_t *key);
+/* MEMO_MOVED if the path no longer leads to the file that is open. Called with the writers' byte. */
+memo_status memo_look_after_path(memo_store *store);
 void memo_set_text(const char *text);
 void memo_set_message(sqlite3 *db); /* SQLite's; NULL: errno's */
 

@@ -83,29 +83,23 @@ static int by_seq(const void *a, const void *b)
     return left->seq < right->seq ? -1 : left->seq > right->seq;
 }
 
-static memo_status write_uses(memo_store *store, const memo_use *uses, size_t count)
+typedef struct used_rows {
+    memo_store *store;
+    const memo_use *uses;
+    size_t count;
+} used_rows;
+
+static memo_status write_uses(sqlite3 *db, void *context)
 {
+    const used_rows *used = context;
+    sqlite3_stmt *insert_use = used->store->insert_use;
     memo_status status = MEMO_OK;
-    memo_take_writer(store);
-    errno = 0;
-    if (sqlite3_step(store->begin) != SQLITE_DONE)
-        status = MEMO_ERROR;
-    sqlite3_reset(store->begin);
-    for (size_t i = 0; i < count && status == MEMO_OK; i++) {
-        sqlite3_bind_int64(store->insert_use, 1, uses[i].seq);
-        sqlite3_bind_int64(store->insert_use, 2, uses[i].used_ms);
-        status = memo_status_of(sqlite3_step(store->insert_use));
-        sqlite3_reset(store->insert_use);
+    for (size_t i = 0; i < used->count && status == MEMO_OK; i++) {
+        sqlite3_bind_int64(insert_use, 1, used->uses[i].seq);
+        sqlite3_bind_int64(insert_use, 2, used->uses[i].used_ms);
+        status = memo_status_of(sqlite3_step(insert_use));
+        sqlite3_reset(insert_use);
     }
-    if (!sqlite3_get_autocommit(store->writer)) {
-        sqlite3_stmt *last = status == MEMO_OK ? store->commit : store->rollback;
-        if (sqlite3_step(last) != SQLITE_DONE && status == MEMO_OK) {
-            status = MEMO_ERROR;
-            sqlite3_step(store->rollback), sqlite3_reset(store->rollback);
-        }
-        sqlite3_reset(last);
-    }
-    memo_give_writer(store);
     return status;
 }
 
@@ -133,7 +127,8 @@ memo_status memo_store_flush(memo_store *store)
     if (!uses)
         return MEMO_OK;
     qsort(uses, count, sizeof *uses, by_seq);
-    memo_status status = write_uses(store, uses, count);
+    used_rows used = {store, uses, count};
+    memo_status status = memo_store_write(store, write_uses, &used);
     free(uses);
     return status;
 }

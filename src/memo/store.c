@@ -5,7 +5,8 @@
  *            the key; the whole key stands in the row and is compared. 'beside' is the size of the file
  *            beside the database that has the value, or 0. 'value' is last, so that the rest is read
  *            without it. 'checksum' is row.c's.
- *   origin   what many results have in common; the caller's text.
+ *   origin   what many results have in common; the caller's text. In two tables, since many results hang
+ *            on one page.
  *   recent   when a result was used last, if it was since it came.
  *   beside   what the files beside the database take, kept by triggers.
  *
@@ -34,6 +35,10 @@ static const char SCHEMA[] =
     "CREATE UNIQUE INDEX result_by_id ON result(id);"
     "CREATE TABLE origin(id INTEGER PRIMARY KEY, about TEXT NOT NULL UNIQUE, checksum INTEGER NOT "
     "NULL);"
+    "CREATE TABLE origin_again(id INTEGER PRIMARY KEY, about TEXT NOT NULL, checksum INTEGER NOT "
+    "NULL);"
+    "CREATE TRIGGER origin_inserted AFTER INSERT ON origin BEGIN"
+    " INSERT OR REPLACE INTO origin_again VALUES(new.id, new.about, new.checksum); END;"
     "CREATE TABLE recent(seq INTEGER PRIMARY KEY, used_ms INTEGER NOT NULL);"
     "CREATE INDEX recent_by_use ON recent(used_ms);"
     "CREATE TABLE beside(id INTEGER PRIMARY KEY, nbytes INTEGER NOT NULL);"
@@ -97,6 +102,15 @@ static memo_status failed(sqlite3 *db, int code)
     memo_status status = memo_status_of(code);
     memo_set_message(db);
     return status == MEMO_OK ? MEMO_ERROR : status;
+}
+
+memo_status memo_look_after_path(memo_store *store)
+{
+    struct stat now;
+    if (stat(store->path, &now) == 0 && now.st_ino == store->inode && now.st_dev == store->device)
+        return MEMO_OK;
+    memo_set_text("the file was moved or deleted");
+    return MEMO_MOVED;
 }
 
 /* One number that a statement answers. */
@@ -209,6 +223,7 @@ memo_status memo_store_open(const char *path, memo_durability durability, memo_s
     memo_store *store = *out = new_store(path, durability);
     if (!store)
         return MEMO_NOMEM;
+    struct stat opened;
     memo_status status = open_lock_file(store);
     if (status != MEMO_OK)
         return status;
@@ -216,6 +231,10 @@ memo_status memo_store_open(const char *path, memo_durability durability, memo_s
     status = connect_to(store, &store->writer);
     if (status == MEMO_OK)
         status = set_up(store);
+    if (status == MEMO_OK && stat(path, &opened) == 0) {
+        store->device = opened.st_dev;
+        store->inode = opened.st_ino;
+    }
     memo_unlock_writers(store);
     if (status == MEMO_OK)
         status = connect_to(store, &store->reader);

@@ -23,6 +23,7 @@ typedef enum memo_status {
     MEMO_INTERRUPTED, /* a signal came while waiting */
     MEMO_DAMAGED,     /* the file, or the row, is not what was written */
     MEMO_FULL,        /* the disk, a quota or a limit on the size of files */
+    MEMO_MOVED,       /* another file stands in its place: open that */
     MEMO_FOREIGN,     /* a database, but not one of ours, or of a later version */
     MEMO_NOMEM,
     MEMO_ERROR,

@@ -23,7 +23,8 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_the_package_and_the_command_only(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {"achar/__init__.py", "achar/_achar.pyi", "achar/py.typed"} <= set(names)
-    assert len([name for name in names if name.endswith(".so")]) == 1
+    extensions = sorted(name.partition(".")[0] for name in names if name.endswith(".so"))
+    assert extensions == ["achar/_achar", "achar/_memo"]
     assert any(name.endswith("/scripts/achar") for name in names)
     assert not [name for name in names if name.endswith((".h", ".a", ".pc")) or "libachar" in name]
 
@@ -39,9 +40,11 @@ def test_wheel_works_in_a_fresh_environment(wheel, tmp_path):
     assert run(python, "-c", task, cwd=tmp_path).stdout == "2\n"
 
 
-def test_the_extension_exports_its_init_function_only(wheel, tmp_path):
+def test_the_extensions_export_their_init_functions_only(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
-        (extension,) = [name for name in archive.namelist() if name.endswith(".so")]
-        archive.extract(extension, tmp_path)
-    symbols = run("nm", "-D", "--defined-only", tmp_path / extension).stdout
-    assert [line.split()[-1] for line in symbols.splitlines()] == ["PyInit__achar"]
+        extensions = [name for name in archive.namelist() if name.endswith(".so")]
+        archive.extractall(tmp_path, extensions)
+    for extension in extensions:
+        symbols = run("nm", "-D", "--defined-only", tmp_path / extension).stdout
+        name = extension.partition(".")[0].rpartition("/")[2]
+        assert [line.split()[-1] for line in symbols.splitlines()] == [f"PyInit_{name}"]

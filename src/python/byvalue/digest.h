@@ -4,6 +4,7 @@
  * digest.c         the walk, and what has no file of its own
  * digest_write.c   the encoding: numbers, text, containers
  * digest_code.c    code, functions and classes as what they say
+ * watch.c          whether the digest of a function still holds
  */
 #ifndef ACHAR_PYTHON_BYVALUE_DIGEST_H
 #define ACHAR_PYTHON_BYVALUE_DIGEST_H
@@ -20,6 +21,8 @@ typedef struct known {
     size_t nbytes;
 } known;
 
+typedef struct digest_watch digest_watch; /* a Python object */
+
 typedef struct digest {
     byvalue_session *session;
     module_state *st;
@@ -31,6 +34,10 @@ typedef struct digest {
     PyObject *memo;     /* dict: address to index in 'known' */
     known *known;
     size_t known_count, known_capacity;
+    digest_watch *watch; /* borrowed, or NULL: nobody asked for one */
+    PyObject *modules;   /* set: the installed modules that were met; or NULL, likewise */
+    PyObject *own;       /* a dict that the walk made itself */
+    int can_change;      /* something in what was met can change inside */
 } digest;
 
 /* All return 0, or -1 with an exception set. */
@@ -61,6 +68,19 @@ int digest_encode_function(digest *d, PyObject *obj);
 int digest_encode_class(digest *d, PyObject *obj);
 /* 1 if this entry of a class's dict is not part of its definition. */
 int digest_is_incidental(PyObject *name, PyObject *value);
+
+/* ---- watch.c ---- */
+
+/* Notes where the digest is read from; nothing where nobody asked. */
+int digest_watch_name(digest *d, PyObject *dict, PyObject *name,
+                      PyObject *value);           /* value NULL: absent */
+int digest_watch_dict(digest *d, PyObject *dict); /* all of it; NULL: nothing */
+int digest_watch_cell(digest *d, PyObject *cell);
+int digest_watch_function(digest *d, PyObject *obj);
+int digest_watch_class(digest *d, PyObject *type, PyObject *dict);
+digest_watch *digest_watch_new(module_state *st);
+int byvalue_named_exec(PyObject *module); /* named.c */
+int digest_watch_exec(PyObject *module, module_state *st);
 
 /* ---- digest.c ---- */
 

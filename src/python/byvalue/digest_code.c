@@ -56,6 +56,12 @@ static int is_installed(PyObject *module_name)
     return PyErr_Occurred() ? -1 : standard;
 }
 
+/* The installed module is one that the digest depends on by its name. */
+static int note_module(digest *d, PyObject *name)
+{
+    return d->modules ? PySet_Add(d->modules, name) : 0;
+}
+
 /* By name, if the object is found by it in an installed module: 1 written; 0; -1. */
 static int encode_name(digest *d, PyObject *obj)
 {
@@ -69,11 +75,68 @@ static int encode_name(digest *d, PyObject *obj)
         status = compat_find_attr(obj, d->st->byvalue_str___qualname__, &qualname);
     if (status == 1 && PyUnicode_Check(qualname))
         status = digest_put_word(d, "name") < 0 || digest_put_text(d, 's', module) < 0 ||
-                         digest_put_text(d, 's', qualname) < 0
+                         digest_put_text(d, 's', qualname) < 0 || note_module(d, module) < 0
                      ? -1
                      : 1;
     Py_XDECREF(module);
     Py_XDECREF(qualname);
+    return status;
+}
+
+/*
+ * Of a module that a function names, and that is not an installed one: what the function's code could
+ * reach in it by attributes, in modules within it likewise. 'level' ends circles.
+ */
+static int encode_reached(digest *d, PyObject *module, PyObject *names, int level)
+{
+    PyObject *name = PyModule_GetNameObject(module);
+    int installed = name ? is_installed(name) : -1;
+    if (installed == 1 && note_module(d, name) < 0)
+        installed = -1;
+    Py_XDECREF(name);
+    if (installed)
+        return installed < 0 ? -1 : 0;
+    PyObject *dict = PyModule_GetDict(module);
+    int status = digest_put_word(d, "module's");
+    for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *attribute = PyTuple_GET_ITEM(names, i);
+        PyObject *value = Py_XNewRef(PyDict_GetItemWithError(dict, attribute));
+        if (!value) {
+            status = PyErr_Occurred() ? -1 : digest_watch_name(d, dict, attribute, NULL);
+            continue;
+        }
+        status = digest_watch_name(d, dict, attribute, value) < 0 ||
+                         digest_put_text(d, 's', attribute) < 0 || digest_encode(d, value) < 0
+                     ? -1
+                     : 0;
+        if (status == 0 && PyModule_Check(value) && level < 8)
+            status = encode_reached(d, value, names, level + 1);
+        Py_DECREF(value);
+    }
+    return status;
+}
+
+/* The modules among the globals that were named, by their names. */
+static int encode_modules(digest *d, PyObject *named, PyObject *names)
+{
+    int status = 0;
+    for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *value = PyDict_GetItemWithError(named, PyTuple_GET_ITEM(names, i));
+        if (value && PyModule_Check(value))
+            status = encode_reached(d, value, names, 0);
+        else if (!value && PyErr_Occurred())
+            status = -1;
+    }
+    return status;
+}
+
+/* Encodes a dict that the walk has made: nobody else can change it. */
+static int encode_own(digest *d, PyObject *dict)
+{
+    PyObject *outer = d->own;
+    d->own = dict;
+    int status = digest_encode(d, dict);
+    d->own = outer;
     return status;
 }
 
@@ -87,13 +150,24 @@ static int encode_globals(digest *d, PyFunctionObject *func)
     for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(facts->global_names); i++) {
         PyObject *name = PyTuple_GET_ITEM(facts->global_names, i);
         PyObject *value = PyDict_GetItemWithError(func->func_globals, name);
-        if (value)
+        if (digest_watch_name(d, func->func_globals, name, value) < 0)
+            status = -1;
+        else if (value)
             status = PyDict_SetItem(named, name, value);
         else if (PyErr_Occurred())
             status = -1;
     }
+    PyObject *names = Py_NewRef(facts->names);
     if (status == 0)
-        status = digest_encode(d, named);
+        status = encode_own(d, named) < 0 ? -1 : encode_modules(d, named, names);
+    for (Py_ssize_t i = 0;
+         status == 0 && func->func_closure && i < PyTuple_GET_SIZE(func->func_closure); i++) {
+        PyObject *value = Py_XNewRef(PyCell_GET(PyTuple_GET_ITEM(func->func_closure, i)));
+        if (value && PyModule_Check(value))
+            status = encode_reached(d, value, names, 0);
+        Py_XDECREF(value);
+    }
+    Py_DECREF(names);
     Py_XDECREF(named);
     return status;
 }
@@ -104,11 +178,13 @@ int digest_encode_function(digest *d, PyObject *obj)
     int named = encode_name(d, obj);
     if (named)
         return named < 0 ? -1 : 0;
+    if (digest_watch_function(d, obj) < 0)
+        return -1;
     if (digest_put_word(d, "function") < 0 || digest_encode(d, func->func_code) < 0 ||
         digest_encode(d, func->func_defaults ? func->func_defaults : Py_None) < 0 ||
-        digest_encode(d, func->func_kwdefaults ? func->func_kwdefaults : Py_None) < 0 ||
-        digest_encode(d, func->func_dict && PyDict_GET_SIZE(func->func_dict) ? func->func_dict
-                                                                             : Py_None) < 0 ||
+        encode_own(d, func->func_kwdefaults ? func->func_kwdefaults : Py_None) < 0 ||
+        encode_own(d, func->func_dict && PyDict_GET_SIZE(func->func_dict) ? func->func_dict
+                                                                          : Py_None) < 0 ||
         digest_encode(d, func->func_closure ? func->func_closure : Py_None) < 0)
         return -1;
     return encode_globals(d, func);
@@ -148,10 +224,12 @@ int digest_encode_class(digest *d, PyObject *obj)
             status = PyDict_SetItem(definition, name, value);
     }
     if (status == 0)
+        status = digest_watch_class(d, obj, dict);
+    if (status == 0)
         status = digest_put_word(d, "class") < 0 ||
                          digest_put_text(d, 's', ((PyHeapTypeObject *)type)->ht_name) < 0 ||
                          digest_encode(d, (PyObject *)Py_TYPE(type)) < 0 ||
-                         digest_encode(d, type->tp_bases) < 0 || digest_encode(d, definition) < 0
+                         digest_encode(d, type->tp_bases) < 0 || encode_own(d, definition) < 0
                      ? -1
                      : 0;
     Py_XDECREF(dict);

@@ -151,8 +151,8 @@ PyObject *packed_read(module_state *st, const packed_place *place, uint32_t kind
         return raise_no_sense();
     size_t count = (size_t)footer[1];
     PyObject *object = NULL;
-    PyObject *views =
-        views_of(st, place, bytes, room - count * ENTRY_NBYTES, count, kind == PACKED_OWN);
+    PyObject *views = views_of(st, place, bytes, room - count * ENTRY_NBYTES, count,
+                               kind == PACKED_OWN || place->owner_is_private);
     if (views) {
         options.buffers = views;
         object = loader_loads(st, bytes, (size_t)footer[0], &options);
@@ -161,17 +161,28 @@ PyObject *packed_read(module_state *st, const packed_place *place, uint32_t kind
     return object;
 }
 
-PyDoc_STRVAR(loads_packed_doc, "loads_packed(kind, data)\n--\n\n"
-                               "The object in the bytes that a future's _bytes() or pack() are.");
+PyDoc_STRVAR(loads_packed_doc,
+             "loads_packed(kind, data)\n--\n\n"
+             "The object in the bytes that a future's _bytes() or pack() are. Where "
+             "'data' may be written, so may the object's buffers, which are in it.");
 static PyObject *loads_packed(PyObject *module, PyObject *args)
 {
     unsigned kind;
     PyObject *data;
-    if (!PyArg_ParseTuple(args, "IS:loads_packed", &kind, &data))
+    if (!PyArg_ParseTuple(args, "IO:loads_packed", &kind, &data))
         return NULL;
-    const packed_place place = {.owner = data};
-    return packed_read(state_of_module(module), &place, kind, PyBytes_AS_STRING(data),
-                       (size_t)PyBytes_GET_SIZE(data));
+    PyObject *owner = PyMemoryView_FromObject(data);
+    if (!owner)
+        return NULL;
+    const Py_buffer *view = PyMemoryView_GET_BUFFER(owner);
+    const packed_place place = {.owner = owner, .owner_is_private = !view->readonly};
+    PyObject *object = NULL;
+    if (PyBuffer_IsContiguous(view, 'C'))
+        object = packed_read(state_of_module(module), &place, kind, view->buf, (size_t)view->len);
+    else
+        PyErr_SetString(PyExc_TypeError, "the data must be contiguous");
+    Py_DECREF(owner);
+    return object;
 }
 
 /* ---- put ---- */

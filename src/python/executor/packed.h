@@ -39,7 +39,8 @@ typedef struct packed_place {
     PyObject *pool; /* the client: what was made of them holds both */
     achar__task *task;
     achar__worker *worker; /* a worker: arguments or inputs of the current task */
-    PyObject *owner;       /* a bytes object that has them; they may only be read */
+    PyObject *owner;       /* what has them otherwise */
+    int owner_is_private;  /* the owner's memory may be written: who reads has it for itself */
 } packed_place;
 
 /* The object that 'bytes' are; NULL with an exception set. Bytes that make no sense are an exception, too. */

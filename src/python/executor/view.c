@@ -107,7 +107,7 @@ PyObject *view_new(module_state *st, const packed_place *place, const void *bloc
     view->writable = writable;
     int held = place->task     ? hold_in_client(view, place)
                : place->worker ? hold_in_worker(view, place->worker, block)
-                               : place->owner && !writable;
+                               : place->owner && (!writable || place->owner_is_private);
     if (held && place->owner)
         view->copy = Py_NewRef(place->owner);
     if (!held && hold_copy(view) < 0) {

@@ -7,14 +7,15 @@
 #include <zstd.h>
 #endif
 
-PyDoc_STRVAR(check_doc, "check(data, /)\n--\n\nXXH64 of the data, as a signed integer.");
-static PyObject *check(PyObject *module, PyObject *data)
+PyDoc_STRVAR(check_doc, "check(data, seed=0, /)\n--\n\nXXH64 of the data, as a signed integer.");
+static PyObject *check(PyObject *module, PyObject *args)
 {
     Py_buffer view;
     uint64_t hash;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
+    long long seed = 0;
+    if (!PyArg_ParseTuple(args, "y*|L:check", &view, &seed))
         return NULL;
-    Py_BEGIN_ALLOW_THREADS hash = achar__memo_check(view.buf, (size_t)view.len, 0);
+    Py_BEGIN_ALLOW_THREADS hash = achar__memo_check(view.buf, (size_t)view.len, (uint64_t)seed);
     Py_END_ALLOW_THREADS PyBuffer_Release(&view);
     return PyLong_FromLongLong((int64_t)hash);
 }
@@ -84,7 +85,7 @@ static PyObject *decompress(PyObject *module, PyObject *args)
 }
 
 PyMethodDef memo_functions[] = {
-    {"check", check, METH_O, check_doc},
+    {"check", check, METH_VARARGS, check_doc},
     {"compress", compress, METH_VARARGS, compress_doc},
     {"decompress", decompress, METH_VARARGS, decompress_doc},
     {NULL},

@@ -10,7 +10,7 @@
 #include "memo/store.h"
 
 typedef struct memo_state {
-    PyObject *Error, *Damaged, *Full, *Foreign;
+    PyObject *Error, *Damaged, *Full, *Foreign, *Moved;
 } memo_state;
 
 /* functions.c: checksums and zstd */

@@ -33,6 +33,7 @@ static PyObject *raise_status(memo_state *st, memo_status status)
     PyErr_SetString(status == MEMO_DAMAGED   ? st->Damaged
                     : status == MEMO_FULL    ? st->Full
                     : status == MEMO_FOREIGN ? st->Foreign
+                    : status == MEMO_MOVED   ? st->Moved
                                              : st->Error,
                     memo_message());
     return NULL;
@@ -230,7 +231,11 @@ static PyObject *store_end(PyObject *obj, PyObject *key_object)
 {
     const uint8_t *key;
     memo_store *store;
-    if (take_key(key_object, &key) < 0 || !(store = enter((store_object *)obj)))
+    if (take_key(key_object, &key) < 0)
+        return NULL;
+    if (!((store_object *)obj)->store || ((store_object *)obj)->closing)
+        Py_RETURN_NONE; /* with the file's descriptor the lock went */
+    if (!(store = enter((store_object *)obj)))
         return NULL;
     memo_store_end(store, key);
     leave((store_object *)obj);
@@ -430,6 +435,8 @@ static int module_exec(PyObject *module)
                       st->Error, &st->Damaged) < 0 ||
         add_exception(module, "achar.memo.MemoFull", "There is no room left to store a result.",
                       st->Error, &st->Full) < 0 ||
+        add_exception(module, "achar.memo.Moved", "Another file stands in its place.", st->Error,
+                      &st->Moved) < 0 ||
         add_exception(module, "achar.memo.NotAMemo", "The file is something else.", st->Error,
                       &st->Foreign) < 0)
         return -1;
@@ -443,6 +450,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->Damaged);
     Py_VISIT(st->Full);
     Py_VISIT(st->Foreign);
+    Py_VISIT(st->Moved);
     return 0;
 }
 
@@ -453,6 +461,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->Damaged);
     Py_CLEAR(st->Full);
     Py_CLEAR(st->Foreign);
+    Py_CLEAR(st->Moved);
     return 0;
 }
 

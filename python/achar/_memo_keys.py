@@ -1,0 +1,203 @@
+"""What a call is known by: the digest of the function, and of its arguments by the names of its parameters."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import sys
+
+from . import _achar
+
+TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def name_of(function: Any) -> str:
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return f"{getattr(function, '__module__', None)}.{name}"
+
+
+def _explained(digest: Callable[..., bytes], first: Any, obj: Any, root: str) -> bytes:
+    """A digest; where it is refused, the error says where in the object: what pickling it says."""
+    try:
+        return digest(first, obj)
+    except RecursionError:
+        raise
+    except Exception as error:
+        raise type(error)(_where(obj, root, error)) from None
+
+
+def _where(obj: Any, root: str, error: Exception) -> str:
+    try:
+        _achar.dumps(obj)
+    except Exception as other:
+        text = str(other)
+        return root + text[3:] if text.startswith("obj") else f"{root}: {text}"
+    return f"{root}: {error}"
+
+
+def of_object(key: Any) -> bytes:
+    """The key of get() and put()."""
+    return _explained(_achar.digest_call, b"put", key, "key")
+
+
+class Keys:
+    """The keys of one function's calls."""
+
+    def __init__(self, function: Any, key: Any, ignore: Iterable[str]) -> None:
+        if isinstance(ignore, str):
+            ignore = (ignore,)
+        if not callable(key) and key not in ("code", "name", "source"):
+            raise ValueError('key must be "code", "source", "name", or a callable')
+        self.function, self.ignored = function, frozenset(ignore)
+        self._by, self._of_arguments = ("code", key) if callable(key) else (key, None)
+        self._identity: tuple[bytes, Any] | None = None
+        self._read_signature()
+
+    def _read_signature(self) -> None:
+        """What _bind() needs, without asking inspect at each call."""
+        try:
+            parameters = list(inspect.signature(self.function).parameters.values())
+        except (ValueError, TypeError):  # a function in C that does not tell
+            parameters = None
+        self._parameters = parameters
+        self._plain_count = -1  # so many positional arguments, and no others, are in order as they are
+        if parameters is None:
+            if self.ignored:
+                raise ValueError(f"{name_of(self.function)} does not tell its parameters, so none can be ignored")
+            return
+        by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        self._positional = [
+            (p.name, p.default, p.kind is inspect.Parameter.POSITIONAL_ONLY)
+            for p in parameters
+            if p.kind in by_position
+        ]
+        self._keyword = [(p.name, p.default) for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        self._rest = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
+        self._named_rest = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD), None)
+        unknown = self.ignored - {p.name for p in parameters}
+        if unknown and self._named_rest is None:
+            raise ValueError(f"{name_of(self.function)} has no parameter {', '.join(sorted(unknown))} to ignore")
+        if len(self._positional) == len(parameters) and not self.ignored:
+            self._plain_count = len(parameters)
+
+    def of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+        """The key; None: the function does not take these arguments."""
+        identity, watch = self._identity or (None, None)
+        if watch is None or not watch.holds():
+            identity = self._identify()
+        if self._of_arguments is not None:
+            arguments = self._of_arguments(*args, **kwargs)
+        elif not kwargs and len(args) == self._plain_count:
+            arguments = args
+        elif self._parameters is None:
+            arguments = (args, kwargs)
+        else:
+            arguments = self._bind(args, dict(kwargs))
+            if arguments is None:
+                return None
+        try:
+            return _achar.digest_call(identity, arguments)
+        except RecursionError:
+            raise
+        except Exception:
+            root = "argument" if self._of_arguments is None else "key"
+            return _explained(_achar.digest_call, identity, self._named(arguments), root)
+
+    def _named(self, arguments: Any) -> Any:
+        """The arguments as a dict, for the message about one of them."""
+        if self._parameters is None or not isinstance(arguments, tuple):
+            return arguments
+        names = [p.name for p in self._parameters if p.name not in self.ignored]
+        return dict(zip(names, arguments))
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
+        """The value of each parameter, defaults filled in, but for those that are ignored."""
+        count, ignored = len(args), self.ignored
+        bound = []
+        if count > len(self._positional) and self._rest is None:
+            return None
+        for i, (name, value, only) in enumerate(self._positional):
+            if i < count:
+                if not only and name in kwargs:
+                    return None
+                value = args[i]
+            elif not only:
+                value = kwargs.pop(name, value)
+            if value is inspect.Parameter.empty:
+                return None
+            if name not in ignored:
+                bound.append(value)
+        if self._rest is not None and self._rest not in ignored:
+            bound.append(args[len(self._positional) :])
+        for name, value in self._keyword:
+            value = kwargs.pop(name, value)
+            if value is inspect.Parameter.empty:
+                return None
+            if name not in ignored:
+                bound.append(value)
+        if self._named_rest is None:
+            return None if kwargs else tuple(bound)
+        if self._named_rest not in ignored:
+            bound.append({name: value for name, value in kwargs.items() if name not in ignored})
+        return tuple(bound)
+
+    def _identify(self) -> bytes:
+        """The function's part of the key; kept as long as what it is made of stays the same."""
+        if self._by == "name":
+            identity, watch = _achar.digest_call(b"name", name_of(self.function)), _Always
+        elif self._by == "source":
+            identity, watch = _achar.digest_call(b"source", (name_of(self.function), _source(self.function))), _Always
+        else:
+            try:
+                digest, modules, watch = _achar.digest_function(self.function)
+            except RecursionError:
+                raise
+            except Exception as error:
+                name = getattr(self.function, "__name__", "function")
+                raise type(error)(_where(self.function, name, error)) from None
+            modules = {*modules, getattr(self.function, "__module__", None) or ""}
+            identity = _achar.digest_call(digest, (_PYTHON, versions(modules)))
+        self._identity = identity, watch
+        return identity
+
+
+class _Always:
+    @staticmethod
+    def holds() -> bool:
+        return True
+
+
+def _source(function: Any) -> bytes:
+    path = inspect.getsourcefile(inspect.unwrap(function))
+    if path is None:
+        raise ValueError(f'there is no source of {name_of(function)}: use key="code" or key="name"')
+    with open(path, "rb") as file:
+        return file.read()
+
+
+_versions: dict[str, str] = {}
+
+
+def versions(modules: Iterable[str]) -> tuple[str, ...]:
+    """Of the packages that were installed, their versions; the standard library's is Python's."""
+    packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - {"", "__main__", "achar"}
+    found = (_version(name) for name in sorted(packages))
+    return tuple(version for version in found if version)
+
+
+def _version(name: str) -> str:
+    if name not in _versions:
+        module = sys.modules.get(name)
+        version = getattr(module, "__version__", None)
+        if not isinstance(version, str):
+            try:
+                version = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                version = ""
+        _versions[name] = f"{name} {version}" if version else ""
+    return _versions[name]

@@ -1,0 +1,289 @@
+"""What can still be read of a memo's file that is damaged.
+
+SQLite's file is read page by page, without its trees: any page may be the damaged one. Each row has a checksum
+over itself, so what is found is what was written, or it is not taken. What was deleted has been overwritten, so
+it does not come back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import time
+
+from . import _memo
+
+TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_LEAF = 0x0D  # the first byte of a page that has rows
+_RESULT_COLUMNS, _ORIGIN_COLUMNS = 10, 3
+
+
+def salvage(path: str, error: Exception) -> str | None:
+    """Put a new file with all that can be read in the place of a damaged one, which is kept under another name.
+
+    Returns what is to be said of it; None: another process has done it already.
+    """
+    inode = _inode(path)
+    # Never closed: closing it would let go of the locks that this process has through other descriptors.
+    lock = os.open(path + "-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    fcntl.lockf(lock, fcntl.LOCK_EX, 1, 0)
+    try:
+        if _inode(path) != inode:
+            return None
+        kept_as = _free_name(path)
+        pages = _pages(path)
+        os.rename(path, kept_as)
+        for ending in ("-wal", "-shm"):
+            if os.path.exists(path + ending):
+                os.rename(path + ending, kept_as + ending)
+    finally:
+        fcntl.lockf(lock, fcntl.LOCK_UN, 1, 0)
+    store = _memo.Store(path, 0)
+    kept, lost = _copy(pages, store)
+    store.close()
+    return (
+        f"{path} was damaged ({error}): {kept} results are kept, {lost} others are damaged and will be computed "
+        f"again; the damaged file is now {kept_as}"
+    )
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _free_name(path: str) -> str:
+    name = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+    number = 0
+    while os.path.exists(name + (f"-{number}" if number else "")):
+        number += 1
+    return name + (f"-{number}" if number else "")
+
+
+# ---- the file's pages
+
+
+def _pages(path: str) -> dict[int, bytes]:
+    """The pages by number, as the database and its log have them."""
+    with open(path, "rb") as file:
+        data = file.read()
+    size = 4096  # what SQLite makes since 2016; the header, which says it, may be what is damaged
+    pages = {i + 1: data[i * size : (i + 1) * size] for i in range(len(data) // size)}
+    try:
+        with open(path + "-wal", "rb") as file:
+            log = file.read()
+    except FileNotFoundError:
+        return pages
+    pages.update(_pages_of_log(log, size))
+    return pages
+
+
+def _pages_of_log(log: bytes, size: int) -> dict[int, bytes]:
+    """Those of whole transactions, up to the first frame that is not as it was written."""
+    pages: dict[int, bytes] = {}
+    pending: dict[int, bytes] = {}
+    if len(log) < 32:
+        return pages
+    magic = int.from_bytes(log[:4], "big")
+    order = ">" if magic & 1 else "<"
+    salts = log[16:24]
+    sums = _log_sums(log[:24], order, (0, 0))
+    for at in range(32, len(log) - 24 - size + 1, 24 + size):
+        head, page = log[at : at + 24], log[at + 24 : at + 24 + size]
+        number, commits = struct.unpack(">II", head[:8])
+        sums = _log_sums(page, order, _log_sums(head[:8], order, sums))
+        if head[8:16] != salts or struct.unpack(">II", head[16:]) != sums:
+            break
+        pending[number] = page
+        if commits:
+            pages.update(pending)
+            pending = {}
+    return pages
+
+
+def _log_sums(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
+    first, second = sums
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for i in range(0, len(words), 2):
+        first = (first + words[i] + second) & 0xFFFFFFFF
+        second = (second + words[i + 1] + first) & 0xFFFFFFFF
+    return first, second
+
+
+# ---- rows
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for i in range(9):
+        byte = data[at + i]
+        if i == 8:
+            return value << 8 | byte, at + 9
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + i + 1
+    raise AssertionError
+
+
+def _payload(pages: dict[int, bytes], page: bytes, at: int) -> tuple[int, bytes]:
+    """A row's number and its record, which may go on in other pages."""
+    nbytes, at = _varint(page, at)
+    number, at = _varint(page, at)
+    usable = len(page)
+    most, least = usable - 35, (usable - 12) * 32 // 255 - 23
+    if nbytes <= most:
+        return number, page[at : at + nbytes]
+    if nbytes > len(pages) * usable:
+        raise ValueError("a size that cannot be")
+    local = least + (nbytes - least) % (usable - 4)
+    local = local if local <= most else least
+    parts = [page[at : at + local]]
+    following = int.from_bytes(page[at + local : at + local + 4], "big")
+    left = nbytes - local
+    while left > 0:
+        more = pages[following]
+        parts.append(more[4 : 4 + min(left, usable - 4)])
+        left -= usable - 4
+        following = int.from_bytes(more[:4], "big")
+    return number, b"".join(parts)
+
+
+_INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+
+
+def _columns(payload: bytes) -> list[Any]:
+    end, at = _varint(payload, 0)
+    types = []
+    while at < end:
+        kind, at = _varint(payload, at)
+        types.append(kind)
+        if len(types) > _RESULT_COLUMNS:
+            raise ValueError("too many columns")
+    values: list[Any] = []
+    for kind in types:
+        if kind in _INTEGERS:
+            nbytes = _INTEGERS[kind]
+            values.append(int.from_bytes(payload[at : at + nbytes], "big", signed=True))
+        elif kind in (8, 9):
+            nbytes = 0
+            values.append(kind - 8)
+        elif kind >= 12:
+            nbytes = (kind - 12) // 2
+            if at + nbytes > len(payload):
+                raise ValueError("too short")
+            data = payload[at : at + nbytes]
+            values.append(data if kind % 2 == 0 else data.decode("utf-8", "surrogatepass"))
+        else:
+            nbytes = 8 if kind == 7 else 0
+            values.append(None)
+        at += nbytes
+    return values
+
+
+def _rows(pages: dict[int, bytes]) -> Iterator[tuple[int, list[Any]] | None]:
+    """The rows of all pages, with their numbers; None: something that looks like one and cannot be read."""
+    for number, page in pages.items():
+        head = 100 if number == 1 else 0
+        if page[head] != _LEAF:
+            continue
+        count = int.from_bytes(page[head + 3 : head + 5], "big")
+        for i in range(min(count, len(page) // 4)):
+            at = int.from_bytes(page[head + 8 + 2 * i : head + 10 + 2 * i], "big")
+            try:
+                row, payload = _payload(pages, page, at)
+                yield row, _columns(payload)
+            except (IndexError, KeyError, ValueError, AssertionError):
+                yield None
+
+
+def _check_of(key: bytes, numbers: list[int], value: bytes) -> int:
+    """As row.c makes it."""
+    return _memo.check(value, _memo.check(key + struct.pack("<5q", *numbers)))
+
+
+def _is_whole(row: list[Any]) -> bool:
+    key, value = row[2], row[9]
+    if not isinstance(key, bytes) or not isinstance(value, bytes) or len(key) != 32:
+        return False
+    return all(isinstance(number, int) for number in row[3:9]) and _check_of(key, row[3:8], value) == row[8]
+
+
+def _copy(pages: dict[int, bytes], store: Any) -> tuple[int, int]:
+    """What is whole goes into the new file. Returns how many results that are, and how many are not."""
+    results: dict[bytes, list[Any]] = {}
+    lost = 0
+    for found in _rows(pages):
+        if found is None:
+            lost += 1
+            continue
+        number, row = found
+        if len(row) == _ORIGIN_COLUMNS and isinstance(row[1], str):
+            if _memo.check(row[1].encode("utf-8", "surrogatepass")) == row[2]:
+                store.run("INSERT OR IGNORE INTO origin VALUES(?,?,?)", (number, row[1], row[2]), True)
+        elif len(row) == _RESULT_COLUMNS:
+            if not _is_whole(row):
+                lost += 1
+            elif row[2] not in results or results[row[2]][6] <= row[6]:
+                results[row[2]] = row
+    for _, _, key, *numbers, _, value in sorted(results.values(), key=lambda row: row[6]):
+        store.put(key, *numbers, value)
+    return len(results), lost
+
+
+# ---- a look at everything
+
+
+def check(memo: Any) -> dict[str, Any]:
+    problems = [text for (text,) in memo._run("PRAGMA integrity_check") if text != "ok"]
+    if problems:
+        memo._salvage(_memo.MemoDamaged(problems[0]))
+    files = set()
+    damaged = []
+    counts = {True: 0, False: 0}
+    after = -1
+    while True:
+        sql = "SELECT seq, id, key, kind, origin, beside, stored_ms, took_ns, checksum, value FROM result"
+        rows = memo._run(f"{sql} WHERE seq > ? ORDER BY seq LIMIT 1000", (after,))
+        if not rows:
+            break
+        after = rows[-1][0]
+        for row in rows:
+            key, value = row[2], row[9]
+            whole = _is_whole(row) and row[1] == int.from_bytes(key[:8], "big", signed=True)
+            if whole and row[5]:
+                files.add(name := value[16:].decode())
+                whole = _file_is_whole(f"{memo.path}.d/{name}", row[5], value)
+            counts[whole] += 1
+            if not whole:
+                damaged.append(row[0])
+    for seq in damaged:
+        memo._drop("seq=?", (seq,))
+    memo._count("damaged", len(damaged))
+    _remove_unknown(memo, files)
+    return {"results": counts[True], "damaged": counts[False], "problems": problems}
+
+
+def _file_is_whole(path: str, nbytes: int, value: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return False
+    return len(data) == nbytes and _memo.check(data) == int.from_bytes(value[8:16], "little", signed=True)
+
+
+def _remove_unknown(memo: Any, known: set[str]) -> None:
+    """Files that were written for rows that never came. A file that is an hour old has its row, or will not get it."""
+    folder = memo.path + ".d"
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if os.path.relpath(path, folder) not in known and os.stat(path).st_mtime < time.time() - 3600:
+                os.unlink(path)

@@ -1,0 +1,104 @@
+"""Memos whose processes are killed, whose files are damaged, whose disk is full."""
+
+import pathlib
+import subprocess
+import sys
+import warnings
+
+import achar
+import achar.memo
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+
+
+def run(script, *args, timeout=120):
+    done = subprocess.run(
+        [sys.executable, HERE / script, *map(str, args)], capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_acknowledged_results_survive_kill(tmp_path):
+    out = run("killed_writer.py", tmp_path / "m", 200)
+    assert out.startswith("200 kills, ") and "0 lost" in out
+
+
+def filled(path, count=300):
+    with achar.Memo(path) as memo:
+        for i in range(count):
+            memo.put(i, (i, "x" * (i % 50)))
+    return path
+
+
+@pytest.mark.parametrize("place", ["header", "schema", "row", "index", "everywhere", "cut", "zeros"])
+def test_damage_is_reported_and_the_rest_kept(tmp_path, place):
+    path = filled(tmp_path / "m")
+    data = bytearray(path.read_bytes())
+    pages = len(data) // 4096
+    rows = [i for i in range(1, pages) if data[4096 * i] == 0x0D]
+    if place == "header":
+        data[5] ^= 1
+    elif place == "schema":
+        data[100] ^= 0xFF
+    elif place == "row":
+        data[4096 * rows[-1] + 4000] ^= 1
+    elif place == "index":
+        data[4096 * next(i for i in range(1, pages) if data[4096 * i] in (0x05, 0x02))] = 0x55
+    elif place == "everywhere":
+        for at in range(4096 + 50, len(data), 5000):
+            data[at] ^= 0x10
+    elif place == "cut":
+        del data[-4096 - 1000 :]
+    else:
+        data[4096 * 3 : 4096 * 4] = bytes(4096)
+    path.write_bytes(data)
+    found = {}
+    with pytest.warns(achar.memo.MemoDamagedWarning):
+        with achar.Memo(path) as memo:
+            for i in range(300):
+                found[i] = memo.get(i)
+            report = memo.check()  # finds what nobody has come upon
+            if report["damaged"]:
+                warnings.warn("damaged", achar.memo.MemoDamagedWarning, stacklevel=1)
+    assert all(value in (None, (i, "x" * (i % 50))) for i, value in found.items())
+    kept = sum(value is not None for value in found.values())
+    assert kept >= {"everywhere": 30, "cut": 100, "zeros": 30}.get(place, 200), (place, kept)
+    with achar.Memo(path) as memo:  # and all is well again
+        for i in range(300):
+            memo.put(i, i)
+        assert memo.check() == {"results": 300, "damaged": 0, "problems": []}
+
+
+def test_a_torn_log_loses_only_its_end(tmp_path):
+    out = run("killed_writer.py", tmp_path / "m", 1, "torn")
+    assert "a prefix is there" in out
+
+
+def test_a_damaged_file_beside(tmp_path):
+    import numpy as np
+
+    data = np.random.default_rng(1).random(100_000)
+    for damage in ("flip", "cut", "gone"):
+        with achar.Memo(tmp_path / "m") as memo:
+            memo.put("a", data)
+        (file,) = (tmp_path / "m.d").glob("*/*")
+        if damage == "flip":
+            with open(file, "r+b") as stream:
+                stream.seek(5000)
+                stream.write(b"?!")
+        elif damage == "cut":
+            file.write_bytes(file.read_bytes()[:-1])
+        else:
+            file.unlink()
+        with achar.Memo(tmp_path / "m") as memo, pytest.warns(achar.memo.MemoDamagedWarning):
+            assert memo.get("a") is None and memo.stats()["damaged"] == 1
+
+
+def test_a_full_disk(tmp_path):
+    assert run("full_disk.py", tmp_path) == "ok\n"
+
+
+def test_processes_share_one_computation_and_take_over(tmp_path):
+    assert run("shared_call.py", tmp_path / "m") == "computed once; taken over; once after a fork\n"
