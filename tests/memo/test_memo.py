@@ -178,31 +178,6 @@ def memo_folder(memo):
     return pathlib.Path(memo.path + ".d")
 
 
-def test_exceptions_are_stored_if_asked(memo):
-    calls = []
-
-    def f(x):
-        calls.append(x)
-        raise KeyError(x)
-
-    plain, stored, some = (
-        memo(key="name")(f),
-        memo(key=lambda x: ("stored", x), exceptions=True)(f),
-        memo(key=lambda x: ("some", x), exceptions=(ValueError, KeyError))(f),
-    )
-    for function, count in ((plain, 2), (stored, 1), (some, 1)):
-        calls.clear()
-        for _ in range(2):
-            with pytest.raises(KeyError, match="1"):
-                function(1)
-        assert len(calls) == count
-    none = memo(key=lambda x: ("none", x), exceptions=ValueError)(f)
-    for _ in range(2):
-        with pytest.raises(KeyError):
-            none(1)
-    assert len(calls) == 3
-
-
 def test_what_cannot_be_stored(memo):
     def f(x):
         return [x, {"lock": threading.Lock()}]

@@ -399,7 +399,8 @@ static PyObject *digest_function(PyObject *module, PyObject *obj)
     digest asked = {.st = state_of_module(module), .reaches = PY_SSIZE_T_MAX};
     asked.watch = digest_watch_new(asked.st);
     asked.modules = asked.watch ? PySet_New(NULL) : NULL;
-    if (asked.modules && run_digest(&asked, digest_encode, "achar.digest 1", NULL, obj, 0, hash) == 0)
+    if (asked.modules &&
+        run_digest(&asked, digest_encode, "achar.digest 1", NULL, obj, 0, hash) == 0)
         result = Py_BuildValue("(y#OO)", hash, (Py_ssize_t)sizeof hash, asked.modules,
                                asked.can_change ? Py_None : (PyObject *)asked.watch);
     Py_XDECREF(asked.modules);
