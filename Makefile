@@ -2,7 +2,9 @@
 #
 #   make build      the library, build/achar, and achar for .venv/bin/python
 #   make demo       achar at work, in C and in Python
-#   make test       every test: lint, test-c, sanitize, conformance, test-python, test-versions
+#   make test       lint, test-c, test-python; of what follows what is quick: CPython's own tests with this
+#                   interpreter, two of the sanitizers, two other interpreters
+#   make sanitize, make conformance, make test-versions: all of it
 #   make bench      docs/benchmarks, measured anew on this machine
 #   make fuzz       the fuzz targets, FUZZ_SECONDS=60 each
 #   make stress     the long tests: hours
@@ -29,7 +31,8 @@ c_files = $(shell find src include tests examples bench fuzz -name '*.[ch]' -o -
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: build demo test bench fuzz stress lint clean distclean system system-fuzz system-test
-.PHONY: test-c sanitize conformance test-python test-versions
+.PHONY: test-c sanitize sanitize-address sanitize-thread sanitize-hostile sanitize-memory conformance
+.PHONY: conformance-here test-python test-versions test-versions-ends
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
@@ -46,7 +49,8 @@ demo: build $(VENV)/.has-demo
 	@echo "== in Python: examples/index_sources.py"
 	@python examples/index_sources.py --files $(DEMO_FILES)
 
-test: lint test-c sanitize conformance test-python test-versions
+# system-test first: the compiler cache that it installs serves every build.
+test: system-test lint test-c sanitize-address sanitize-thread conformance-here test-versions-ends test-python
 
 test-c: build
 	@echo "== C tests"
@@ -55,32 +59,44 @@ test-c: build
 # Address and undefined behaviour on all C tests, on the codec's once more with everything tiny; data
 # races on the runtime's; memory that was never set on the others', where Clang's undefined behaviour
 # is looked for, too. Clang warns as an error.
-sanitize: build-asan/build.ninja build-hostile/build.ninja build-tsan/build.ninja build-msan/build.ninja
+sanitize: sanitize-address sanitize-thread sanitize-hostile sanitize-memory
+
+sanitize-address: build-asan/build.ninja
 	@echo "== C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@ninja -C build-asan --quiet
 	@meson test -C build-asan --no-rebuild --print-errorlogs
-	@echo "== codec tests with tiny chunks, buffers and stacks"
-	@meson test --quiet -C build-hostile --no-suite runtime --no-suite sync --no-suite long --print-errorlogs
+
+sanitize-thread: build-tsan/build.ninja
 	@echo "== runtime tests under ThreadSanitizer"
 	@$(no_aslr) meson test --quiet -C build-tsan --suite runtime --print-errorlogs
+
+sanitize-hostile: build-hostile/build.ninja
+	@echo "== codec tests with tiny chunks, buffers and stacks"
+	@meson test --quiet -C build-hostile --no-suite runtime --no-suite sync --no-suite long --print-errorlogs
+
+sanitize-memory: build-msan/build.ninja
 	@echo "== C tests, but for those of several processes, under Clang's MemorySanitizer and UndefinedBehaviorSanitizer"
 	@meson test --quiet -C build-msan --no-suite runtime --no-suite sync --print-errorlogs
 
-# CPython's own pickle tests, on every CPython of the machine.
-conformance: build $(VENV)/.has-test
+# CPython's own pickle tests, on every CPython of the machine; with this one; cloudpickle's as well.
+conformance: suites =
+conformance-here: suites = --here
+conformance conformance-here: build $(VENV)/.has-test
 	@echo "== CPython's own tests"
-	@python tests/conformance/run.py
+	@python tests/conformance/run.py $(suites)
 	@echo "== cloudpickle's own tests"
-	@python tests/conformance/cloudpickle_suite.py
+	@python tests/conformance/cloudpickle_suite.py $(suites)
 
 test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-engines $(VENV)/.has-lint | system-test
 	@echo "== Python tests"
 	@python -m pytest -n $(test_processes)
 
-# What lies closest to the interpreter, on every other CPython 3.X of the machine.
-test-versions: build
+# What lies closest to the interpreter, on every other CPython 3.X of the machine; on the oldest and the newest.
+test-versions: versions = --others
+test-versions-ends: versions = --ends
+test-versions test-versions-ends: build
 	@echo "== Python tests on other interpreters"
-	@python tests/conformance/matrix.py --others --pytest tests/saver tests/loader tests/byvalue tests/fuzz \
+	@python tests/conformance/matrix.py $(versions) --pytest tests/saver tests/loader tests/byvalue tests/fuzz \
 	  tests/sync/test_threads.py tests/sync/test_aio.py
 
 bench: build
@@ -91,9 +107,10 @@ fuzz: system-fuzz $(BUILD)-fuzz/build.ninja
 	@ninja -C $(BUILD)-fuzz --quiet
 	@python fuzz/run --build $(BUILD)-fuzz --seconds $(FUZZ_SECONDS)
 
-# What `make test` has no time for: all bytes of all golden pickles, every allocation of large ones,
+# What `make test` has no time for: every sanitizer, every interpreter, all bytes of all golden pickles, every allocation of large ones,
 # storms again and again, twenty times the examples, ten minutes for each fuzz target.
 stress: build-asan/build.ninja build-hostile/build.ninja build-hostile-python/build.ninja build $(VENV)/.has-test | system-test
+	@$(MAKE) sanitize conformance test-versions
 	@ninja -C build-asan --quiet
 	@ninja -C build-hostile --quiet
 	@echo "== codec tests, all they can"

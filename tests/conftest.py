@@ -1,5 +1,6 @@
-"""How the tests are dealt out when pytest-xdist runs them in several processes."""
+"""How the tests are dealt out when pytest-xdist runs them in several processes, and what they leave to later ones."""
 
+import gc
 import signal
 
 import pytest
@@ -30,3 +31,12 @@ def pytest_xdist_make_scheduler(config, log):
             return GROUPS.get(nodeid.split("::")[0], nodeid)
 
     return GroupScheduling(config, log)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_old_is_collected():
+    """Tests that look for leaks call the collector thousands of times: it need not see the modules each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

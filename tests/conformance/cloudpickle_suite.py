@@ -1,6 +1,6 @@
 """cloudpickle's own tests against achar.compat.cloudpickle, on every CPython of this machine.
 
-    python tests/conformance/cloudpickle_suite.py [--only VERSION] [--keep FOLDER] [-k EXPRESSION]
+    python tests/conformance/cloudpickle_suite.py [--here | --only VERSION] [--keep FOLDER] [-k EXPRESSION]
 
 The source archive is downloaded from PyPI by pip; it is the last one that contains the tests. For
 each interpreter they run in a folder of their own, where achar's module stands under the name
@@ -123,20 +123,22 @@ def run_suite(interpreter, original, folder, options):
     lines += [f"    FAILED {test}  {reasons.get(test, '')}" for test in unexpected]
     lines += [f"    excluded, but it passes: {name}" for name in gone]
     # 0: all passed; 1: some failed. All else is pytest's own trouble, or a crash.
-    if done.returncode not in (0, 1) or not counts['PASSED']:
+    if done.returncode not in (0, 1) or not counts["PASSED"]:
         return False, "\n".join([*lines, f"    exit status {done.returncode}", done.stdout])
     return not (unexpected or gone), "\n".join(lines)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--here", action="store_true", help="only the interpreter that runs this")
     parser.add_argument("--only", help="only interpreters whose version begins so")
     parser.add_argument("--keep", help="a folder to work in, which stays")
     parser.add_argument("-k", help="pytest's expression")
     options = parser.parse_args()
 
     began = time.monotonic()
-    interpreters = [one for one in matrix.discover() if one.version.startswith(options.only or "")]
+    found = matrix.here() if options.here else matrix.discover()
+    interpreters = [one for one in found if one.version.startswith(options.only or "")]
     if not interpreters:
         print("no CPython with headers and a test package here")
         return 1

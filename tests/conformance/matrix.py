@@ -8,6 +8,7 @@ far as sources have changed.
     python tests/conformance/matrix.py                      list, and build
     python tests/conformance/matrix.py --pytest tests/x …   run our own tests on each of them
     python tests/conformance/matrix.py --others --pytest …  on one of each other version 3.X
+    python tests/conformance/matrix.py --ends --pytest …    on the oldest and the newest of those
 
 Each interpreter has a venv beside its build, with what tools/requirements-test.txt names. Each
 folder of tests is a run of pytest; as many run at once as there are processors.
@@ -166,6 +167,11 @@ def discover(say=print):
     return sorted(found.values(), key=lambda one: one.numbers)
 
 
+def here():
+    """The interpreter that runs this, as a list: empty if it is none to test."""
+    return [one for one in discover() if one.numbers == sys.version_info[:3]]
+
+
 def run_pytest(interpreter, path):
     """(whether all went well, what to print)."""
     # mypy looks at the stubs once, with the interpreter that `make` uses.
@@ -193,15 +199,18 @@ def run_pytest(interpreter, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--others", action="store_true", help="the newest of each 3.X but the one that runs this")
+    parser.add_argument("--ends", action="store_true", help="the oldest and the newest of these")
     parser.add_argument("--pytest", nargs="+", metavar="PATH", default=[], help="folders or files of tests")
     options = parser.parse_args()
 
     began = time.monotonic()
     interpreters = discover()
-    if options.others:
+    if options.others or options.ends:
         newest = {one.numbers[:2]: one for one in interpreters}
         newest.pop(sys.version_info[:2], None)
         interpreters = list(newest.values())
+    if options.ends:
+        interpreters = interpreters[:1] + interpreters[1:][-1:]
     for one in interpreters:
         one.build()
         if not options.pytest:

@@ -1,6 +1,6 @@
 """CPython's own pickle tests against achar, on every CPython of this machine.
 
-    python tests/conformance/run.py [--only VERSION] [--verbose]
+    python tests/conformance/run.py [--here | --only VERSION] [--verbose]
 
 Two ways (pairings.py, substitute.py), each in a process of its own, as many at once as there are
 processors. Prints what passed, failed and was skipped; exits with 1 upon a failure, a test that
@@ -54,12 +54,14 @@ def run_one(interpreter, label, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--here", action="store_true", help="only the interpreter that runs this")
     parser.add_argument("--only", help="only interpreters whose version begins so")
     parser.add_argument("--verbose", action="store_true", help="also name what was skipped")
     options = parser.parse_args()
 
     began = time.monotonic()
-    interpreters = [one for one in matrix.discover() if one.version.startswith(options.only or "")]
+    found = matrix.here() if options.here else matrix.discover()
+    interpreters = [one for one in found if one.version.startswith(options.only or "")]
     if not interpreters:
         print("no CPython with headers and a test package here")
         return 1
