@@ -172,6 +172,18 @@ def here():
     return [one for one in discover() if one.numbers == sys.version_info[:3]]
 
 
+def others(interpreters):
+    """The newest of each 3.X but of the one that runs this."""
+    newest = {one.numbers[:2]: one for one in interpreters}
+    newest.pop(sys.version_info[:2], None)
+    return list(newest.values())
+
+
+def ends(interpreters):
+    """The oldest and the newest."""
+    return interpreters[:1] + interpreters[1:][-1:]
+
+
 def run_pytest(interpreter, path):
     """(whether all went well, what to print)."""
     # mypy looks at the stubs once, with the interpreter that `make` uses.
@@ -206,11 +218,9 @@ def main():
     began = time.monotonic()
     interpreters = discover()
     if options.others or options.ends:
-        newest = {one.numbers[:2]: one for one in interpreters}
-        newest.pop(sys.version_info[:2], None)
-        interpreters = list(newest.values())
+        interpreters = others(interpreters)
     if options.ends:
-        interpreters = interpreters[:1] + interpreters[1:][-1:]
+        interpreters = ends(interpreters)
     for one in interpreters:
         one.build()
         if not options.pytest:

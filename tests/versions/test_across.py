@@ -5,6 +5,7 @@ Each trip is two real processes of two interpreters.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +20,12 @@ import matrix  # noqa: E402
 
 
 def built_interpreters():
-    """One interpreter of each minor version for which achar is built."""
-    found = {}
-    for one in matrix.discover(say=lambda *_: None):
-        if one.extension.exists():
-            found.setdefault(one.numbers[:2], one)
-    return found
+    """{minor version: an interpreter for which achar is built}: those that `make test` builds; ACHAR_STRESS=1: all."""
+    found = matrix.discover(say=lambda *_: None)
+    if not os.environ.get("ACHAR_STRESS"):
+        here = [one for one in found if one.numbers == sys.version_info[:3]]
+        found = here + matrix.ends(matrix.others(found))
+    return {one.numbers[:2]: one for one in reversed(found) if one.extension.exists()}
 
 
 INTERPRETERS = built_interpreters()
