@@ -54,7 +54,7 @@ _LATER = {
     "current_executor": "_nested",
     "EnvironmentDiffers": "errors",
     "Future": "executor",
-    "LargePickleWarning": "_explain",
+    "LargePickleWarning": "_parts",
     "Memo": "memo",
     "memo": None,
     "InitializerFailed": "errors",
@@ -77,9 +77,9 @@ if TYPE_CHECKING:
     from achar import errors as errors
     from achar import pickle as pickle
     from achar._command import Command as Command
-    from achar._explain import LargePickleWarning as LargePickleWarning
     from achar._explain import explain as explain
     from achar._nested import current_executor as current_executor
+    from achar._parts import LargePickleWarning as LargePickleWarning
     from achar._redefined import ClassChangedWarning as ClassChangedWarning
     from achar.errors import ActorDied as ActorDied
     from achar.errors import EnvironmentDiffers as EnvironmentDiffers

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-import warnings
 from types import FunctionType, ModuleType
 from typing import Any
 
 from achar import dumps
 from achar._achar import dump_log, registered_by_value
+from achar._parts import parts_of_class, parts_of_function
+from achar._parts import size as _size
 
-__all__ = ["ByName", "ByValue", "Explanation", "LargePickleWarning", "Problem", "explain"]
+__all__ = ["ByName", "ByValue", "Explanation", "Problem", "explain"]
 
 _PROBLEMS_MAX = 20
-
-
-class LargePickleWarning(UserWarning):
-    """A pickle is larger than the ``warn_size`` that dumps was given."""
 
 
 class ByName:
@@ -78,15 +75,33 @@ class Explanation:
     __repr__ = __str__
 
 
-def explain(obj: Any) -> Explanation:
-    """What ``achar.dumps(obj)`` would send: by name, by value and why, sizes, and what would fail."""
+def explain(
+    obj: Any,
+    protocol: int | None = None,
+    *,
+    fix_imports: bool = True,
+    locks: str | None = None,
+    deterministic: bool = False,
+    portable: bool = False,
+    source: bool = False,
+) -> Explanation:
+    """What ``achar.dumps(obj)`` with these options would send: by name, by value and why, sizes, what would fail."""
+    options: dict[str, Any] = {
+        "protocol": protocol,
+        "fix_imports": fix_imports,
+        "locks": locks,
+        "deterministic": deterministic,
+        "portable": portable,
+        "source": source,
+    }
     skip: dict[int, object] = {}
     problems: list[Problem] = []
     nbytes = None
+    dumps(None, **options)  # what is wrong with the options is no problem of the object's
     while True:
         log: list = []
         try:
-            data = dump_log(obj, log, skip)
+            data = dump_log(obj, log, skip, **options)
         except Exception as error:  # whatever user code raises is what the caller would get
             problems.append(Problem(_path_of(error), error))
             if isinstance(error, RecursionError):
@@ -98,7 +113,7 @@ def explain(obj: Any) -> Explanation:
         else:
             nbytes = None if problems else len(data)
             break
-    return Explanation(nbytes, *_sort(log), problems)
+    return Explanation(nbytes, *_sort(log, options), problems)
 
 
 def _path_of(error: Exception) -> str:
@@ -109,7 +124,7 @@ def _path_of(error: Exception) -> str:
     return str(error).partition(": ")[0]
 
 
-def _sort(log: list) -> tuple[list[ByName], list[ByValue]]:
+def _sort(log: list, options: dict[str, Any]) -> tuple[list[ByName], list[ByValue]]:
     by_name: dict[tuple, ByName] = {}
     by_value: dict[int, ByValue] = {}
     for entry in log:
@@ -121,8 +136,9 @@ def _sort(log: list) -> tuple[list[ByName], list[ByValue]]:
             if module not in ("builtins", "achar._v1"):
                 name = _name_of(part)
                 by_name.setdefault((module, name), ByName(name, module, _version_of(module)))
-        elif id(part) not in by_value:
-            by_value[id(part)] = ByValue(_name_of(part), _nbytes_of(part), _why(part), captures_of(part))
+        elif id(part) not in by_value and module not in ("builtins", "achar._v1"):  # portable=True sends these
+            nbytes, captures = _nbytes_of(part, options), _captures_of(part, options)
+            by_value[id(part)] = ByValue(_name_of(part), nbytes, _why(part), captures)
     return list(by_name.values()), list(by_value.values())
 
 
@@ -164,9 +180,9 @@ def _version_of(module: str) -> str | None:
         return None
 
 
-def _nbytes_of(part: Any) -> int | None:
+def _nbytes_of(part: Any, options: dict[str, Any]) -> int | None:
     try:
-        return len(dumps(part))
+        return len(dumps(part, **options))
     except Exception:  # said as a problem already
         return None
 
@@ -189,54 +205,17 @@ def _why(part: Any) -> str:
     return f"{module} has no {name}, or another one"
 
 
-def captures_of(part: Any) -> dict[str, int]:
-    """What a function takes along, each with its size as a pickle of its own."""
-    if not isinstance(part, FunctionType):
+def _captures_of(part: Any, options: dict[str, Any]) -> dict[str, int]:
+    """What a function or class takes along, each with its size as a pickle of its own, the largest first."""
+    if isinstance(part, FunctionType):
+        found = [(name, value) for name, _, value in parts_of_function(part)]
+    elif isinstance(part, type):
+        found = [(name, value) for name, _, value in parts_of_class(part) if not _is_code(value)]
+    else:
         return {}
-    found: dict[str, Any] = {}
-    for name in _names_in(part.__code__):
-        if name in part.__globals__:
-            found[f"global {name}"] = part.__globals__[name]
-    for name, cell in zip(part.__code__.co_freevars, part.__closure__ or ()):
-        try:
-            found[f"enclosing {name}"] = cell.cell_contents
-        except ValueError:  # still empty
-            continue
-    for index, value in enumerate(part.__defaults__ or ()):
-        found[f"default {index}"] = value
-    for name, value in (part.__kwdefaults__ or {}).items():
-        found[f"default {name}"] = value
-    return _sizes(found, part)
-
-
-def _sizes(found: dict[str, Any], part: Any) -> dict[str, int]:
-    sizes = {name: _nbytes_of(value) for name, value in found.items() if value is not part}
+    sizes = {name: _nbytes_of(value, options) for name, value in found if value is not part}
     return {name: n for name, n in sorted(sizes.items(), key=lambda item: -(item[1] or 0)) if n is not None}
 
 
-def _names_in(code) -> set[str]:
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, type(code)):
-            names |= _names_in(constant)
-    return names
-
-
-def _size(nbytes: int) -> str:
-    if nbytes < 10_000:
-        return f"{nbytes:,} bytes"
-    if nbytes < 10**6:
-        return f"{nbytes / 10**3:.3g} kB"
-    return f"{nbytes / 10**6:.3g} MB" if nbytes < 10**9 else f"{nbytes / 10**9:.3g} GB"
-
-
-def _warn_of_size(obj: Any, nbytes: int, limit: int) -> None:
-    """Called from C when a pickle is larger than the ``warn_size`` that dumps was given."""
-    text = f"the pickle has {_size(nbytes)}, more than warn_size={limit}"
-    largest: tuple[int, str] = (0, "")
-    for part in explain(obj).by_value:
-        for name, n in part.captures.items():
-            largest = max(largest, (n, f"{part.name} takes along {name}, {_size(n)}"))
-    if largest[0] * 2 > nbytes:
-        text += f"\n  why: {largest[1]}\n  do:  pass it as an argument, load it inside the task, or put() it once"
-    warnings.warn(text, LargePickleWarning, stacklevel=2)
+def _is_code(value: Any) -> bool:
+    return isinstance(value, (FunctionType, staticmethod, classmethod, property))

@@ -65,7 +65,8 @@ static int reduce_observed(byvalue_session *session, byvalue_reducer reducer, Py
     }
     if (status < 0)
         Py_CLEAR(*reduced);
-    return status;
+    return status == 1 && session->portable ? byvalue_reduce_portable(session, obj, reduced)
+                                            : status;
 }
 
 int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced)

@@ -149,6 +149,7 @@ static int write_payload(saver *s, const char *header, size_t header_nbytes, con
     chunk = payload ? Py_NewRef(payload) : PyBytes_FromStringAndSize(data, (Py_ssize_t)nbytes);
     if (!chunk || saver_output_flush(out) < 0)
         goto done;
+    out->flushed_nbytes += nbytes;
     written = PyObject_CallOneArg(out->write, chunk);
     if (!written)
         goto done;

@@ -44,6 +44,7 @@ void saver_output_init(saver_output *out, saver_sink *sink, PyObject *write)
     out->bytes = NULL;
     out->sink = sink;
     out->write = write;
+    out->flushed_nbytes = 0;
     if (sink)
         set_memory(out, sink->data + sink->used, 0, sink->capacity - sink->used);
     else
@@ -150,6 +151,7 @@ int saver_output_flush(saver_output *out)
     if (!chunk)
         return -1;
     set_memory(out, out->inline_data, 0, sizeof(out->inline_data));
+    out->flushed_nbytes += (size_t)PyBytes_GET_SIZE(chunk);
     written = PyObject_CallOneArg(out->write, chunk);
     Py_DECREF(chunk);
     if (!written)

@@ -39,6 +39,7 @@ typedef struct saver_output {
     PyObject *bytes;  /* the memory, once it has left 'inline_data'; NULL in a caller's sink */
     saver_sink *sink; /* the caller's memory; NULL: our own */
     PyObject *write;  /* borrowed; a file's write method; NULL: none. Frames leave as they fill */
+    size_t flushed_nbytes; /* what the file has got */
     char inline_data[SAVER_INLINE_NBYTES];
 } saver_output;
 

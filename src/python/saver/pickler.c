@@ -136,7 +136,7 @@ static int warn_of_size(PyObject *obj, Py_ssize_t nbytes, PyObject *warn_size)
     Py_ssize_t limit_nbytes = PyNumber_AsSsize_t(warn_size, PyExc_OverflowError);
     if ((limit_nbytes == -1 && PyErr_Occurred()) || nbytes <= limit_nbytes)
         return PyErr_Occurred() ? -1 : 0;
-    PyObject *explain = PyImport_ImportModule("achar._explain");
+    PyObject *explain = PyImport_ImportModule("achar._parts");
     PyObject *done = NULL;
     if (explain)
         done = PyObject_CallMethod(explain, "_warn_of_size", "Onn", obj, nbytes, limit_nbytes);
@@ -145,14 +145,29 @@ static int warn_of_size(PyObject *obj, Py_ssize_t nbytes, PyObject *warn_size)
     return done ? 0 : -1;
 }
 
-/* dump_log(obj, log, skip): dumps() as byvalue_observe() describes. */
-static PyObject *dump_log(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+/* dump_log(obj, log, skip, **options): dumps() as byvalue_choose() describes. */
+static PyObject *dump_log(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *keywords)
 {
-    if (nargs != 3 || !PyList_CheckExact(args[1]) || !PyDict_CheckExact(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "dump_log() takes an object, a list and a dict");
+    enum { OPTIONS_MAX = 8 };
+    Py_ssize_t count = keywords ? PyTuple_GET_SIZE(keywords) : 0;
+    PyObject *given[1 + OPTIONS_MAX];
+    dump_arguments arguments = {NULL};
+    saver_options options;
+    if (nargs != 3 || !PyList_CheckExact(args[1]) || !PyDict_CheckExact(args[2]) ||
+        count > OPTIONS_MAX) {
+        PyErr_SetString(PyExc_TypeError,
+                        "dump_log() takes an object, a list, a dict, and dumps()'s options");
         return NULL;
     }
-    saver_options options = {.protocol = 5, .superset = 1, .log = args[1], .skip = args[2]};
+    given[0] = args[0];
+    for (Py_ssize_t i = 0; i < count; i++)
+        given[1 + i] = args[3 + i];
+    if (read_arguments(&arguments, 1, 0, given, 1, keywords) < 0 ||
+        make_options(&arguments, 1, &options) < 0)
+        return NULL;
+    options.log = args[1];
+    options.skip = args[2];
     return saver_dumps(state_of_module(module), args[0], &options);
 }
 
@@ -191,8 +206,11 @@ static PyObject *dump(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         status = saver_before_python(&s);
     if (status == 0)
         status = saver_output_flush(&s.out);
+    Py_ssize_t nbytes = (Py_ssize_t)s.out.flushed_nbytes;
     saver_end(&s);
     Py_DECREF(write);
+    if (status == 0 && arguments.warn_size && arguments.warn_size != Py_None)
+        status = warn_of_size(arguments.obj, nbytes, arguments.warn_size);
     if (status < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -245,32 +263,39 @@ static PyMethodDef strict_functions[] = {
     {NULL},
 };
 
+#define OPTIONS_SIGNATURE                                                                          \
+    "protocol=None, *, fix_imports=True, buffer_callback=None,\n"                                  \
+    "      locks=None, warn_size=None, deterministic=False, portable=False,\n"                     \
+    "      source=False)\n--\n\n"
+#define OPTIONS_DOC                                                                                \
+    "protocol         0 to 5; negative: the highest; None: 5\n"                                    \
+    "fix_imports      below protocol 3: write Python 2's names of modules\n"                       \
+    "buffer_callback  protocol 5: called with each buffer; a false result means that\n"            \
+    "                 the buffer is left out of the pickle\n"                                      \
+    "locks            'fresh': locks and the like arrive as new ones, free; None: they\n"          \
+    "                 are refused\n"                                                               \
+    "warn_size        bytes; a larger pickle sets off a warning that says what in it is\n"         \
+    "                 large\n"                                                                     \
+    "deterministic    true: the bytes depend on nothing but the object: the same in\n"             \
+    "                 every process, whatever PYTHONHASHSEED is\n"                                 \
+    "portable         true: it can be loaded with nothing but the standard library, by\n"          \
+    "                 pickle.loads of the same minor version\n"                                    \
+    "source           true: functions by value take their source along, which another\n"           \
+    "                 minor version of Python compiles"
+
 PyDoc_STRVAR(superset_dumps_doc,
-             "dumps($module, /, obj, protocol=None, *, fix_imports=True,\n"
-             "      buffer_callback=None, locks=None, warn_size=None,\n"
-             "      deterministic=False, portable=False,\n"
-             "      source=False)\n--\n\n"
+             "dumps($module, /, obj, " OPTIONS_SIGNATURE
              "Return the pickle of an object as bytes; functions, classes and modules that the\n"
-             "other side cannot import go by value.\n\n"
-             "protocol         0 to 5; negative: the highest; None: 5\n"
-             "fix_imports      below protocol 3: write Python 2's names of modules\n"
-             "buffer_callback  protocol 5: called with each buffer; a false result means that\n"
-             "                 the buffer is left out of the pickle\n"
-             "locks            'fresh': locks and the like arrive as new ones, free; None: they\n"
-             "                 are refused\n"
-             "warn_size        bytes; a larger pickle sets off a warning that says what in it is\n"
-             "                 large (dumps() only)\n"
-             "deterministic    true: the bytes depend on nothing but the object: the same in\n"
-             "                 every process, whatever PYTHONHASHSEED is\n"
-             "portable         true: it can be loaded with nothing but the standard library, by\n"
-             "                 pickle.loads of the same minor version\n"
-             "source           true: functions by value take their source along, which another\n"
-             "                 minor version of Python compiles");
+             "other side cannot import go by value.\n\n" OPTIONS_DOC);
+PyDoc_STRVAR(superset_dump_doc,
+             "dump($module, /, obj, file, " OPTIONS_SIGNATURE
+             "Write the pickle of an object to a file open for writing bytes; functions, classes\n"
+             "and modules that the other side cannot import go by value.\n\n" OPTIONS_DOC);
 
 static PyMethodDef superset_functions[] = {
     {"dumps", FUNCTION(superset_dumps), WITH_KEYWORDS, superset_dumps_doc},
-    {"dump", FUNCTION(superset_dump), WITH_KEYWORDS, dump_doc},
-    {"dump_log", FUNCTION(dump_log), METH_FASTCALL, NULL},
+    {"dump", FUNCTION(superset_dump), WITH_KEYWORDS, superset_dump_doc},
+    {"dump_log", FUNCTION(dump_log), WITH_KEYWORDS, NULL},
     {NULL},
 };
 
