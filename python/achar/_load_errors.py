@@ -8,6 +8,7 @@ label (``_sender.py``) or None. They return a text that is added to the exceptio
 from __future__ import annotations
 
 import sys
+from types import FunctionType
 
 from achar import _sender
 
@@ -46,7 +47,7 @@ def rebuilding_failed(
     """A call that the pickle asks for, or a state that it sets, raised."""
     if isinstance(error, ImportError) and (not name or module != "achar._v1"):
         return global_missing(error, module, name, path, label)
-    if module == "achar._v1":  # whose messages say the rest
+    if module == "achar._v1" or "\n  why: " in str(error):  # it says the rest itself
         return f"while loading {path}" if path else None
     sender = _sender.read(label) if label else None
     place = f"{path}: " if path else ""
@@ -63,7 +64,15 @@ def _cause(error: BaseException, module: str, name: str) -> str:
         return "it was pickled as its class and args, and its __init__ wants other arguments than are in args"
     if isinstance(found, type):
         return f"its class does not accept what was pickled ({type(error).__name__}); its definition may have changed"
+    if name and found is not None:
+        if isinstance(found, FunctionType) and not _wants_a_class(error):
+            return f"this raised {type(error).__name__}"
+        return f"here it is a {type(found).__name__}, and not the class that it was where it was pickled"
     return f"this raised {type(error).__name__}"
+
+
+def _wants_a_class(error: BaseException) -> bool:
+    return "class argument must be a type" in str(error)
 
 
 def _remedy(error: BaseException, module: str, name: str) -> str:
@@ -75,6 +84,11 @@ def _remedy(error: BaseException, module: str, name: str) -> str:
         return (
             f"have the same {package} on both sides, let {name}.__setstate__ accept what earlier versions wrote, "
             f"or call achar.register_by_value({module}) where it is pickled"
+        )
+    if name and _wants_a_class(error):
+        return (
+            f"have the same {package} on both sides, or call achar.register_by_value({module}) where it is pickled, "
+            "so that the code travels along"
         )
     return f"have the same {package} on both sides"
 

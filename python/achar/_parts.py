@@ -1,4 +1,5 @@
-"""What makes a pickle large: the parts of an object, under the names that dumps's errors have for them.
+"""The parts of an object, under the names that dumps's errors have for them: what makes a pickle large, and where
+it is that something has no digest.
 
 ``dumps(warn_size=)`` asks when the pickle has turned out larger. The way to the largest piece leads from the
 object to that of its parts which is the largest alone, and so on, while that is most of the whole.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterator
+from pickle import PickleError, PicklingError
 from types import (
     BuiltinMethodType,
     CodeType,
@@ -193,3 +195,42 @@ def _warn_of_size(obj: Any, nbytes: int, limit: int) -> None:
         text += f"\n  why: {path} ({_kind(piece)}) has {size(piece_nbytes)}"
     text += f"\n  do:  {remedy}"
     warnings.warn(text, LargePickleWarning, stacklevel=2)
+
+
+# ---- the way to what has no digest ----
+
+
+def _path_of(chain: list[Any]) -> str:
+    """The path to the last object; some of those between are what the one before is made of: a state, a closure."""
+    path, owner, made_of = "obj", chain[0], None
+    for obj in chain[1:]:
+        step = next((step for _, step, part in _parts(owner) if part is obj), None)
+        if step is None and made_of is not None:
+            step = _step_inside(made_of, obj)
+        if step is None:
+            made_of = obj
+        else:
+            path, owner, made_of = path + step, obj, None
+    return path if len(path) <= 400 else f"{path[:200]} … {path[-200:]}"
+
+
+def _step_inside(made_of: Any, obj: Any) -> str | None:
+    if isinstance(made_of, dict):
+        return next((f".{key}" for key, value in made_of.items() if value is obj and isinstance(key, str)), None)
+    return None
+
+
+def explain_digest(error: BaseException, chain: list[Any]) -> BaseException | None:
+    """Called from C: what digest raises in place of ``error``; None: ``error``, with a note."""
+    path, culprit, text = _path_of(chain), chain[-1], str(error)
+    if isinstance(error, PicklingError) and "\n  why: " in text:
+        return type(error)(f"{path}: {text}")
+    if isinstance(error, (PickleError, TypeError, AttributeError)) and ("pickle" in text or "serializ" in text):
+        module = type(culprit).__module__
+        name = type(culprit).__qualname__ if module == "builtins" else f"{module}.{type(culprit).__qualname__}"
+        made = PicklingError(f"{path}: {name} has no digest\n  why: {type(error).__name__}: {text}")
+        made.__cause__ = error
+        return made
+    if hasattr(error, "add_note"):
+        error.add_note(f"while making the digest of {path}")
+    return None

@@ -1,8 +1,10 @@
 """achar.digest: what differs differs, what agrees agrees, in every process."""
 
+import functools
 import hashlib
 import json
 import pathlib
+import pickle
 import sys
 import threading
 
@@ -105,3 +107,66 @@ def test_references_are_given_back():
     for _ in range(50):
         achar.digest(kept)
     assert (sys.getrefcount(kept), sys.getrefcount(digest_pairs.Point)) == before
+
+
+def lock_holders():
+    """Each with the path to the lock in it."""
+    lock = threading.Lock()
+
+    def in_cell():
+        return lock
+
+    def in_default(x=lock):
+        return x
+
+    class InClass:
+        held = lock
+
+    class InInstance:
+        def __init__(self, held):
+            self.inner = {"k": [held]}
+
+    class InSlot:
+        __slots__ = ("held",)
+
+        def __init__(self, held):
+            self.held = held
+
+    return {
+        "obj": lock,
+        "obj[1]": [1, lock],
+        "obj['a']['b']": {"a": {"b": lock}},
+        "obj.__closure__[0].cell_contents": in_cell,
+        "obj.__defaults__[0]": in_default,
+        "obj[0].held": [InClass],
+        "obj.__class__.held": InClass(),
+        "obj.inner['k'][0]": InInstance(lock),
+        "obj['s'].held": {"s": InSlot(lock)},
+        "obj.args[0]": functools.partial(print, lock),
+        "obj{…}": {lock},
+    }
+
+
+def test_errors_say_where():
+    for path, obj in lock_holders().items():
+        with pytest.raises(pickle.PicklingError) as caught:
+            achar.digest(obj)
+        text = str(caught.value)
+        assert text.startswith(f"{path}: _thread.lock cannot be sent\n  why: "), text
+        assert "\n  do:  " in text
+
+
+def test_what_code_of_the_objects_raises_says_where():
+    class Broken:
+        def __getstate__(self):
+            raise ValueError("its own")
+
+    with pytest.raises(ValueError, match="its own") as caught:
+        achar.digest({"k": [Broken()]})
+    if sys.version_info >= (3, 11):
+        assert caught.value.__notes__ == ["while making the digest of obj['k'][0]"]
+    with pytest.raises(RecursionError):
+        nested = []
+        for _ in range(100_000):
+            nested = [nested]
+        achar.digest(nested)

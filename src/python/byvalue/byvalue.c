@@ -228,6 +228,18 @@ int byvalue_bad_stream(module_state *st, const char *function, const char *what)
     return -1;
 }
 
+int byvalue_became_other(module_state *st, PyObject *found, const char *what)
+{
+    PyErr_Format(
+        st->UnpicklingError,
+        "%R is not %s\n"
+        "  why: the pickle has it by name, and where it was pickled that name was %s\n"
+        "  do:  have the same version of its module on both sides, or call "
+        "achar.register_by_value() of it where it is pickled, so that the code travels along",
+        found, what, what);
+    return -1;
+}
+
 /* ---- for the tests ---- */
 
 static int grow_sink(saver_sink *sink, size_t capacity_nbytes)

@@ -121,15 +121,18 @@ static int init_abc(PyObject *made)
 static PyObject *v1_class(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     module_state *st = state_of_module(module);
-    if (count != 5 || !PyBytes_CheckExact(args[0]) || !PyType_Check(args[1]) ||
-        !PyType_IsSubtype((PyTypeObject *)args[1], &PyType_Type) || !PyUnicode_Check(args[2]) ||
+    if (count != 5 || !PyBytes_CheckExact(args[0]) || !PyUnicode_Check(args[2]) ||
         !PyTuple_CheckExact(args[3]) || !PyDict_CheckExact(args[4])) {
         byvalue_bad_stream(st, "class_", "expected (id, metaclass, name, bases, namespace)");
         return NULL;
     }
+    if (!PyType_Check(args[1]) || !PyType_IsSubtype((PyTypeObject *)args[1], &PyType_Type)) {
+        byvalue_became_other(st, args[1], "a metaclass");
+        return NULL;
+    }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args[3]); i++) {
         if (!PyType_Check(PyTuple_GET_ITEM(args[3], i))) {
-            byvalue_bad_stream(st, "class_", "a base is no class");
+            byvalue_became_other(st, PyTuple_GET_ITEM(args[3], i), "the base of a class");
             return NULL;
         }
     }

@@ -167,7 +167,7 @@ static int encode_definition(digest *d, PyObject *obj)
 
 static int make_hash(module_state *st, PyObject *obj, uint8_t *hash)
 {
-    return digest_make(st, encode_definition, "achar definition 1", obj, 0, hash);
+    return digest_make(st, encode_definition, "achar definition 1", obj, 0, hash, NULL);
 }
 
 /* ---- out ---- */

@@ -269,6 +269,8 @@ static int encode_on_path(digest *d, PyObject *obj)
     size_t start = d->used;
     d->path[d->depth++] = obj;
     int status = encode_container(d, obj);
+    if (status < 0 && d->wants_chain && !d->chain)
+        digest_keep_chain(d);
     d->depth--;
     if (status == 0)
         status =
@@ -363,26 +365,36 @@ static int run_digest(digest *asked, int (*encode)(digest *d, PyObject *obj), co
     PyMem_Free(d.path);
     PyMem_Free(d.bytes);
     asked->can_change = d.can_change;
+    asked->chain = d.chain;
     return status;
 }
 
 int digest_make(module_state *st, int (*encode)(digest *d, PyObject *obj), const char *mark,
-                PyObject *obj, int fresh_locks, uint8_t *hash)
+                PyObject *obj, int fresh_locks, uint8_t *hash, PyObject **chain)
 {
-    digest asked = {.st = st, .reaches = PY_SSIZE_T_MAX};
-    return run_digest(&asked, encode, mark, NULL, obj, fresh_locks, hash);
+    digest asked = {.st = st, .reaches = PY_SSIZE_T_MAX, .wants_chain = chain != NULL};
+    int status = run_digest(&asked, encode, mark, NULL, obj, fresh_locks, hash);
+    if (chain)
+        *chain = asked.chain;
+    return status;
 }
 
 int byvalue_digest(module_state *st, PyObject *obj, int fresh_locks, uint8_t *hash)
 {
-    return digest_make(st, digest_encode, "achar.digest 1", obj, fresh_locks, hash);
+    return digest_make(st, digest_encode, "achar.digest 1", obj, fresh_locks, hash, NULL);
 }
 
 static PyObject *make_digest(PyObject *module, PyObject *obj)
 {
     uint8_t hash[BLAKE2S_NBYTES];
     char text[2 * BLAKE2S_NBYTES];
-    if (byvalue_digest(state_of_module(module), obj, 0, hash) < 0)
+    PyObject *chain;
+    int status =
+        digest_make(state_of_module(module), digest_encode, "achar.digest 1", obj, 0, hash, &chain);
+    if (status < 0 && chain)
+        digest_say_where(chain);
+    Py_XDECREF(chain);
+    if (status < 0)
         return NULL;
     for (int i = 0; i < BLAKE2S_NBYTES; i++) {
         text[2 * i] = "0123456789abcdef"[hash[i] >> 4];

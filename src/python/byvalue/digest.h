@@ -30,6 +30,8 @@ typedef struct digest {
     size_t used, capacity;
     PyObject **path; /* the containers that are being written, the root first; borrowed */
     Py_ssize_t depth, path_capacity;
+    PyObject *chain; /* once it has failed, if that is wanted: a list of the objects in 'path' */
+    int wants_chain;
     Py_ssize_t reaches; /* the lowest level that something in the current object refers back to */
     PyObject *memo;     /* dict: address to index in 'known' */
     known *known;
@@ -82,11 +84,21 @@ digest_watch *digest_watch_new(module_state *st);
 int byvalue_named_exec(PyObject *module); /* named.c */
 int digest_watch_exec(PyObject *module, module_state *st);
 
+/* ---- digest_where.c ---- */
+
+/* With an exception set: keeps the way to where it was raised in d->chain. */
+void digest_keep_chain(digest *d);
+/* Puts the path into the exception that is set, as dumps() does. */
+void digest_say_where(PyObject *chain);
+
 /* ---- digest.c ---- */
 
 int digest_encode(digest *d, PyObject *obj);
-/* The hash, BLAKE2S_NBYTES long, of 'mark' and what 'encode' writes of 'obj'. */
+/*
+ * The hash, BLAKE2S_NBYTES long, of 'mark' and what 'encode' writes of 'obj'. 'chain' may be NULL; else, if it
+ * fails, it gets a new list of the objects from the root to the one that it failed at, or NULL.
+ */
 int digest_make(module_state *st, int (*encode)(digest *d, PyObject *obj), const char *mark,
-                PyObject *obj, int fresh_locks, uint8_t *hash);
+                PyObject *obj, int fresh_locks, uint8_t *hash, PyObject **chain);
 
 #endif

@@ -276,8 +276,11 @@ fail:
 PyObject *byvalue_v1_make_exception(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     module_state *st = state_of_module(module);
-    if (count < 1 || count > 2 || !PyExceptionClass_Check(args[0]) ||
-        (count == 2 && !PyTuple_CheckExact(args[1]))) {
+    if (count && !PyExceptionClass_Check(args[0])) {
+        byvalue_became_other(st, args[0], "an exception class");
+        return NULL;
+    }
+    if (count < 1 || count > 2 || (count == 2 && !PyTuple_CheckExact(args[1]))) {
         byvalue_bad_stream(st, "exception", "expected (class[, arguments])");
         return NULL;
     }

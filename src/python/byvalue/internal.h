@@ -368,6 +368,9 @@ PyObject *byvalue_object_state(module_state *st, PyObject *obj);
 /* TypeError "achar._v1.<function>: <what>" about a malformed stream; -1. */
 int byvalue_bad_stream(module_state *st, const char *function, const char *what);
 
+/* UnpicklingError: 'found', which is here what a name led to, was 'what' where it was pickled; -1. */
+int byvalue_became_other(module_state *st, PyObject *found, const char *what);
+
 /* Each file's share of byvalue_exec(). */
 int byvalue_code_exec(module_state *st);
 int byvalue_identity_exec(module_state *st);

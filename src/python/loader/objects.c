@@ -29,6 +29,16 @@ int loader_op_reduce(loader *ld)
     return object ? loader_push(ld, object) : -1;
 }
 
+/* What a name led to is no class: the data is right, and the module here is another (errors.c says so). */
+static int not_a_class(loader *ld, const char *opcode_name, PyObject *found)
+{
+    loader_fail(ld, "%s class argument must be a type, not %.200s", opcode_name,
+                Py_TYPE(found)->tp_name);
+    if (ld->superset && (PyCallable_Check(found) || PyModule_Check(found)))
+        ld->fault = LOADER_FAULT_NONE;
+    return -1;
+}
+
 static int bad_newobj(loader *ld, const char *opcode_name, const char *what, PyObject *culprit)
 {
     return loader_fail(ld, "%s %s, not %.200s", opcode_name, what, Py_TYPE(culprit)->tp_name);
@@ -39,7 +49,7 @@ static PyObject *new_object(loader *ld, const char *opcode_name, PyObject *cls, 
                             PyObject *keywords)
 {
     if (!PyType_Check(cls)) {
-        bad_newobj(ld, opcode_name, "class argument must be a type", cls);
+        not_a_class(ld, opcode_name, cls);
         return NULL;
     }
     PyTypeObject *type = (PyTypeObject *)cls;
