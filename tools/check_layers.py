@@ -17,9 +17,10 @@ MAY_INCLUDE = {
     "codec": {"base", "codec"},
     "tasks": {"base", "codec", "runtime", "tasks"},
     "runtime": {"base", "runtime"},
-    "cli": {"base", "codec", "cli"},
+    "record": {"base", "runtime", "record"},
+    "cli": {"base", "codec", "record", "cli"},
     "memo": {"memo"},
-    "python": {"base", "codec", "runtime", "memo", "python"},
+    "python": {"base", "codec", "runtime", "memo", "record", "python"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 

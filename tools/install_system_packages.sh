@@ -39,6 +39,7 @@ esac
 if [ "${2-}" = test ]; then
     need g++ command -v g++
     need mandoc command -v mandoc
+    need tmux command -v tmux
     need spin command -v spin
     need ccache command -v ccache # the interpreters' builds have much in common
 fi

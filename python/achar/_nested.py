@@ -31,7 +31,8 @@ from . import _achar, _worker
 DEPTH_MAX = 32
 DOOR_FD = 6  # src/runtime/pool/wire.h
 FRAME = struct.Struct("<BQQ")
-OPTIONS = struct.Struct("<dIdiII")  # limit (0: none), retries, backoff, priority, input count, size of the name
+# Limit (0: none), retries, backoff, priority, number of the task that submits, input count, size of the name.
+OPTIONS = struct.Struct("<dIdiIII")
 SUBMIT, CANCEL, RELEASE, GOODBYE, PUT, FAILED, *RETURNED_OF_KIND = range(1, 10)  # the kinds of packed.h: 0, 1, 2
 REFERENCE = 1  # of those kinds
 HELLO = struct.Struct("<I")  # the worker's depth; sent with the connection
@@ -136,7 +137,8 @@ class Link:
             self.send(RELEASE, self.released.pop())
         limit, retries, backoff, priority = options
         encoded = name.encode(errors="backslashreplace")
-        head = OPTIONS.pack(limit or 0, retries, backoff, priority, len(inputs), len(encoded))
+        parent = _achar.worker_task()[0]
+        head = OPTIONS.pack(limit or 0, retries, backoff, priority, parent, len(inputs), len(encoded))
         self.send(SUBMIT, future._number, head, struct.pack(f"<{len(inputs)}Q", *inputs), encoded, packed)
         return future
 
@@ -382,7 +384,7 @@ class Server:
         if what == PUT:
             connection.futures[number] = self.stored(connection, body)
             return
-        limit, retries, backoff, priority, input_count, name_size = OPTIONS.unpack_from(body)
+        limit, retries, backoff, priority, parent, input_count, name_size = OPTIONS.unpack_from(body)
         at = OPTIONS.size
         inputs = struct.unpack_from(f"<{input_count}Q", body, at)
         at += 8 * input_count
@@ -390,12 +392,18 @@ class Server:
         try:
             executor = self.executor_at(connection.depth + 1)
             arguments = (packed, *(connection.futures[n] for n in inputs))
-            future = executor._submit_with((limit or None, retries, backoff, priority), name, run_packed, arguments, {})
+            options = (limit or None, retries, backoff, priority, self.parent(connection.depth, parent))
+            future = executor._submit_with(options, name, run_packed, arguments, {})
         except Exception as error:  # whatever it is, it is the task's
             future = concurrent.futures.Future()
             future.set_exception(error)
         connection.futures[number] = future
         future.add_done_callback(lambda done: self.tell(connection, number, done))
+
+    def parent(self, depth: int, number: int) -> int:
+        """The task that submits, for the record."""
+        source = self.pools[depth].source
+        return 0 if source is None or not number else source << 32 | number
 
     def stored(self, connection: Connection, packed: bytes) -> Any:
         try:

@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 
-from . import _achar, _calls, _environment, _forward, _launch, _memory, _output
+from . import _achar, _calls, _environment, _forward, _launch, _memory, _monitor, _output, _progress
 
 # Now, since a process that is short of descriptors could not import them.
 from . import _sender as _sender
@@ -74,6 +74,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
     output: what becomes of the workers' standard output and error, and of what tasks log. "tagged": it goes
     to this process's sys.stdout, sys.stderr and loggers, each line with worker and task in front;
     "plain": the same without that; "inherit": workers write to this process's descriptors; "discard".
+    monitor: a path; what happens is recorded there, in an SQLite file that ``achar top`` shows (docs/record.md).
+    progress: True shows a bar on a terminal or in a notebook, by tqdm if that is installed; "always" also elsewhere.
     kind: "process"; "thread" gives the same on threads of this process, as far as threads can.
     """
 
@@ -94,6 +96,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         python: str | os.PathLike[str] | Sequence[str] | None = None,
         start_timeout: float | None = 600,
         output: str = "tagged",
+        monitor: str | os.PathLike[str] | None = None,
+        progress: bool | str = False,
         kind: str = "process",
         _depth: int = 0,
         _starts: int = 0,
@@ -115,6 +119,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             raise ValueError("start_timeout must be None or > 0")
         if output not in _output.MODES:
             raise ValueError(f"output must be one of {', '.join(map(repr, _output.MODES))}")
+        _progress.check(progress)
         if _exiting and not _depth:
             raise RuntimeError("cannot make an executor at interpreter shutdown")
         _forget_ended_pools()
@@ -141,12 +146,15 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             _output.MODES[output],
             start_timeout or 0,
         )
+        self._monitor = None if monitor is None else _monitor.open_run(monitor, max_workers)
+        journal = None if self._monitor is None else self._monitor.journal
         try:
-            self._pool = _achar.Pool(*options, *memory)
+            self._pool = _achar.Pool(*options, *memory, journal and journal())
         except OSError:
             if spill_dir is not None or memory[2] is None:
                 raise
-            self._pool = _achar.Pool(*options, memory[0], 0, None)  # no file can be made there: nothing is spilled
+            # No file can be made there: nothing is spilled.
+            self._pool = _achar.Pool(*options, memory[0], 0, None, journal and journal())
         self._memory_options = {"memory_limit": memory_limit, "spill_limit": spill_limit, "spill_dir": spill_dir}
         self._setup = (max_workers, mp_context, initializer, initargs)
         self._setup_options = {
@@ -156,6 +164,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             "python": python,
             "start_timeout": start_timeout,
             "output": output,
+            "monitor": self._monitor and self._monitor.part(_monitor.ENVIRONMENT),
             **self._memory_options,
         }
         self._env = dict(env or {})
@@ -165,13 +174,15 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         if not _depth:  # else the one above waits for it
             door = None
             if program is None:
-                door = _start_door(self._pool, self._setup, self._env, self._nested_options())
-            _pools[self._pool] = (door, forwarder)
+                door = _start_door(self._pool, self._setup, self._env, self._nested_options(_monitor.NESTED))
+            bar = _progress.start(self._pool, progress)
+            _pools[self._pool] = (door, forwarder, bar, self._monitor)
 
-    def _nested_options(self) -> dict[str, Any]:
+    def _nested_options(self, kind: int) -> dict[str, Any]:
         """What workers for actors, and for tasks of tasks, have in common with the others."""
         names = (*self._memory_options, "python", "start_timeout", "output")
-        return {name: self._setup_options[name] for name in names}
+        options = {name: self._setup_options[name] for name in names}
+        return {**options, "monitor": self._monitor and self._monitor.part(kind)}
 
     def map(
         self,
@@ -276,7 +287,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             initializer=_actor.make,
             initargs=(cls, args, kwargs),
             env=self._env,
-            **self._nested_options(),
+            **self._nested_options(_monitor.ACTOR),
             _starts=1 + restarts,
         )
         self._actors.add(executor)
@@ -316,6 +327,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         if pool is None:
             return
         pool.close()
+        if self._monitor is not None:
+            self._monitor.close()
         if cancel_futures:
             pool.cancel_queued()
         others = [*self._siblings.values(), *self._actors]
@@ -325,6 +338,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             _wait_for_end(pool)
             for executor in others:
                 executor.shutdown(wait=True)
+            if self._monitor is not None:
+                self._monitor.join()
 
     def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
         if isinstance(exc_value, KeyboardInterrupt):
@@ -335,6 +350,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
     def __del__(self) -> None:
         if self._pool is not None:
             self._pool.close()
+            if self._monitor is not None:
+                self._monitor.close()
 
     def __reduce__(self) -> Any:
         if self._pool is not None and _achar.dumping_pool() is self._pool:
@@ -365,8 +382,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
 
 # ---- the end
 
-# With the threads at its door, and of its output.
-_pools: dict[_achar.Pool, tuple[threading.Thread | None, threading.Thread | None]] = {}
+# With what is to be joined: the threads at its door, of its output and of its bar; its record.
+_pools: dict[_achar.Pool, tuple[threading.Thread | _monitor.Monitor | None, ...]] = {}
 _exiting = False
 
 
@@ -429,6 +446,9 @@ def _finish_at_exit() -> None:
     interrupted = isinstance(last, KeyboardInterrupt) and not hasattr(sys, "ps1")
     for pool in list(_pools):
         pool.close()
+        for part in _pools[pool]:
+            if isinstance(part, _monitor.Monitor):
+                part.close()
         if interrupted:
             pool.interrupt()
     ctrl_c = None

@@ -60,7 +60,7 @@ fail:
 PyDoc_STRVAR(
     pool_doc,
     "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door, "
-    "max_starts, output, start_limit, memory_limit, spill_limit, spill_dir)\n--\n\n"
+    "max_starts, output, start_limit, memory_limit, spill_limit, spill_dir, journal=None)\n--\n\n"
     "The runtime's pool of worker processes; achar.Executor has one. "
     "'hello' is a dict; 'initializer' is None or (function, arguments) and "
     "becomes its item of that name, pickled. 'output': 0, workers write where this process "
@@ -81,15 +81,19 @@ static int add_initializer(module_state *st, PyObject *hello, PyObject *initiali
 static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     pool_object *p = (pool_object *)self;
-    PyObject *argv_list, *envp_list, *hello, *initializer, *spill_dir;
+    PyObject *argv_list, *envp_list, *hello, *initializer, *spill_dir, *journal = Py_None;
     Py_ssize_t memory_limit, spill_limit;
     unsigned worker_count, max_tasks, max_starts, output;
     int has_door;
     double start_limit;
-    if (!PyArg_ParseTuple(args, "OOIO!OIpIIdnnO:Pool", &argv_list, &envp_list, &worker_count,
+    if (!PyArg_ParseTuple(args, "OOIO!OIpIIdnnO|O:Pool", &argv_list, &envp_list, &worker_count,
                           &PyDict_Type, &hello, &initializer, &max_tasks, &has_door, &max_starts,
-                          &output, &start_limit, &memory_limit, &spill_limit, &spill_dir))
+                          &output, &start_limit, &memory_limit, &spill_limit, &spill_dir, &journal))
         return -1;
+    if (journal != Py_None && !PyCapsule_IsValid(journal, "achar.journal")) {
+        PyErr_SetString(PyExc_TypeError, "journal must be what Record.journal() returns");
+        return -1;
+    }
     if (p->pool) {
         PyErr_SetString(PyExc_RuntimeError, "a Pool is set up once");
         return -1;
@@ -121,6 +125,7 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         .memory_limit_nbytes = (size_t)memory_limit,
         .spill_limit_nbytes = (size_t)spill_limit,
         .spill_path = spill_path ? PyBytes_AS_STRING(spill_path) : NULL,
+        .journal = journal == Py_None ? NULL : PyCapsule_GetPointer(journal, "achar.journal"),
         .start_limit_ns = start_limit > 0 && start_limit < 1e9 ? (int64_t)(start_limit * 1e9) : 0,
         .output = output == 2   ? ACHAR__OUTPUT_DELIVER
                   : output == 1 ? ACHAR__OUTPUT_DISCARD
@@ -138,6 +143,8 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     p->owner_pid = (int)getpid();
     p->is_actor = max_starts > 0;
     p->packs = has_door;
+    p->journals = journal != Py_None;
+    p->source = p->journals ? achar__journal_source(pool_options.journal) : 0;
     result = 0;
 done:
     PyMem_Free(argv);
@@ -250,6 +257,18 @@ static PyObject *pool_memory(PyObject *self, PyObject *unused)
                          (Py_ssize_t)usage.workers_nbytes, "used",
                          (Py_ssize_t)(usage.client_nbytes + usage.workers_nbytes), "spilled",
                          (Py_ssize_t)usage.spilled_nbytes);
+}
+
+PyDoc_STRVAR(progress_doc, "progress()\n--\n\n"
+                           "Calls since the pool was made: (submitted, ended, of these failed).");
+static PyObject *pool_progress(PyObject *self, PyObject *unused)
+{
+    achar__pool *pool = pool_of(self);
+    if (!pool)
+        return NULL;
+    achar__pool_progress progress = achar__pool_progress_of(pool);
+    return Py_BuildValue("(KKK)", (unsigned long long)progress.submitted,
+                         (unsigned long long)progress.ended, (unsigned long long)progress.failed);
 }
 
 void pool_interrupt(PyObject *self)
@@ -387,6 +406,7 @@ static PyMethodDef pool_methods[] = {
     {"join", pool_join, METH_VARARGS, join_doc},
     {"pids", pool_pids, METH_NOARGS, pids_doc},
     {"memory", pool_memory, METH_NOARGS, memory_doc},
+    {"progress", pool_progress, METH_NOARGS, progress_doc},
     {"interrupt", pool_interrupt_method, METH_NOARGS, interrupt_doc},
     {"watch", pool_watch, METH_NOARGS, watch_doc},
     {"take_output", pool_take_output, METH_NOARGS, take_output_doc},
@@ -410,7 +430,16 @@ static PyObject *pool_get_door(PyObject *self, void *unused)
     return pool ? PyLong_FromLong(achar__pool_door(pool)) : NULL;
 }
 
+static PyObject *pool_get_source(PyObject *self, void *unused)
+{
+    pool_object *p = (pool_object *)self;
+    if (!p->journals)
+        Py_RETURN_NONE;
+    return PyLong_FromUnsignedLong(p->source);
+}
+
 static PyGetSetDef pool_getset[] = {
+    {"source", pool_get_source, NULL, "The pool's number in the run's record, or None."},
     {"door", pool_get_door, NULL, "The descriptor of achar__pool_door()."},
     {"closed", pool_get_closed, NULL, "True once nothing can be submitted any more."},
     {"watcher", pool_get_watcher, NULL, "The thread that runs callbacks, or None."},

@@ -14,6 +14,8 @@ typedef struct pool_object {
     wire_memory memory;
     PyObject *watcher;     /* the thread that runs callbacks, once one was needed */
     int closed;            /* no more submits */
+    int journals;          /* it tells a journal what happens: tasks have names there */
+    uint32_t source;       /* of that journal, in the run */
     int packs;             /* its workers read what is packed: they are Python's */
     int is_actor;          /* an actor's: it ends when its process has died too often */
     int owner_pid;         /* the process that made it; its forks have a useless copy */
@@ -31,6 +33,9 @@ int executor_refuse_if_closed(const pool_object *p);
 
 /* The pickle of 'fn' as it is now, known to the pool; NULL with an exception set. */
 achar__function *executor_snapshot(module_state *st, pool_object *p, PyObject *fn);
+
+/* What the journal calls its tasks. */
+void executor_name_function(achar__function *function, PyObject *name);
 
 /* 1 if pool_interrupt() may have killed the worker that had this pid. */
 int pool_interrupted(PyObject *pool, int pid);

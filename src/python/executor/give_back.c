@@ -85,6 +85,22 @@ static PyObject *text_of(PyObject *object)
     return text;
 }
 
+/* A line for the journal: the exception's type, and what it says. */
+static void tell_error(worker_loop *loop, PyObject *type, PyObject *text)
+{
+    PyObject *line = NULL;
+    const char *bytes = NULL;
+    Py_ssize_t nbytes;
+    if (PyUnicode_Check(type) && PyUnicode_Check(text))
+        line = PyUnicode_GET_LENGTH(text) ? PyUnicode_FromFormat("%U: %.160U", type, text)
+                                          : Py_NewRef(type);
+    if (line && (bytes = PyUnicode_AsUTF8AndSize(line, &nbytes)))
+        achar__worker_set_error(loop->worker, bytes, (size_t)nbytes);
+    else
+        PyErr_Clear(); /* it goes without */
+    Py_XDECREF(line);
+}
+
 /* The report of wire.h; 'reason' is why the exception could not be pickled, or NULL. */
 static PyObject *report_of(worker_loop *loop, PyObject *exception, PyObject *reason)
 {
@@ -98,6 +114,8 @@ static PyObject *report_of(worker_loop *loop, PyObject *exception, PyObject *rea
     if (three && PyTuple_Check(three) && PyTuple_GET_SIZE(three) == 3)
         report = PyTuple_Pack(4, PyTuple_GET_ITEM(three, 0), PyTuple_GET_ITEM(three, 1),
                               PyTuple_GET_ITEM(three, 2), why);
+    if (report && achar__worker_wants_errors(loop->worker))
+        tell_error(loop, PyTuple_GET_ITEM(three, 0), PyTuple_GET_ITEM(three, 1));
     if (!report) { /* describing it failed: at least its type */
         PyErr_Clear();
         report = Py_BuildValue("(sssO)", Py_TYPE(exception)->tp_name, "", "", why ? why : Py_None);

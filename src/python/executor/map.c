@@ -273,6 +273,8 @@ PyObject *map_start(module_state *st, pool_object *p, PyObject *fn, PyObject *na
     if (!iterators)
         goto fail;
     achar__function *function = executor_snapshot(st, p, fn);
+    if (function && p->journals)
+        executor_name_function(function, name);
     if (!function) {
         /* The exception of the first call, if there is one; else nobody is to see it. */
         PyObject *exception =

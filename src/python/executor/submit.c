@@ -119,10 +119,29 @@ static pool_object *open_pool(PyObject *self)
     return (pool_object *)Py_NewRef(pool);
 }
 
+/* NULL: it is no str, or has surrogates; then the journal has no name for it. */
+static const char *utf8_of(PyObject *name, size_t *nbytes)
+{
+    Py_ssize_t size = 0;
+    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &size) : NULL;
+    if (!text)
+        PyErr_Clear();
+    *nbytes = (size_t)size;
+    return text;
+}
+
+void executor_name_function(achar__function *function, PyObject *name)
+{
+    size_t nbytes;
+    const char *text = utf8_of(name, &nbytes);
+    if (text)
+        achar__function_set_name(function, text, nbytes);
+}
+
 /* NULL with an exception set; '*no_room' is the memory's status where that is why, else ACHAR_OK. */
 static achar__task *try_submit(module_state *st, pool_object *p, achar__function *function,
-                               PyObject *packed, const achar__task_options *task_options,
-                               int *no_room)
+                               PyObject *packed, PyObject *name,
+                               const achar__task_options *task_options, int *no_room)
 {
     packed_buffers taken = {.least_nbytes = p->packs ? PACKED_LEAST_NBYTES : SIZE_MAX};
     const saver_options options = {.protocol = -1,
@@ -144,6 +163,8 @@ static achar__task *try_submit(module_state *st, pool_object *p, achar__function
         with_inputs.args_kind = (uint32_t)kind;
         with_inputs.inputs = inputs.tasks;
         with_inputs.input_count = inputs.count;
+        if (p->journals)
+            with_inputs.name = utf8_of(name, &with_inputs.name_nbytes);
         int status =
             achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, &with_inputs, &task);
         if (status == ACHAR_E_CLOSED) {
@@ -172,7 +193,7 @@ static PyObject *submit_packed(module_state *st, pool_object *p, achar__function
     uint32_t seen;
     do {
         seen = achar__pool_room(p->pool);
-        task = try_submit(st, p, function, packed, task_options, &no_room);
+        task = try_submit(st, p, function, packed, name, task_options, &no_room);
     } while (!task && room_wait(p, no_room, seen) > 0);
     return task ? future_of_task(st, task, (PyObject *)p, name) : NULL;
 }
@@ -261,7 +282,7 @@ PyDoc_STRVAR(
     submit_with_doc,
     "_submit_with(options, name, fn, args, kwargs)\n--\n\n"
     "submit() for a task with a name, or None, and options: (time limit in seconds or None, "
-    "retries, seconds before the first of them, priority).");
+    "retries, seconds before the first of them, priority, and perhaps the task that submits it).");
 static PyObject *executor_submit_with(PyObject *self, PyTypeObject *class, PyObject *const *args,
                                       Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -271,14 +292,16 @@ static PyObject *executor_submit_with(PyObject *self, PyTypeObject *class, PyObj
         return NULL;
     }
     PyObject *limit, *backoff;
+    unsigned long long parent = 0;
     if (!PyTuple_Check(args[0]) ||
-        !PyArg_ParseTuple(args[0], "OIOi:options", &limit, &options.retry_count, &backoff,
-                          &options.priority) ||
+        !PyArg_ParseTuple(args[0], "OIOi|K:options", &limit, &options.retry_count, &backoff,
+                          &options.priority, &parent) ||
         future_timeout(limit, &options.time_limit_ns) < 0 ||
         future_timeout(backoff, &options.backoff_ns) < 0)
         return NULL;
     if (options.time_limit_ns < 0)
         options.time_limit_ns = 0; /* none */
+    options.parent = parent;
     PyObject *kwargs = PyDict_GET_SIZE(args[4]) ? args[4] : Py_None;
     PyObject *packed = args[1] == Py_None ? PyTuple_Pack(2, args[3], kwargs)
                                           : PyTuple_Pack(3, args[3], kwargs, args[1]);

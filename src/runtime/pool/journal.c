@@ -35,10 +35,11 @@ typedef struct name {
 struct achar__journal {
     _Atomic uint32_t ref_count;
     uint32_t source;
-    _Atomic uint32_t *bell;
+    achar__journal_bell *bell;
     chunk *head; /* the reader's */
     uint32_t head_taken;
     chunk *tail; /* the writer's */
+    uint64_t filled_count;
     chunk *_Atomic spare;
     _Atomic uint32_t chunk_count;
     _Atomic uint64_t dropped_count;
@@ -46,6 +47,7 @@ struct achar__journal {
 
     name **buckets, *names;
     size_t bucket_count, name_count;
+    const name *last_name; /* that was asked for */
 
     pthread_mutex_t pool_lock; /* before the pool's own */
     achar__pool *pool;         /* NULL: not yet, or no longer */
@@ -66,7 +68,23 @@ static chunk *new_chunk(achar__journal *journal)
     return it;
 }
 
-achar__journal *achar__journal_new(uint32_t source, _Atomic uint32_t *bell)
+achar__journal_bell *achar__journal_bell_new(void)
+{
+    achar__journal_bell *bell = calloc(1, sizeof *bell);
+    if (bell) {
+        atomic_init(&bell->ref_count, 1);
+    }
+    return bell;
+}
+
+void achar__journal_bell_release(achar__journal_bell *bell)
+{
+    if (bell && atomic_fetch_sub(&bell->ref_count, 1) == 1) {
+        free(bell);
+    }
+}
+
+achar__journal *achar__journal_new(uint32_t source, achar__journal_bell *bell)
 {
     achar__journal *journal = calloc(1, sizeof *journal);
     if (!journal) {
@@ -76,6 +94,7 @@ achar__journal *achar__journal_new(uint32_t source, _Atomic uint32_t *bell)
     pthread_mutex_init(&journal->pool_lock, NULL);
     journal->source = source;
     journal->bell = bell;
+    atomic_fetch_add(&bell->ref_count, 1);
     journal->bucket_count = BUCKETS_FIRST;
     journal->buckets = calloc(journal->bucket_count, sizeof(name *));
     journal->head = journal->tail = new_chunk(journal);
@@ -116,6 +135,7 @@ void achar__journal_release(achar__journal *journal)
     }
     free(journal->buckets);
     pthread_mutex_destroy(&journal->pool_lock);
+    achar__journal_bell_release(journal->bell);
     free(journal);
 }
 
@@ -167,9 +187,14 @@ static size_t cut(const char *text, size_t nbytes, size_t limit)
 uint32_t achar__journal_name(achar__journal *journal, const char *text, size_t nbytes)
 {
     nbytes = cut(text, nbytes, NAME_NBYTES);
+    const name *last = journal->last_name;
+    if (last && last->nbytes == nbytes && memcmp(last->text, text, nbytes) == 0) {
+        return last->id;
+    }
     uint64_t hash = hash_of(text, nbytes);
     for (name *it = journal->buckets[hash % journal->bucket_count]; it; it = it->next) {
         if (it->hash == hash && it->nbytes == nbytes && memcmp(it->text, text, nbytes) == 0) {
+            journal->last_name = it;
             return it->id;
         }
     }
@@ -215,7 +240,9 @@ void achar__journal_put(achar__journal *journal, const achar__journal_record *re
         atomic_store_explicit(&tail->next, next, memory_order_release);
         journal->tail = tail = next;
         filled = 0;
-        achar__futex_ring(journal->bell, false);
+        if (++journal->filled_count % ACHAR__JOURNAL_CHUNKS_RING == 0) {
+            achar__futex_ring(&journal->bell->word, false);
+        }
     }
     tail->records[filled] = *record;
     atomic_store_explicit(&tail->filled, filled + 1, memory_order_release);
@@ -224,7 +251,7 @@ void achar__journal_put(achar__journal *journal, const achar__journal_record *re
 void achar__journal_end(achar__journal *journal)
 {
     if (!atomic_exchange(&journal->ended, true)) {
-        achar__futex_ring(journal->bell, false);
+        achar__futex_ring(&journal->bell->word, false);
     }
 }
 

@@ -20,6 +20,7 @@ typedef struct achar__journal achar__journal; /* reference-counted */
 
 #define ACHAR__JOURNAL_CHUNK_RECORDS 1024
 #define ACHAR__JOURNAL_CHUNKS_MAX    1024 /* 2^20 records, 128 MiB */
+#define ACHAR__JOURNAL_CHUNKS_RING   128  /* the bell is rung once for so many that were filled */
 
 enum achar__journal_kind {
     ACHAR__JOURNAL_NAME = 1,  /* 'name' stands for 'text', which is the journal's own */
@@ -63,18 +64,27 @@ typedef struct achar__journal_record {
     uint64_t args_nbytes, result_nbytes;
     uint64_t cpu_ns, peak_nbytes; /* 0: not measured */
     char *text;                   /* an error's; the reader's to free. NULL: none */
-    int32_t pid;
+    int32_t
+        pid; /* of the process that ended with the task, or of the worker; 0: 'code' says nothing */
     uint32_t place; /* of a worker among the pool's, from 0 */
     uint64_t unused[2];
 } achar__journal_record;
 _Static_assert(sizeof(achar__journal_record) == 128, "two cache lines");
 
+/* What the reader of one or more journals sleeps on (a futex); it lives as long as they do. */
+typedef struct achar__journal_bell {
+    _Atomic uint32_t word;
+    _Atomic uint32_t ref_count;
+} achar__journal_bell;
+achar__journal_bell *achar__journal_bell_new(void); /* one reference; NULL: no memory */
+void achar__journal_bell_release(achar__journal_bell *bell);
+
 /*
  * achar__journal_new() is a journal with one reference. 'source' goes into the parents of what this pool's
- * tasks submit. The reader sleeps on 'bell', which the writer rings when a chunk is full, and at the end.
+ * tasks submit. The reader sleeps on 'bell', which the writer rings when much has been written, and at the end.
  * NULL: no memory.
  */
-achar__journal *achar__journal_new(uint32_t source, _Atomic uint32_t *bell);
+achar__journal *achar__journal_new(uint32_t source, achar__journal_bell *bell);
 achar__journal *achar__journal_retain(achar__journal *journal);
 void achar__journal_release(achar__journal *journal);
 uint32_t achar__journal_source(const achar__journal *journal);

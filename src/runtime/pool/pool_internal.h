@@ -126,6 +126,7 @@ struct achar__task {
         uint32_t peak_kib;
         int64_t started_ns, ended_ns;
         uint64_t cpu_ns;
+        bool overdue;         /* it raised when its time was over */
         uint32_t raised;      /* calls of a piece */
         uint32_t skip_raised; /* of the calls in 'skip' */
         char *error;          /* what it raised; NULL: not told */

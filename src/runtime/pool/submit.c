@@ -50,6 +50,7 @@ void achar__pool_block_free(achar__pool *pool, achar__block *block)
 static int submit(achar__pool *pool, achar__function *function, achar__task *task, const char *name,
                   size_t name_nbytes)
 {
+    task->told.submitted_ns = pool->journal ? achar__now_ns() : 0;
     pthread_mutex_lock(&pool->lock);
     if (pool->closed) {
         pthread_mutex_unlock(&pool->lock);

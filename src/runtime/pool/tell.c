@@ -45,7 +45,6 @@ void achar__tell_submitted_locked(achar__task *task)
     if (!journal) {
         return;
     }
-    task->told.submitted_ns = achar__now_ns();
     if (!task->told.name) {
         task->told.name = task->function->name;
     }
@@ -73,6 +72,8 @@ void achar__tell_completion(const achar__slot *slot, achar__task *task,
     if (!task->pool->journal) {
         return;
     }
+    task->told.overdue = completion->state == ACHAR__TASK_RAISED && !task->force_cancelled &&
+                         slot->overdue == slot->completed + 1;
     task->told.ended_ns = completion->started_ns + (int64_t)completion->duration_ns;
     task->told.started_ns = later(task->told.started_ns, completion->started_ns);
     task->told.cpu_ns = completion->cpu_ns;
@@ -88,13 +89,18 @@ static void add_attempt(achar__journal_record *record, achar__task *task,
                         enum achar__task_state state, achar__death death)
 {
     bool has_started = task->told.started_ns != 0;
-    record->how = (uint8_t)state;
+    /* It was told to end, and did. */
+    record->how =
+        (uint8_t)(state == ACHAR__TASK_RAISED && task->told.overdue ? ACHAR__TASK_OVERDUE : state);
     record->started_ns = task->told.started_ns;
     record->ended_ns = task->told.ended_ns ? task->told.ended_ns : achar__now_ns();
     record->worker = has_started ? task->told.worker : 0;
     record->cpu_ns = task->told.cpu_ns;
     record->peak_nbytes = (uint64_t)task->told.peak_kib << 10;
-    record->code = death.signal ? -death.signal : death.pid ? death.exit_code : 0;
+    if (death.pid && (death.signal || death.exit_code >= 0)) {
+        record->pid = death.pid;
+        record->code = death.signal ? -death.signal : death.exit_code;
+    }
     record->text = task->told.error;
     task->told.error = NULL;
 }
@@ -121,14 +127,14 @@ void achar__tell_ended_locked(achar__task *task, enum achar__task_state state)
     }
     pool->ended_calls += calls;
     pool->failed_calls += state == ACHAR__TASK_RETURNED ? raised : calls;
-    if (!pool->journal) {
+    if (!pool->journal || !calls) { /* a piece of which none was begun */
         return;
     }
     bool has_death =
         state == ACHAR__TASK_LOST || state == ACHAR__TASK_OVERDUE || state == ACHAR__TASK_ABANDONED;
     achar__journal_record record = record_of(task, ACHAR__JOURNAL_ENDED);
     add_attempt(&record, task, state, has_death ? task->at.death : (achar__death){0});
-    record.raised = raised;
+    record.raised = record.how == ACHAR__TASK_OVERDUE ? 0 : raised;
     record.result_nbytes = task->result_nbytes - task->result_skip_nbytes;
     achar__journal_put(pool->journal, &record);
 }

@@ -3,17 +3,19 @@
  *
  * Asking the kernel costs more than a short task does. So it is asked when a task ends, but not twice within
  * LOOK_NS: of tasks that are shorter, one tells of the processor time of those before it, and sums are
- * right. The peak of memory is the process's, and begins anew behind a task of PEAK_NS or more.
+ * right. The peak of memory is that of the process since the last task of PEAK_NS or more; only such tasks
+ * tell of it. (ru_maxrss would be cheaper, but begins with what the client had: it outlives exec.)
  */
 #include "runtime/pool/worker_internal.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #define LOOK_NS INT64_C(200000)
-#define PEAK_NS INT64_C(2000000)
+#define PEAK_NS INT64_C(5000000)
 
 static uint64_t nanoseconds_of(struct timeval time)
 {
@@ -23,6 +25,22 @@ static uint64_t nanoseconds_of(struct timeval time)
 static uint64_t processor_ns(const struct rusage *usage)
 {
     return nanoseconds_of(usage->ru_utime) + nanoseconds_of(usage->ru_stime);
+}
+
+/* VmHWM; 0: not to be had. */
+static uint32_t peak_kib(void)
+{
+    char text[4096];
+    unsigned long kib = 0;
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    ssize_t nbytes = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[nbytes > 0 ? nbytes : 0] = '\0';
+    const char *line = strstr(text, "\nVmHWM:");
+    return line && sscanf(line, "\nVmHWM: %lu", &kib) == 1 ? (uint32_t)kib : 0;
 }
 
 /* Where that is not allowed, peaks are those of the worker's life so far. */
@@ -63,10 +81,10 @@ void achar__usage_tell(achar__worker *worker, achar__wire_completion *completion
     }
     uint64_t cpu_ns = processor_ns(&usage);
     completion->cpu_ns = cpu_ns - worker->told_cpu_ns;
-    completion->peak_kib = (uint32_t)usage.ru_maxrss;
     worker->told_cpu_ns = cpu_ns;
     worker->looked_ns = now_ns;
     if (completion->duration_ns >= PEAK_NS) {
+        completion->peak_kib = peak_kib();
         begin_peak();
     }
 }

@@ -1,0 +1,118 @@
+"""Executor(progress=True): a bar that shows how many tasks have ended, by tqdm if that is installed.
+
+A thread looks at the pool's counts a few times a second. Whatever goes wrong with the bar (a stream that is
+closed, a broken tqdm) ends the bar, and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from . import _achar
+
+TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+LOOK_SECONDS = 0.1
+
+
+def check(progress: object) -> None:
+    if progress not in (False, True, "always"):
+        raise ValueError('progress must be True, False or "always"')
+
+
+def start(pool: _achar.Pool, progress: bool | str) -> threading.Thread | None:
+    """The thread that shows the bar; None: nobody would see it."""
+    if not progress or (progress != "always" and not _in_notebook() and not _is_terminal()):
+        return None
+    thread = threading.Thread(target=_show, args=(pool,), name="achar-progress", daemon=True)
+    thread.start()
+    return thread
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except Exception:  # None, closed, or no stream at all
+        return False
+
+
+def _in_notebook() -> bool:
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_ipython is not None and "ZMQ" in type(get_ipython()).__name__
+
+
+def _show(pool: _achar.Pool) -> None:
+    bar = None
+    try:
+        shown = 0
+        while True:
+            ended_for_good = pool.join(0) if pool.closed else False
+            submitted, ended, failed = pool.progress()
+            if submitted and bar is None:
+                bar = _make_bar()
+            if bar is not None and (ended != shown or bar.total != submitted):
+                bar.total = submitted
+                if failed:
+                    bar.set_postfix_str(f"{failed} failed", refresh=False)
+                bar.update(ended - shown)
+                bar.refresh()
+                shown = ended
+            if ended_for_good:
+                return
+            time.sleep(LOOK_SECONDS)
+    except Exception:  # noqa: BLE001, S110
+        pass  # the run is none of the bar's business, and stderr may be what is broken
+    finally:
+        if bar is not None:
+            _close(bar)
+
+
+def _close(bar: Any) -> None:
+    try:
+        bar.close()
+    except Exception:  # noqa: BLE001, S110
+        pass  # as above
+
+
+def _make_bar() -> Any:
+    try:
+        if _in_notebook():
+            from tqdm.auto import tqdm
+        else:
+            from tqdm import tqdm
+    except ImportError:
+        return PlainBar()
+    return tqdm(total=0, unit=" tasks", desc="achar", file=None if _in_notebook() else sys.stderr, dynamic_ncols=True)
+
+
+class PlainBar:
+    """What is to be seen without tqdm: a line that is written over."""
+
+    def __init__(self) -> None:
+        self.total = self.count = 0
+        self.started = time.monotonic()
+        self.postfix = ""
+        self.width = 0
+
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+        self.postfix = ", " + text
+
+    def update(self, count: int) -> None:
+        self.count += count
+
+    def refresh(self) -> None:
+        rate = self.count / max(time.monotonic() - self.started, 1e-9)
+        percent = 100 * self.count // self.total if self.total else 0
+        line = f"achar: {percent:3}% {self.count}/{self.total} tasks, {rate:.0f}/s{self.postfix}"
+        sys.stderr.write("\r" + line.ljust(self.width))
+        sys.stderr.flush()
+        self.width = len(line)
+
+    def close(self) -> None:
+        self.refresh()
+        sys.stderr.write("\n")
+        sys.stderr.flush()

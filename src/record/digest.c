@@ -1,0 +1,330 @@
+/*
+ * digest.c - records become what is to be written: items of batches, events, sums, and the worst of them.
+ */
+#include "record/internal.h"
+
+#include <achar/status.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAKE_COUNT 256
+
+double record_seconds(const achar__record *record, int64_t ns)
+{
+    return (double)(ns + record->wall_ns) / 1e9;
+}
+
+/* ---- pending rows ---- */
+
+static batch *batch_for(achar__record *record, uint32_t pool, uint8_t kind, int64_t base_ns)
+{
+    for (batch *it = record->pending; it; it = it->next) {
+        if (it->pool == pool && it->kind == kind && it->count < BATCH_ITEMS) {
+            return it;
+        }
+    }
+    batch *it = calloc(1, sizeof *it);
+    if (it) {
+        it->pool = pool;
+        it->kind = kind;
+        it->base_ns = base_ns;
+        *record->pending_end = it;
+        record->pending_end = &it->next;
+    }
+    return it;
+}
+
+/* A record that cannot be kept. */
+static void drop(achar__record *record)
+{
+    atomic_fetch_add(&record->dropped, 1);
+}
+
+/* The batches that are being filled. */
+typedef struct writing {
+    batch *submitted, *retried, *ended;
+} writing;
+
+static void add_item(achar__record *record, batch **open, uint32_t pool,
+                     const achar__journal_record *it)
+{
+    if (!*open || (*open)->count >= BATCH_ITEMS) {
+        *open = batch_for(record, pool, it->kind, it->submitted_ns);
+    }
+    if (!*open) {
+        drop(record);
+        return;
+    }
+    size_t before = (*open)->items.nbytes;
+    record_add_item(*open, it);
+    if ((*open)->items.failed) {
+        (*open)->items.failed = false;
+        drop(record);
+        return;
+    }
+    record->pending_nbytes += (*open)->items.nbytes - before;
+    record->pending_items++;
+}
+
+static void add_event(achar__record *record, uint32_t pool, achar__journal_record *it)
+{
+    event *made = malloc(sizeof *made);
+    if (!made) {
+        drop(record);
+        if (it->kind != ACHAR__JOURNAL_NAME) {
+            free(it->text);
+        }
+        return;
+    }
+    *made = (event){.pool = pool, .record = *it};
+    *record->events_end = made;
+    record->events_end = &made->next;
+    record->pending_nbytes += sizeof *made;
+}
+
+void record_drop_pending(achar__record *record)
+{
+    while (record->pending) {
+        batch *it = record->pending;
+        record->pending = it->next;
+        free(it->items.data);
+        free(it);
+    }
+    while (record->events) {
+        event *it = record->events;
+        record->events = it->next;
+        if (it->record.kind != ACHAR__JOURNAL_NAME) {
+            free(it->record.text);
+        }
+        free(it);
+    }
+    record->pending_end = &record->pending;
+    record->events_end = &record->events;
+    record->pending_nbytes = record->pending_items = 0;
+}
+
+void record_forget(achar__record *record)
+{
+    record_drop_pending(record);
+    for (size_t i = 0; i < FAILURES_COUNT; i++) {
+        free(record->failures[i].record.text);
+    }
+    free(record->seen);
+}
+
+/* ---- sums ---- */
+
+static total *total_of(source *from, uint32_t name)
+{
+    if (name >= from->total_count) {
+        size_t count = name + 16 + from->total_count / 2;
+        total *totals = realloc(from->totals, count * sizeof *totals);
+        if (!totals) {
+            return NULL;
+        }
+        memset(totals + from->total_count, 0, (count - from->total_count) * sizeof *totals);
+        from->totals = totals;
+        from->total_count = count;
+    }
+    from->totals[name].dirty = true;
+    return &from->totals[name];
+}
+
+static void sum_ended(total *to, const achar__journal_record *it)
+{
+    switch (it->how) {
+    case ACHAR__TASK_RETURNED:
+    case ACHAR__TASK_RAISED:
+        to->raised += it->raised;
+        to->returned += it->calls - it->raised;
+        break;
+    case ACHAR__TASK_LOST:
+        to->lost += it->calls;
+        break;
+    case ACHAR__TASK_CANCELLED:
+        to->cancelled += it->calls;
+        break;
+    case ACHAR__TASK_OVERDUE:
+        to->overdue += it->calls;
+        break;
+    default:
+        to->other += it->calls;
+    }
+    to->args_nbytes += it->args_nbytes;
+    to->result_nbytes += it->result_nbytes;
+}
+
+/* Of retried attempts, too: that time is gone as well. */
+static void sum_use(total *to, const achar__journal_record *it)
+{
+    if (it->started_ns) {
+        int64_t run_ns = it->ended_ns - it->started_ns;
+        to->run_ns += run_ns;
+        to->wait_ns += it->attempt ? 0 : it->started_ns - it->submitted_ns;
+        if (it->calls == 1 && run_ns > to->longest_ns) {
+            to->longest_ns = run_ns;
+        }
+    }
+    to->cpu_ns += it->cpu_ns;
+    if (it->peak_nbytes > to->peak_nbytes) {
+        to->peak_nbytes = it->peak_nbytes;
+    }
+}
+
+/* ---- the slowest, the last failures ---- */
+
+static int64_t duration_of(const achar__journal_record *it)
+{
+    return (it->ended_ns - it->started_ns) / it->calls;
+}
+
+static void rank(achar__record *record, uint32_t pool, const achar__journal_record *it)
+{
+    size_t at = record->slowest_count;
+    if (!it->started_ns ||
+        (at == SLOWEST_COUNT && duration_of(&record->slowest[at - 1].record) >= duration_of(it))) {
+        return;
+    }
+    at = at < SLOWEST_COUNT ? record->slowest_count++ : at - 1;
+    for (; at && duration_of(&record->slowest[at - 1].record) < duration_of(it); at--) {
+        record->slowest[at] = record->slowest[at - 1];
+    }
+    record->slowest[at] = (slow){.pool = pool, .record = *it};
+    record->slowest[at].record.text = NULL;
+    record->slowest_dirty = true;
+}
+
+/* Takes over the text. */
+static void keep_failure(achar__record *record, uint32_t pool, const achar__journal_record *it)
+{
+    failure *to = &record->failures[record->failure_count++ % FAILURES_COUNT];
+    free(to->record.text);
+    *to = (failure){.pool = pool, .dirty = true, .record = *it};
+}
+
+/* ---- submissions ---- */
+
+static void open_submission(achar__record *record, source *from, const achar__journal_record *it)
+{
+    if (from->opening_count == from->opening_capacity) {
+        size_t capacity = from->opening_capacity * 2 + 256;
+        opening *grown = realloc(from->openings, capacity * sizeof *grown);
+        if (!grown) {
+            drop(record);
+            return;
+        }
+        from->openings = grown;
+        from->opening_capacity = capacity;
+    }
+    from->openings[from->opening_count++] = (opening){.record = *it, .calls_left = it->calls};
+}
+
+/* The submission that has this call; numbers go up, so those that end in order are found at once. NULL: it
+ * was written in an earlier tick. */
+static opening *find_submission(source *from, uint32_t number)
+{
+    size_t low = 0, high = from->opening_count;
+    if (from->opening_next < high && from->openings[from->opening_next].record.number == number) {
+        return &from->openings[from->opening_next++];
+    }
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        const achar__journal_record *it = &from->openings[middle].record;
+        if (number < it->number) {
+            high = middle;
+        } else if (number - it->number >= it->calls) {
+            low = middle + 1;
+        } else {
+            from->opening_next = middle + 1;
+            return &from->openings[middle];
+        }
+    }
+    return NULL;
+}
+
+static void close_submission(source *from, const achar__journal_record *it)
+{
+    opening *of = find_submission(from, it->number);
+    if (of) {
+        of->calls_left -= it->calls < of->calls_left ? it->calls : of->calls_left;
+    }
+}
+
+static void write_submissions(achar__record *record, source *from, writing *open)
+{
+    for (size_t i = 0; i < from->opening_count; i++) {
+        if (from->openings[i].calls_left) {
+            add_item(record, &open->submitted, from->pool, &from->openings[i].record);
+        }
+    }
+    from->opening_count = from->opening_next = 0;
+}
+
+/* ---- one record ---- */
+
+static void digest_end(achar__record *record, source *from, writing *open,
+                       achar__journal_record *it)
+{
+    bool is_last = it->kind == ACHAR__JOURNAL_ENDED;
+    total *sums = total_of(from, it->name);
+    add_item(record, is_last ? &open->ended : &open->retried, from->pool, it);
+    if (sums) {
+        sum_use(sums, it);
+        if (is_last) {
+            sum_ended(sums, it);
+        } else {
+            sums->retries++;
+        }
+    }
+    if (is_last) {
+        close_submission(from, it);
+        from->ended += it->calls;
+        from->failed += it->how == ACHAR__TASK_RETURNED ? it->raised : it->calls;
+        rank(record, from->pool, it);
+    }
+    if (it->how == ACHAR__TASK_CANCELLED || (it->how == ACHAR__TASK_RETURNED && !it->raised)) {
+        free(it->text);
+    } else {
+        keep_failure(record, from->pool, it);
+    }
+}
+
+static void digest_one(achar__record *record, source *from, writing *open,
+                       achar__journal_record *it)
+{
+    total *sums;
+    switch (it->kind) {
+    case ACHAR__JOURNAL_SUBMITTED:
+        open_submission(record, from, it);
+        from->submitted += it->calls;
+        if ((sums = total_of(from, it->name))) {
+            sums->submitted += it->calls;
+        }
+        break;
+    case ACHAR__JOURNAL_RETRIED:
+    case ACHAR__JOURNAL_ENDED:
+        digest_end(record, from, open, it);
+        break;
+    default:
+        add_event(record, from->pool, it);
+    }
+}
+
+size_t record_digest(achar__record *record, source *from)
+{
+    achar__journal_record records[TAKE_COUNT];
+    writing open = {0};
+    size_t count = 0, taken;
+    do {
+        taken = achar__journal_take(from->journal, records, TAKE_COUNT);
+        for (size_t i = 0; i < taken; i++) {
+            digest_one(record, from, &open, &records[i]);
+        }
+        count += taken;
+    } while (taken == TAKE_COUNT && record->pending_nbytes < PENDING_NBYTES_MAX);
+    write_submissions(record, from, &open);
+    uint64_t dropped = achar__journal_dropped(from->journal);
+    atomic_fetch_add(&record->dropped, dropped - from->dropped);
+    from->dropped = dropped;
+    return count;
+}

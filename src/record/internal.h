@@ -1,0 +1,183 @@
+/*
+ * internal.h - what the files of this folder share: the writing thread's books.
+ *
+ * All of it belongs to that thread, except what stands under 'lock' or is atomic. A tick is: take records
+ * (digest.c turns them into pending rows and sums), write what is pending (write.c), in one transaction.
+ * When that fails nothing is lost: the next tick tries it again.
+ */
+#ifndef ACHAR_RECORD_INTERNAL_H
+#define ACHAR_RECORD_INTERNAL_H
+
+#include "record/record.h"
+#include "runtime/pool/pool.h"
+#include "runtime/sync/fork_guard.h"
+#include "runtime/sync/futex.h"
+
+#include <pthread.h>
+
+#define RECORD_APPLICATION_ID 0x61636872 /* "achr" */
+#define RECORD_SCHEMA_VERSION 1
+
+#define SLOWEST_COUNT  16
+#define FAILURES_COUNT 64 /* the last ones */
+#define BATCH_ITEMS    512
+#define PENDING_NBYTES_MAX                                                                         \
+    ((size_t)64 << 20) /* beyond it, journals are not read until the file can be written */
+
+/* Text that grows; 'failed': there was no memory, and it ends where it does. */
+typedef struct record_text {
+    char *data;
+    size_t nbytes, capacity;
+    bool failed;
+} record_text;
+
+/* Items of one kind and pool, to be a row of 'batch'. */
+typedef struct batch {
+    struct batch *next;
+    uint32_t pool;
+    uint8_t kind; /* enum achar__journal_kind */
+    uint32_t count;
+    int64_t base_ns;
+    record_text items;
+} batch;
+
+/* A record that is a row of its own: of a name or of a worker. */
+typedef struct event {
+    struct event *next;
+    uint32_t pool;
+    achar__journal_record record; /* 'text' is owned, but for names */
+} event;
+
+/* Sums of one name. */
+typedef struct total {
+    bool dirty;
+    uint64_t submitted, ended, failed;
+    uint64_t returned, raised, lost, cancelled, overdue, other, retries;
+    int64_t run_ns, wait_ns, longest_ns;
+    uint64_t cpu_ns, peak_nbytes, args_nbytes, result_nbytes;
+} total;
+
+/* Submissions that this tick has seen, in the order of their numbers; only those that it has not seen end
+ * are written. */
+typedef struct opening {
+    achar__journal_record record;
+    uint32_t calls_left;
+} opening;
+
+typedef struct source {
+    struct source *next;
+    achar__journal *journal;
+    uint32_t pool;
+    const char *kind;
+    int64_t added_ns;
+    bool is_written; /* its row of 'pool' */
+    bool has_ended, is_sampled_ended;
+    uint64_t dropped;
+    total *totals; /* by name */
+    size_t total_count;
+    opening *openings;
+    size_t opening_count, opening_capacity;
+    size_t opening_next; /* behind the one that ended last: a good guess */
+    uint64_t submitted, ended, failed;
+} source;
+
+typedef struct slow {
+    uint32_t pool;
+    achar__journal_record record;
+} slow;
+
+typedef struct failure {
+    uint32_t pool;
+    bool dirty;
+    achar__journal_record record; /* 'text' is owned */
+} failure;
+
+/* What has been seen of a worker; 0 of the client. */
+typedef struct record_seen {
+    uint32_t pool, worker;
+    uint64_t cpu_ticks;
+    uint64_t rss_nbytes;
+    uint32_t number;
+} record_seen;
+
+enum statement {
+    STATEMENT_BATCH,
+    STATEMENT_NAME,
+    STATEMENT_POOL,
+    STATEMENT_WORKER,
+    STATEMENT_WORKER_READY,
+    STATEMENT_WORKER_ENDED,
+    STATEMENT_TOTAL,
+    STATEMENT_SLOWEST,
+    STATEMENT_FAILURE,
+    STATEMENT_SAMPLE,
+    STATEMENT_LOAD,
+    STATEMENT_RUN,
+    STATEMENT_COUNT,
+};
+
+struct achar__record {
+    _Atomic uint32_t ref_count; /* the user and the thread */
+    achar__fork_guard guard;
+    pthread_mutex_t lock; /* 'sources' (the list), 'pool_count', 'trouble' */
+    achar__journal_bell *bell;
+    _Atomic uint32_t asked;  /* how often someone has asked for all to be written */
+    _Atomic uint32_t served; /* futex: what was asked before a tick that is over */
+    _Atomic bool closed;     /* by the user */
+    _Atomic bool failing;    /* the last tick could not write */
+    _Atomic bool
+        ended; /* the run's end is written, or given up: the thread is done with the file */
+
+    sqlite3 *db;
+    sqlite3_stmt *statements[STATEMENT_COUNT];
+    int64_t run;
+    int64_t wall_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
+    source *sources; /* the newest first; 'next' does not change */
+    source *known;   /* those that this tick is about */
+    uint32_t pool_count;
+    char trouble[256];
+    _Atomic uint64_t dropped;
+    uint64_t told_dropped; /* that the file knows of */
+
+    batch *pending, **pending_end;
+    size_t pending_nbytes, pending_items;
+    event *events, **events_end;
+    slow slowest[SLOWEST_COUNT];
+    size_t slowest_count;
+    bool slowest_dirty;
+    failure failures[FAILURES_COUNT];
+    uint64_t failure_count;
+    record_seen *seen;
+    size_t seen_count, seen_capacity;
+    int64_t sample_due_ns;
+};
+
+/* ---- digest.c ---- */
+
+/* Takes what the journal has; returns how many records that were. */
+size_t record_digest(achar__record *record, source *from);
+/* Frees what is pending and all sums. */
+void record_forget(achar__record *record);
+/* The journal's time in seconds of Unix. */
+double record_seconds(const achar__record *record, int64_t ns);
+/* The rows of 'pending' are written. */
+void record_drop_pending(achar__record *record);
+
+/* ---- items.c ---- */
+
+/* Appends the record as an item of its kind. */
+void record_add_item(batch *to, const achar__journal_record *it);
+
+/* ---- write.c ---- */
+
+/* SQLITE_OK, or the error; then nothing is in the file, and all is still pending. */
+int record_write(achar__record *record, bool sample);
+int record_prepare(achar__record *record);
+int record_write_end(achar__record *record);
+
+/* ---- sample.c ---- */
+
+/* Inside the transaction: what processes use, and what workers do. */
+int record_sample(achar__record *record);
+
+#endif

@@ -1,0 +1,292 @@
+"""The record's totals are what the run knows: every kind of task, every kind of end, every worker."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+
+import achar
+import pytest
+
+
+def same(x):
+    return x
+
+
+def fails(x):
+    raise ValueError(f"no {x}")
+
+
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleeps(seconds):
+    time.sleep(seconds)
+
+
+def odd_fails(n):
+    if n % 2:
+        raise KeyError(n)
+    return b"x" * n
+
+
+def submits(count):
+    executor = achar.current_executor()
+    return sum(future.result() for future in [executor.submit(same, i) for i in range(count)])
+
+
+class Counter:
+    def add(self, n):
+        return n
+
+
+def rows(path, query, *arguments):
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(query, arguments).fetchall()
+    finally:
+        connection.close()
+
+
+def one(path, query, *arguments):
+    (row,) = rows(path, query, *arguments)
+    return row[0] if len(row) == 1 else row
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A run with something of everything; (path of its record, what the run knows)."""
+    path = tmp_path_factory.mktemp("record") / "run.db"
+    known = {"returned": 0, "raised": 0, "lost": 0, "overdue": 0, "cancelled": 0, "input failed": 0}
+    with achar.Executor(2, monitor=path) as ex:
+        for future in [ex.submit(same, i) for i in range(200)]:
+            future.result()
+        assert sum(ex.map(same, range(20_000))) == 199_990_000
+        known["returned"] += 20_200
+        retried = ex.options(retries=2, backoff=0, name="tried again").submit(fails, 1)
+        lost, nested = ex.submit(dies), ex.submit(submits, 5)
+        dependent = ex.submit(same, retried)
+        assert isinstance(retried.exception(), ValueError)
+        assert isinstance(lost.exception(), achar.WorkerDied)
+        assert isinstance(dependent.exception(), achar.InputFailed)
+        assert nested.result() == 10
+        known["lost"] += 1
+        known["raised"] += 1
+        known["input failed"] += 1
+        known["returned"] += 6
+        overdue = ex.options(timeout=0.05).submit(sleeps, 30)
+        assert isinstance(overdue.exception(), TimeoutError)
+        known["overdue"] += 1
+        forced = ex.submit(sleeps, 30)
+        while not forced.running():
+            time.sleep(0.01)
+        assert ex.cancel(forced, force=True)
+        ex.wait([forced])
+        known["cancelled"] += 1
+        assert ex.run(["true"]).result().returncode == 0
+        assert ex.actor(Counter).add(7).result() == 7
+        known["returned"] += 2
+        blockers = [ex.submit(sleeps, 0.3) for _ in range(2)]
+        while not all(blocker.running() for blocker in blockers):
+            time.sleep(0.01)
+        assert ex.submit(same, 0).cancel()
+        known["returned"] += 2
+        known["cancelled"] += 1
+    return path, known
+
+
+def test_every_end_is_counted_as_what_it_was(recorded):
+    path, known = recorded
+    found = {state: 0 for state in known}
+    for state, calls, raised in rows(path, "SELECT state, sum(calls), sum(raised) FROM task GROUP BY state"):
+        if state == "returned":
+            found["returned"] += calls - raised
+            found["raised"] += raised
+        else:
+            found[state] += calls
+    assert found == known
+
+
+def test_the_small_sums_are_those_of_the_tasks(recorded):
+    path, known = recorded
+    sums = one(
+        path, "SELECT sum(submitted), sum(returned), sum(raised), sum(lost), sum(overdue), sum(cancelled),"
+        " sum(other), sum(retries) FROM total",
+    )  # fmt: skip
+    keys = ("returned", "raised", "lost", "overdue", "cancelled", "input failed")
+    assert sums == (sum(known.values()), *(known[key] for key in keys), 2)
+    totals = "SELECT sum(args_nbytes), sum(result_nbytes) FROM "
+    assert one(path, totals + "total") == one(path, totals + "task")
+
+
+def test_a_task_says_when_and_where(recorded):
+    path, _ = recorded
+    wrong = "SELECT count(*) FROM task WHERE worker IS NOT NULL AND NOT (submitted <= started AND started <= ended)"
+    assert one(path, wrong) == 0
+    assert one(path, "SELECT count(*) FROM task WHERE state = 'returned' AND worker IS NULL") == 0
+    run, first, last = one(path, "SELECT id, started, ended FROM run")
+    assert one(path, "SELECT min(submitted) >= ? AND max(ended) <= ? FROM task WHERE run = ?", first, last, run)
+
+
+def test_attempts_that_failed_are_there_with_what_they_raised(recorded):
+    path, _ = recorded
+    attempts = rows(
+        path, "SELECT state, retries, is_last, error FROM attempt WHERE name = 'tried again' ORDER BY retries"
+    )
+    assert attempts == [("raised", n, n == 2, "ValueError: no 1") for n in range(3)]
+
+
+def test_a_nested_task_names_its_parent(recorded):
+    path, _ = recorded
+    pool, number = one(path, "SELECT pool, number FROM task WHERE name = 'submits'")
+    parents = rows(path, "SELECT parent_pool, parent, count(*) FROM task WHERE parent IS NOT NULL GROUP BY 1, 2")
+    assert parents == [(pool, number, 5)]
+    assert one(path, "SELECT kind FROM pool WHERE id = (SELECT pool FROM task WHERE parent IS NOT NULL)") == "nested"
+
+
+def test_commands_and_actors_have_their_names(recorded):
+    path, _ = recorded
+    assert one(path, "SELECT count(*) FROM task WHERE name = 'true' AND state = 'returned'") == 1
+    assert one(path, "SELECT kind FROM pool JOIN task ON pool.id = pool WHERE name = 'Counter.add'") == "actor"
+
+
+def test_workers_have_a_beginning_and_a_reason_for_their_end(recorded):
+    path, _ = recorded
+    assert one(path, "SELECT count(*) FROM worker WHERE ended IS NULL OR reason IS NULL OR started > ended") == 0
+    killed = rows(path, "SELECT signal, exit_code FROM worker WHERE reason = 'killed'")
+    assert killed == [(signal.SIGKILL, None)]
+    assert one(path, "SELECT worker.reason FROM task JOIN worker ON worker.pool = task.pool AND id = worker"
+               " WHERE name = 'dies'") == "killed"  # fmt: skip
+    assert one(path, "SELECT count(*) FROM worker WHERE reason <> 'left' AND reason <> 'killed'") == 0
+
+
+def test_a_map_whose_calls_raise_is_counted_by_call(tmp_path):
+    path = tmp_path / "map.db"
+    with achar.Executor(2, monitor=path) as ex:
+        futures = [ex.submit(odd_fails, 1)]
+        results = ex.map(odd_fails, range(0, 2000, 2))
+        nbytes = sum(map(len, results))
+        broken = ex.map(odd_fails, range(501))
+        with pytest.raises(KeyError):
+            list(broken)
+        ex.wait(futures)
+    ends = dict(rows(path, "SELECT state, sum(calls) FROM task GROUP BY state"))
+    raised = one(path, "SELECT sum(raised) FROM task")
+    assert sum(ends.values()) == 1 + 1000 + 501
+    assert raised >= 2
+    assert ends["returned"] + ends["raised"] + ends.get("cancelled", 0) == 1502
+    assert one(path, "SELECT sum(result_nbytes) FROM task WHERE state = 'returned'") > nbytes
+
+
+def test_processor_time_and_memory_are_the_tasks(tmp_path):
+    path = tmp_path / "use.db"
+
+    def burns(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    def allocates(nbytes):
+        block = bytearray(nbytes)
+        block[::4096] = b"x" * len(block[::4096])
+        time.sleep(0.01)
+
+    with achar.Executor(1, monitor=path) as ex:
+        ex.submit(burns, 0.3).result()
+        ex.submit(allocates, 100 << 20).result()
+        ex.submit(time.sleep, 0.05).result()
+        ex.submit(same, 1).result()
+    cpu, peak = {}, {}
+    for name, seconds, nbytes in rows(path, "SELECT name, cpu_seconds, peak_nbytes FROM task"):
+        cpu[name.rpartition(".")[2]], peak[name.rpartition(".")[2]] = seconds, nbytes
+    assert 0.3 <= cpu["burns"] < 3
+    assert cpu["sleep"] < 0.1
+    assert peak["allocates"] > 100 << 20
+    assert peak["burns"] < 100 << 20
+    if os.access("/proc/self/clear_refs", os.W_OK):
+        assert peak["sleep"] < 100 << 20
+
+
+def test_several_runs_stand_in_one_file(tmp_path):
+    path = str(tmp_path / "runs.db")
+    for count in (3, 4):
+        with achar.Executor(1, monitor=path) as ex:
+            ex.wait([ex.submit(same, i) for i in range(count)])
+    assert rows(path, "SELECT run, sum(calls) FROM task GROUP BY run") == [(1, 3), (2, 4)]
+    assert one(path, "SELECT count(*) FROM run WHERE ended IS NOT NULL AND dropped = 0") == 2
+
+
+def test_two_executors_at_once_write_to_one_file(tmp_path):
+    path = tmp_path / "both.db"
+    with achar.Executor(1, monitor=path) as a, achar.Executor(1, monitor=path) as b:
+        for ex in (a, b, a, b):
+            assert sum(ex.map(same, range(3000))) == 4_498_500
+    assert rows(path, "SELECT run, sum(calls) FROM task GROUP BY run") == [(1, 6000), (2, 6000)]
+
+
+def test_what_was_written_is_there_when_the_client_is_killed(tmp_path):
+    path = tmp_path / "killed.db"
+    script = """
+        import os, sys, time, achar
+        ex = achar.Executor(2, monitor=sys.argv[1])
+        done = [ex.submit(abs, -i) for i in range(500)]
+        waits = [ex.submit(time.sleep, 60) for i in range(10)]
+        ex.wait(done)
+        assert ex._monitor.record.join(10)
+        os.kill(os.getpid(), 9)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), path], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert one(path, "PRAGMA integrity_check") == "ok"
+    assert rows(path, "SELECT name, state, sum(calls) FROM task GROUP BY 1, 2") == [
+        ("abs", "returned", 500),
+        ("sleep", "unfinished", 10),
+    ]
+    assert one(path, "SELECT ended FROM run") is None
+
+
+@pytest.mark.parametrize("what", ["text", "other", "newer"])
+def test_a_file_that_is_something_else_is_left_alone(tmp_path, what):
+    path = tmp_path / "file.db"
+    if what == "text":
+        path.write_text("not a database at all, but long enough to look like one\n" * 100)
+    elif what == "other":
+        rows(path, "CREATE TABLE mine(x)")
+    else:
+        achar.Executor(1, monitor=path).shutdown()
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version = 99")
+        connection.close()
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="newer achar" if what == "newer" else "is not a record of achar's"):
+        achar.Executor(1, monitor=path)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="unable to open"):
+        achar.Executor(1, monitor=tmp_path / "no" / "run.db")
+
+
+def test_a_disk_that_is_full_stops_no_task_and_is_told(tmp_path):
+    path = tmp_path / "full.db"
+    script = """
+        import resource, signal, sys, warnings, achar
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        ex = achar.Executor(1, monitor=sys.argv[1], spill_limit=0)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # where files can be no longer than that
+        assert sum(f.result() for f in [ex.submit(abs, -i) for i in range(2000)]) == 1_999_000
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ex.shutdown()
+        print(caught[0].category.__name__, caught[0].message)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), path], timeout=60, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "RuntimeWarning" in done.stdout and "events of this run are missing" in done.stdout
