@@ -22,7 +22,7 @@ static int barrier_init(PyObject *self, PyObject *args, PyObject *kwargs)
     achar_barrier barrier;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n|OO:Barrier", (char **)names, &parties,
                                      &action, &timeout))
-        return -1;
+        return sync_refuse_init("Barrier", args, kwargs);
     if (parties < 1 || parties > INT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "parties must be > 0");
         return -1;
@@ -81,9 +81,10 @@ static PyObject *barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t 
     sync_waiting waiting;
     uint32_t index = 0;
     SYNC_CHECK(self);
-    if (sync_two_arguments("wait", "timeout", NULL, args, nargs, kwnames, values) < 0 ||
-        sync_deadline_of(values[0] && values[0] != Py_None ? values[0] : o->timeout, &deadline_ns) <
-            0)
+    if (sync_two_arguments("wait", "timeout", NULL, args, nargs, kwnames, values) < 0)
+        return sync_refuse("Barrier", "wait", args, nargs, kwnames);
+    if (sync_deadline_of(values[0] && values[0] != Py_None ? values[0] : o->timeout, &deadline_ns) <
+        0)
         return NULL;
     int leads = o->action != NULL;
     sync_wait_begin(&waiting);
@@ -144,10 +145,13 @@ static PyObject *barrier_repr(PyObject *self)
                      (unsigned)achar_barrier_parties(barrier));
 }
 
+SYNC_NO_ARGUMENTS("Barrier", "reset", barrier_reset)
+SYNC_NO_ARGUMENTS("Barrier", "abort", barrier_abort)
+
 static PyMethodDef barrier_methods[] = {
     {"wait", SYNC_FAST_KEYWORDS(barrier_wait), wait_doc},
-    {"reset", barrier_reset, METH_NOARGS, reset_doc},
-    {"abort", barrier_abort, METH_NOARGS, abort_doc},
+    {"reset", SYNC_FAST_KEYWORDS(barrier_reset_alone), reset_doc},
+    {"abort", SYNC_FAST_KEYWORDS(barrier_abort_alone), abort_doc},
     SYNC_REDUCE,
     {NULL},
 };

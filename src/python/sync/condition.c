@@ -14,6 +14,11 @@ static achar_condition condition_of(PyObject *self)
     return (achar_condition){((sync_object *)self)->space, ((sync_object *)self)->cell};
 }
 
+static PyObject *raise_not_held(const char *what)
+{
+    return PyErr_Format(PyExc_RuntimeError, "cannot %s on un-acquired lock", what);
+}
+
 /* 1: notified; 0: not in time; -1: exception. */
 static int wait_until(PyObject *self, int64_t deadline_ns)
 {
@@ -29,7 +34,7 @@ static int wait_until(PyObject *self, int64_t deadline_ns)
     case ACHAR_E_INTERRUPTED: /* the handler's exception is set */
         return -1;
     case ACHAR_E_NOT_HELD:
-        PyErr_SetString(PyExc_RuntimeError, "cannot wait on un-acquired lock");
+        raise_not_held("wait");
         return -1;
     default:
         if (!PyErr_Occurred())
@@ -51,9 +56,11 @@ static PyObject *condition_wait(PyObject *self, PyObject *const *args, Py_ssize_
     SYNC_CHECK(self);
     if ((nargs || kwnames) &&
         sync_two_arguments("wait", "timeout", NULL, args, nargs, kwnames, values) < 0)
-        return NULL;
+        return sync_refuse("Condition", "wait", args, nargs, kwnames);
+    if (!achar_lock_is_mine(sync_lock_of(self)))
+        return raise_not_held("wait");
     if (sync_deadline_of(values[0], &deadline_ns) < 0)
-        return NULL;
+        return sync_refuse("Condition", "wait", args, nargs, kwnames);
     int notified = wait_until(self, deadline_ns);
     return notified < 0 ? NULL : PyBool_FromLong(notified);
 }
@@ -67,15 +74,9 @@ static PyObject *condition_wait_for(PyObject *self, PyObject *const *args, Py_ss
     PyObject *values[2];
     int64_t deadline_ns;
     SYNC_CHECK(self);
-    if (sync_two_arguments("wait_for", "predicate", "timeout", args, nargs, kwnames, values) < 0)
-        return NULL;
-    if (!values[0]) {
-        PyErr_SetString(PyExc_TypeError,
-                        "wait_for() missing 1 required positional argument: 'predicate'");
-        return NULL;
-    }
-    if (sync_deadline_of(values[1], &deadline_ns) < 0)
-        return NULL;
+    if (sync_two_arguments("wait_for", "predicate", "timeout", args, nargs, kwnames, values) < 0 ||
+        !values[0])
+        return sync_refuse("Condition", "wait_for", args, nargs, kwnames);
     for (bool waited = false;; waited = true) { /* it waits once, whatever the time */
         PyObject *result = PyObject_CallNoArgs(values[0]);
         int is_true = result ? PyObject_IsTrue(result) : -1;
@@ -83,6 +84,13 @@ static PyObject *condition_wait_for(PyObject *self, PyObject *const *args, Py_ss
             if (is_true < 0)
                 Py_CLEAR(result);
             return result;
+        }
+        if (!waited && sync_deadline_of(values[1], &deadline_ns) < 0) {
+            PyObject *never[] = {(PyObject *)&PyBool_Type, values[1]};
+            Py_DECREF(result);
+            return PyErr_ExceptionMatches(PyExc_ValueError) /* threading waits for ever until NaN */
+                       ? NULL
+                       : sync_refuse("Condition", "wait_for", never, 2, NULL);
         }
         if (waited && deadline_ns >= 0 && achar__now_ns() >= deadline_ns)
             return result;
@@ -99,8 +107,7 @@ static PyObject *notify(PyObject *self, uint32_t count)
         Py_RETURN_NONE;
     if (status != ACHAR_E_NOT_HELD)
         return sync_raise(status);
-    PyErr_SetString(PyExc_RuntimeError, "cannot notify on un-acquired lock");
-    return NULL;
+    return raise_not_held("notify");
 }
 
 PyDoc_STRVAR(notify_doc, "notify($self, /, n=1)\n--\n\n"
@@ -113,7 +120,9 @@ static PyObject *condition_notify(PyObject *self, PyObject *const *args, Py_ssiz
     if (nargs == 0 && !kwnames)
         return notify(self, 1);
     if (sync_two_arguments("notify", "n", NULL, args, nargs, kwnames, values) < 0)
-        return NULL;
+        return sync_refuse("Condition", "notify", args, nargs, kwnames);
+    if (!achar_lock_is_mine(sync_lock_of(self)))
+        return raise_not_held("notify");
     Py_ssize_t n = PyNumber_AsSsize_t(values[0], NULL);
     if (n == -1 && PyErr_Occurred())
         return NULL;
@@ -145,7 +154,7 @@ static int condition_init(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *lock = Py_None;
     achar_condition condition;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Condition", (char **)names, &lock))
-        return -1;
+        return sync_refuse_init("Condition", args, kwargs);
     module_state *st = state_of_type(Py_TYPE(self));
     if (!st || !sync_place_for_init(o))
         return -1;
@@ -184,12 +193,15 @@ static PyObject *condition_repr(PyObject *self)
     return sync_repr(self, "%R", ((sync_object *)self)->lock);
 }
 
+SYNC_NO_ARGUMENTS("Condition", "notify_all", condition_notify_all)
+SYNC_NO_ARGUMENTS("Condition", "notifyAll", condition_notifyAll)
+
 static PyMethodDef condition_methods[] = {
     {"wait", SYNC_FAST_KEYWORDS(condition_wait), wait_doc},
     {"wait_for", SYNC_FAST_KEYWORDS(condition_wait_for), wait_for_doc},
     {"notify", SYNC_FAST_KEYWORDS(condition_notify), notify_doc},
-    {"notify_all", condition_notify_all, METH_NOARGS, notify_all_doc},
-    {"notifyAll", condition_notifyAll, METH_NOARGS, notifyAll_doc},
+    {"notify_all", SYNC_FAST_KEYWORDS(condition_notify_all_alone), notify_all_doc},
+    {"notifyAll", SYNC_FAST_KEYWORDS(condition_notifyAll_alone), notifyAll_doc},
     SYNC_LOCK_METHODS,
     SYNC_RECURSIVE_METHODS,
     SYNC_REDUCE,

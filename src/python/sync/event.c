@@ -13,7 +13,7 @@ static int event_init(PyObject *self, PyObject *args, PyObject *kwargs)
     achar_event event;
     if (PyTuple_GET_SIZE(args) > 0 || (kwargs && PyDict_GET_SIZE(kwargs) > 0)) {
         PyErr_SetString(PyExc_TypeError, "Event() takes no arguments");
-        return -1;
+        return sync_refuse_init("Event", args, kwargs);
     }
     sync_space *place = sync_place_for_init((sync_object *)self);
     if (!place)
@@ -68,11 +68,12 @@ static PyObject *event_wait(PyObject *self, PyObject *const *args, Py_ssize_t na
     int64_t deadline_ns;
     sync_waiting waiting;
     SYNC_CHECK(self);
-    if (sync_two_arguments("wait", "timeout", NULL, args, nargs, kwnames, values) < 0 ||
-        sync_deadline_of(values[0], &deadline_ns) < 0)
-        return NULL;
+    if (sync_two_arguments("wait", "timeout", NULL, args, nargs, kwnames, values) < 0)
+        return sync_refuse("Event", "wait", args, nargs, kwnames);
     if (achar_event_is_set(event_of(self)))
         Py_RETURN_TRUE;
+    if (sync_deadline_of(values[0], &deadline_ns) < 0)
+        return sync_refuse("Event", "wait", args, nargs, kwnames);
     sync_wait_begin(&waiting);
     int status = achar__event_wait_until(event_of(self), deadline_ns, &waiting.host);
     sync_wait_end(&waiting);
@@ -94,11 +95,16 @@ static PyObject *event_repr(PyObject *self)
     return sync_repr(self, achar_event_is_set(event_of(self)) ? "set" : "unset");
 }
 
+SYNC_NO_ARGUMENTS("Event", "is_set", event_is_set)
+SYNC_NO_ARGUMENTS("Event", "isSet", event_isSet)
+SYNC_NO_ARGUMENTS("Event", "set", event_set)
+SYNC_NO_ARGUMENTS("Event", "clear", event_clear)
+
 static PyMethodDef event_methods[] = {
-    {"is_set", event_is_set, METH_NOARGS, is_set_doc},
-    {"isSet", event_isSet, METH_NOARGS, isSet_doc},
-    {"set", event_set, METH_NOARGS, set_doc},
-    {"clear", event_clear, METH_NOARGS, clear_doc},
+    {"is_set", SYNC_FAST_KEYWORDS(event_is_set_alone), is_set_doc},
+    {"isSet", SYNC_FAST_KEYWORDS(event_isSet_alone), isSet_doc},
+    {"set", SYNC_FAST_KEYWORDS(event_set_alone), set_doc},
+    {"clear", SYNC_FAST_KEYWORDS(event_clear_alone), clear_doc},
     {"wait", SYNC_FAST_KEYWORDS(event_wait), wait_doc},
     {"_at_fork_reinit", event_at_fork_reinit, METH_NOARGS, NULL},
     SYNC_REDUCE,

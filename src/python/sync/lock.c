@@ -75,7 +75,8 @@ PyObject *sync_lock_acquire_method(PyObject *self, PyObject *const *args, Py_ssi
     achar_lock lock = sync_lock_of(self);
     int64_t deadline_ns;
     SYNC_CHECK_LOCK(lock, self);
-    if (sync_lock_arguments(args, nargs, kwnames, &deadline_ns) < 0)
+    if (sync_lock_arguments(is_recursive(lock) ? "RLock" : "Lock", args, nargs, kwnames,
+                            &deadline_ns) < 0)
         return NULL;
     int acquired = sync_lock_acquire(lock, deadline_ns);
     return acquired < 0 ? NULL : PyBool_FromLong(acquired);
@@ -208,7 +209,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs, int recursive)
     achar_lock lock;
     if (PyTuple_GET_SIZE(args) > 0 || (kwargs && PyDict_GET_SIZE(kwargs) > 0)) {
         PyErr_Format(PyExc_TypeError, "%s() takes no arguments", Py_TYPE(self)->tp_name);
-        return -1;
+        return sync_refuse_init(recursive ? "RLock" : "Lock", args, kwargs);
     }
     sync_space *place = sync_place_for_init((sync_object *)self);
     if (!place)

@@ -124,15 +124,17 @@ int sync_two_arguments(const char *method, const char *first, const char *second
     return sync_arguments(method, names, args, nargs, kwnames, values);
 }
 
-int sync_lock_arguments(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                        int64_t *deadline_ns)
+/* What threading's locks take everywhere as 'blocking': True, False and small numbers. */
+static bool is_plain_flag(PyObject *value)
 {
-    PyObject *values[2];
-    *deadline_ns = ACHAR__NO_DEADLINE;
-    if (nargs == 0 && !kwnames)
-        return 0;
-    if (sync_two_arguments("acquire", "blocking", "timeout", args, nargs, kwnames, values) < 0)
-        return -1;
+    int overflow = 0;
+    return PyBool_Check(value) ||
+           (PyLong_CheckExact(value) && PyLong_AsLongAndOverflow(value, &overflow) <= INT32_MAX &&
+            overflow == 0);
+}
+
+static int lock_deadline_of(PyObject *const values[2], int64_t *deadline_ns)
+{
     int blocking = values[0] ? PyObject_IsTrue(values[0]) : 1;
     double seconds = values[1] ? PyFloat_AsDouble(values[1]) : -1;
     if (blocking < 0 || (seconds == -1.0 && PyErr_Occurred()))
@@ -151,6 +153,25 @@ int sync_lock_arguments(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
         return -1;
     }
     return sync_deadline_of(values[1], deadline_ns);
+}
+
+int sync_lock_arguments(const char *class_name, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames, int64_t *deadline_ns)
+{
+    PyObject *values[2];
+    *deadline_ns = ACHAR__NO_DEADLINE;
+    if (nargs == 0 && !kwnames)
+        return 0;
+    if (sync_two_arguments("acquire", "blocking", "timeout", args, nargs, kwnames, values) < 0)
+        goto refused;
+    if (values[0] && !is_plain_flag(values[0]) &&
+        sync_ask_threading(class_name, "acquire", args, nargs, kwnames) < 0)
+        return -1; /* some versions take anything that is true or false */
+    if (lock_deadline_of(values, deadline_ns) == 0)
+        return 0;
+refused:
+    sync_refuse(class_name, "acquire", args, nargs, kwnames);
+    return -1;
 }
 
 /* ---- waiting ---- */

@@ -14,8 +14,9 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs, int bounded)
     static const char *const names[] = {"value", NULL};
     Py_ssize_t value = 1;
     achar_semaphore semaphore;
+    const char *class_name = bounded ? "BoundedSemaphore" : "Semaphore";
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|n:Semaphore", (char **)names, &value))
-        return -1;
+        return sync_refuse_init(class_name, args, kwargs);
     if (value < 0) {
         PyErr_SetString(PyExc_ValueError, "semaphore initial value must be >= 0");
         return -1;
@@ -72,7 +73,7 @@ static PyObject *semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssi
     int64_t deadline_ns;
     SYNC_CHECK(self);
     if (sync_two_arguments("acquire", "blocking", "timeout", args, nargs, kwnames, values) < 0)
-        return NULL;
+        return sync_refuse("Semaphore", "acquire", args, nargs, kwnames);
     int blocking = values[0] ? PyObject_IsTrue(values[0]) : 1;
     if (blocking < 0)
         return NULL;
@@ -107,6 +108,14 @@ static PyObject *release(PyObject *self, Py_ssize_t n)
     return NULL;
 }
 
+/* threading's class, whose words differ. */
+static const char *class_of(PyObject *self)
+{
+    module_state *st = state_of_type(Py_TYPE(self));
+    return st && PyObject_TypeCheck(self, (PyTypeObject *)st->BoundedSemaphore) ? "BoundedSemaphore"
+                                                                                : "Semaphore";
+}
+
 PyDoc_STRVAR(release_doc, "release($self, /, n=1)\n--\n\nGive 'n' permits back.");
 static PyObject *semaphore_release(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                    PyObject *kwnames)
@@ -114,10 +123,10 @@ static PyObject *semaphore_release(PyObject *self, PyObject *const *args, Py_ssi
     PyObject *values[2];
     SYNC_CHECK(self);
     if (sync_two_arguments("release", "n", NULL, args, nargs, kwnames, values) < 0)
-        return NULL;
-    Py_ssize_t n = values[0] ? PyNumber_AsSsize_t(values[0], PyExc_OverflowError) : 1;
+        return sync_refuse(class_of(self), "release", args, nargs, kwnames);
+    Py_ssize_t n = values[0] ? PyNumber_AsSsize_t(values[0], NULL) : 1; /* huge: too many */
     if (n == -1 && PyErr_Occurred())
-        return NULL;
+        return sync_refuse(class_of(self), "release", args, nargs, kwnames);
     return release(self, n);
 }
 

@@ -70,9 +70,9 @@ PyObject *sync_raise_uninitialised(PyObject *self);
  * -1 with an exception: not a number, or too large.
  */
 int sync_deadline_of(PyObject *timeout, int64_t *deadline_ns);
-/* The arguments of acquire() of locks ("acquire(blocking=True, timeout=-1)"). */
-int sync_lock_arguments(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                        int64_t *deadline_ns);
+/* The arguments of acquire() of locks ("acquire(blocking=True, timeout=-1)"), "Lock" or "RLock". */
+int sync_lock_arguments(const char *class_name, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames, int64_t *deadline_ns);
 /* Arguments by position or keyword, in the order of 'names' (NULL-terminated); what is absent stays as
  * it is in 'values'. 0, or -1. */
 int sync_arguments(const char *method, const char *const *names, PyObject *const *args,
@@ -81,6 +81,26 @@ int sync_arguments(const char *method, const char *const *names, PyObject *const
 int sync_two_arguments(const char *method, const char *first, const char *second,
                        PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                        PyObject *values[2]);
+
+/* ---- words.c: what threading says to arguments that are refused here ---- */
+
+/* -1 with threading's exception, if its class_name.method() refuses them; else 0. */
+int sync_ask_threading(const char *class_name, const char *method, PyObject *const *args,
+                       Py_ssize_t nargs, PyObject *kwnames);
+/* The same where they are refused anyway, with the exception that is set if threading has none. NULL. */
+PyObject *sync_refuse(const char *class_name, const char *method, PyObject *const *args,
+                      Py_ssize_t nargs, PyObject *kwnames);
+/* The same for __init__(), which failed with an exception. -1. */
+int sync_refuse_init(const char *class_name, PyObject *args, PyObject *kwargs);
+
+/* 'function' as a method without arguments. */
+#define SYNC_NO_ARGUMENTS(class_name, method, function)                                            \
+    static PyObject *function##_alone(PyObject *self, PyObject *const *args, Py_ssize_t nargs,     \
+                                      PyObject *kwnames)                                           \
+    {                                                                                              \
+        return nargs || kwnames ? sync_refuse(class_name, method, args, nargs, kwnames)            \
+                                : function(self, NULL);                                            \
+    }
 
 /* A wait goes on without the GIL; signals are answered, and locks are taken, with it. */
 typedef struct sync_waiting {
