@@ -68,6 +68,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
     memory_limit: bytes of shared memory for arguments, results and what was put(); None: half of the machine's.
     spill_limit, spill_dir: what is beyond goes to disk, up to so many bytes (None: as many as there are; 0: none), in
     nameless files in this folder (None: TMPDIR, else /var/tmp). When that is full, too, submit() waits until tasks end.
+    room_timeout: seconds that submit() and put() wait so while nothing becomes free; then it is a MemoryError, since a
+    task may wait for what this process does next. None: for ever.
     python: another interpreter for the workers, a path or the beginning of a command line; it must have an
     achar of this version. Versions of packages that differ are an achar.EnvironmentDiffers when a task imports them.
     start_timeout: seconds that a worker may take to get ready, the initializer included; None: for ever.
@@ -93,6 +95,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         memory_limit: int | None = None,
         spill_limit: int | None = None,
         spill_dir: str | os.PathLike[str] | None = None,
+        room_timeout: float | None = 600,
         python: str | os.PathLike[str] | Sequence[str] | None = None,
         start_timeout: float | None = 600,
         output: str = "tagged",
@@ -117,6 +120,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
                 raise ValueError("max_tasks_per_child must be >= 1")
         if start_timeout is not None and not start_timeout > 0:
             raise ValueError("start_timeout must be None or > 0")
+        if room_timeout is not None and not room_timeout > 0:
+            raise ValueError("room_timeout must be None or > 0")
         if output not in _output.MODES:
             raise ValueError(f"output must be one of {', '.join(map(repr, _output.MODES))}")
         _progress.check(progress)
@@ -149,13 +154,18 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         self._monitor = None if monitor is None else _monitor.open_run(monitor, max_workers)
         journal = None if self._monitor is None else self._monitor.journal
         try:
-            self._pool = _achar.Pool(*options, *memory, journal and journal())
+            self._pool = _achar.Pool(*options, *memory, room_timeout or 0, journal and journal())
         except OSError:
             if spill_dir is not None or memory[2] is None:
                 raise
             # No file can be made there: nothing is spilled.
-            self._pool = _achar.Pool(*options, memory[0], 0, None, journal and journal())
-        self._memory_options = {"memory_limit": memory_limit, "spill_limit": spill_limit, "spill_dir": spill_dir}
+            self._pool = _achar.Pool(*options, memory[0], 0, None, room_timeout or 0, journal and journal())
+        self._memory_options = {
+            "memory_limit": memory_limit,
+            "spill_limit": spill_limit,
+            "spill_dir": spill_dir,
+            "room_timeout": room_timeout,
+        }
         self._setup = (max_workers, mp_context, initializer, initargs)
         self._setup_options = {
             "max_tasks_per_child": max_tasks_per_child,

@@ -173,6 +173,65 @@ def test_a_fork_keeps_its_copy(run):
     assert out.split() == ["0", "good"]
 
 
+def test_a_fork_may_go_on_reading_what_was_put(run):
+    """Also one that closes all descriptors, and its child; when the last of them is gone, so is the memory."""
+    out = run(
+        """
+        import achar, gc, numpy as np, os, time
+        MIB = 1 << 20
+        def used():
+            return ex._pool.memory()["client"]
+        def look_later(array):
+            go, ready = os.pipe()
+            done, tell = os.pipe()
+            if os.fork() == 0:
+                for fd in range(256):
+                    if fd not in (go, tell):
+                        try:
+                            os.close(fd)
+                        except OSError:
+                            pass
+                if os.fork() == 0:
+                    os.setsid()
+                    os.read(go, 1)
+                    os.write(tell, b"good" if array[0] == 7 and array[-1] == 7 else b"bad!")
+                    os.read(go, 1)
+                os._exit(0)
+            os.wait()
+            return go, ready, done, tell
+        def say(fds):
+            os.write(fds[1], b"!")
+            answer = os.read(fds[2], 4).decode()
+            os.write(fds[1], b"!")
+            return answer
+        with achar.Executor(1) as ex:
+            ex.submit(int).result()
+            before = used()
+            ref = ex.put(np.full(4 * MIB, 7, "u1"))
+            array = ref.result()
+            fds = look_later(array)
+            del ref, array
+            assert used() - before >= 4 * MIB
+            others = [ex.put(np.full(4 * MIB, n, "u1")) for n in range(3)]
+            print(say(fds))
+            del others
+            ref = ex.put(np.full(4 * MIB, 7, "u1"))
+            fds = ex.submit(look_later, ref).result()
+            del ref
+            others = [ex.put(np.full(4 * MIB, n, "u1")) for n in range(3)]
+            print(ex.submit(say, fds).result())
+            del others
+            for _ in range(500):
+                ex.submit(len, np.zeros(MIB, "u1")).result()  # the worker looks around
+                if used() - before < 4 * MIB:
+                    break
+                time.sleep(0.01)
+            print(used() - before < 4 * MIB)
+        """
+    )
+    assert out.split() == ["good", "good", "True"]
+
+
 def test_memory_comes_back_when_the_last_goes(ex):
     def used():
         return ex._pool.memory()["used"]

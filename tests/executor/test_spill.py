@@ -74,6 +74,9 @@ def test_the_default_is_bounded_too():
 
 
 def test_wrong_limits(tmp_path):
+    for timeout in (0, -1.5):
+        with pytest.raises(ValueError, match="room_timeout"):
+            achar.Executor(1, room_timeout=timeout)
     for options in ({"memory_limit": 0}, {"memory_limit": 1000}, {"spill_limit": -1}):
         with pytest.raises(ValueError, match="at least"):
             achar.Executor(1, **options)
@@ -169,6 +172,90 @@ def test_waiting_is_refused_where_it_would_be_for_ever(run):
     assert [line.split(":")[0] for line in lines[1:]] == ["MemoryError"] * 6
 
 
+def test_what_can_never_fit_is_said_at_once(run):
+    """A task runs, but what it holds is not enough; and it waits for this very process."""
+    out = run(
+        """
+        import achar, numpy as np, os, time
+        MIB = 1 << 20
+        def server(path):
+            while not os.path.exists(path):
+                time.sleep(0.01)
+        with achar.Executor(1, memory_limit=32 * MIB, spill_limit=0, room_timeout=None) as ex:
+            waits = ex.submit(server, "flag")
+            refs = []
+            try:
+                while True:
+                    refs.append(ex.put(np.zeros(4 * MIB, "u1")))
+            except MemoryError:
+                print(len(refs))
+            big = bytes(100 * MIB)
+            print(type(ex.submit(len, big).exception(timeout=0)).__name__)
+            print(type(ex.submit(lambda: len(big)).exception(timeout=0)).__name__)
+            open("flag", "w").close()
+            waits.result()
+        """
+    )
+    assert out == "3\nMemoryError\nMemoryError\n"
+
+
+def test_a_task_that_waits_for_who_waits_for_room(run):
+    """Nobody can see that; so it ends after room_timeout."""
+    out = run(
+        """
+        import achar, numpy as np, os, time
+        MIB = 1 << 20
+        def server(path, data):
+            while not os.path.exists(path):
+                time.sleep(0.01)
+        with achar.Executor(2, memory_limit=32 * MIB, spill_limit=0, room_timeout=0.3) as ex:
+            waits = ex.submit(server, "flag", np.zeros(12 * MIB, "u1"))
+            print(ex.submit(len, np.zeros(12 * MIB, "u1")).exception(timeout=0))
+            try:
+                print(list(ex.map(len, [bytes(12 * MIB)])))
+            except MemoryError:
+                print("MemoryError")
+            made = ex.submit(np.zeros, 7 * MIB, "u1")
+            print(type(ex.submit(len, made).exception()).__name__)  # its input finds no room, either
+            open("flag", "w").close()
+            waits.result()
+            print(ex.submit(len, made).result() == 7 * MIB)
+        """
+    )
+    lines = out.splitlines()
+    assert "nothing has become free" in lines[0]
+    assert lines[1:] == ["MemoryError", "MemoryError", "True"]
+
+
+def test_functions_and_inputs_wait_for_room():
+    def function_with(n):
+        data = bytes([n]) * (3 * MIB)
+        return lambda: (time.sleep(0.05), len(data))[1]
+
+    def first(array):
+        time.sleep(0.05)
+        return int(array[0])
+
+    with achar.Executor(2, memory_limit=32 * MIB, spill_limit=0) as ex:
+        futures = [ex.submit(function_with(n)) for n in range(12)]  # 36 MiB, and room for 16
+        assert [future.result() for future in futures] == [3 * MIB] * 12
+        del futures
+        holders = [ex.submit(first, np.full(4 * MIB, n, "u1")) for n in range(3)]
+        users = [ex.submit(first, ex.submit(np.full, 2 * MIB, n, "u1")) for n in range(6)]
+        assert [user.result() for user in users] == list(range(6))
+        assert [holder.result() for holder in holders] == [0, 1, 2]
+
+
+def test_what_a_task_gives_back_or_raises_is_free_at_once():
+    def fail(array):
+        raise ValueError(array.nbytes)
+
+    with achar.Executor(1, memory_limit=16 * MIB, spill_limit=0) as ex:
+        for _ in range(4):
+            assert ex.submit(lambda array: array, np.zeros(6 * MIB, "u1")).result().nbytes == 6 * MIB
+            assert isinstance(ex.submit(fail, np.zeros(6 * MIB, "u1")).exception(), ValueError)
+
+
 def test_a_result_without_room_is_that_tasks_error():
     with achar.Executor(1, memory_limit=16 * MIB, spill_limit=0) as ex:
         future = ex.submit(np.zeros, 10 * MIB, "u1")
@@ -181,10 +268,9 @@ def test_ctrl_c_while_waiting(run):
         """
         import achar, numpy as np, os, signal, threading, time
         ex = achar.Executor(1, memory_limit=8 << 20, spill_limit=0)
-        blocker = ex.submit(time.sleep, 60)
+        blocker = ex.submit(lambda data: time.sleep(60), np.zeros(3 << 20, "u1"))
         while not blocker.running():
             time.sleep(0.01)
-        ref = ex.put(np.zeros(3 << 20, "u1"))
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
             ex.submit(len, np.zeros(3 << 20, "u1"))

@@ -7,6 +7,7 @@
 #include "python/executor/executor.h"
 #include "python/compat.h"
 #include "python/executor/future.h"
+#include "python/executor/view.h"
 #include "python/executor/room.h"
 #include <unistd.h>
 
@@ -60,11 +61,12 @@ fail:
 PyDoc_STRVAR(
     pool_doc,
     "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door, "
-    "max_starts, output, start_limit, memory_limit, spill_limit, spill_dir, journal=None)\n--\n\n"
+    "max_starts, output, start_limit, memory_limit, spill_limit, spill_dir, room_limit, "
+    "journal=None)\n--\n\n"
     "The runtime's pool of worker processes; achar.Executor has one. "
     "'hello' is a dict; 'initializer' is None or (function, arguments) and "
     "becomes its item of that name, pickled. 'output': 0, workers write where this process "
-    "does; 1, nobody sees it; 2, take_output(). 'start_limit': seconds; 0: none.");
+    "does; 1, nobody sees it; 2, take_output(). 'start_limit', 'room_limit': seconds; 0: none.");
 
 /* Pickled apart from the rest: a worker reads it when sys.path is the client's. */
 static int add_initializer(module_state *st, PyObject *hello, PyObject *initializer)
@@ -85,10 +87,11 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     Py_ssize_t memory_limit, spill_limit;
     unsigned worker_count, max_tasks, max_starts, output;
     int has_door;
-    double start_limit;
-    if (!PyArg_ParseTuple(args, "OOIO!OIpIIdnnO|O:Pool", &argv_list, &envp_list, &worker_count,
+    double start_limit, room_limit;
+    if (!PyArg_ParseTuple(args, "OOIO!OIpIIdnnOd|O:Pool", &argv_list, &envp_list, &worker_count,
                           &PyDict_Type, &hello, &initializer, &max_tasks, &has_door, &max_starts,
-                          &output, &start_limit, &memory_limit, &spill_limit, &spill_dir, &journal))
+                          &output, &start_limit, &memory_limit, &spill_limit, &spill_dir,
+                          &room_limit, &journal))
         return -1;
     if (journal != Py_None && !PyCapsule_IsValid(journal, "achar.journal")) {
         PyErr_SetString(PyExc_TypeError, "journal must be what Record.journal() returns");
@@ -127,6 +130,7 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
         .spill_path = spill_path ? PyBytes_AS_STRING(spill_path) : NULL,
         .journal = journal == Py_None ? NULL : PyCapsule_GetPointer(journal, "achar.journal"),
         .start_limit_ns = start_limit > 0 && start_limit < 1e9 ? (int64_t)(start_limit * 1e9) : 0,
+        .room_limit_ns = room_limit > 0 && room_limit < 1e9 ? (int64_t)(room_limit * 1e9) : 0,
         .output = output == 2   ? ACHAR__OUTPUT_DELIVER
                   : output == 1 ? ACHAR__OUTPUT_DISCARD
                                 : ACHAR__OUTPUT_INHERIT,
@@ -252,6 +256,10 @@ static PyObject *pool_memory(PyObject *self, PyObject *unused)
     achar__pool *pool = pool_of(self);
     if (!pool)
         return NULL;
+    module_state *st = state_of_type(Py_TYPE(self));
+    if (!st)
+        return NULL;
+    view_sweep(st);
     achar__pool_usage usage = achar__pool_usage_of(pool);
     return Py_BuildValue("{s:n,s:n,s:n,s:n}", "client", (Py_ssize_t)usage.client_nbytes, "workers",
                          (Py_ssize_t)usage.workers_nbytes, "used",

@@ -130,9 +130,9 @@ static int add_call(packer *k, PyObject *args)
 {
     uint32_t seen = achar__pool_room(k->p->pool);
     while (pack(k, args) < 0) {
-        int no_room = k->ws.status;
+        room_lack lack = {k->ws.status, k->ws.needed_nbytes};
         k->ws.status = ACHAR_OK;
-        if (no_room != ACHAR_OK) {
+        if (lack.status != ACHAR_OK) {
             PyObject *error = compat_take_exception();
             if (flush(k) < 0) { /* those before it may make room when they have ended */
                 Py_DECREF(error);
@@ -143,7 +143,7 @@ static int add_call(packer *k, PyObject *args)
                 k->open = false;
             }
             compat_restore_exception(error);
-            int waited = room_wait(k->p, no_room, seen);
+            int waited = room_wait(k->p, lack, seen);
             if (waited < 0)
                 return -1;
             seen = achar__pool_room(k->p->pool);

@@ -217,8 +217,8 @@ static int pack_into(module_state *st, PyObject *object, wire_sink *ws)
     return status;
 }
 
-/* NULL with an exception set; '*no_room' is the memory's status where that is why, else ACHAR_OK. */
-static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, int *no_room)
+/* NULL with an exception set; '*lack' says what of. */
+static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, room_lack *lack)
 {
     achar__task *task = NULL;
     wire_sink ws;
@@ -226,7 +226,7 @@ static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, 
     ws.doing = "store an object of this size";
     if (pack_into(st, object, &ws) == 0 && wire_sink_finish(&ws) >= 0)
         task = store(p, &ws);
-    *no_room = ws.status;
+    *lack = (room_lack){ws.status, ws.needed_nbytes};
     wire_sink_clear(&ws);
     return task;
 }
@@ -234,12 +234,12 @@ static achar__task *try_put(module_state *st, pool_object *p, PyObject *object, 
 achar__task *packed_put(module_state *st, pool_object *p, PyObject *object)
 {
     achar__task *task;
-    int no_room;
+    room_lack lack;
     uint32_t seen;
     do {
         seen = achar__pool_room(p->pool);
-        task = try_put(st, p, object, &no_room);
-    } while (!task && room_wait(p, no_room, seen) > 0);
+        task = try_put(st, p, object, &lack);
+    } while (!task && room_wait(p, lack, seen) > 0);
     return task;
 }
 

@@ -1,5 +1,5 @@
 /*
- * room.c - back-pressure: submit() waits until tasks have ended, where that cannot be a deadlock.
+ * room.c - back-pressure: submit() waits until tasks have ended, where that is no deadlock.
  *
  * It does not wait in a thread that tasks may wait for (the one that runs callbacks, the one that attends to
  * tasks that submit tasks), nor where an event loop runs, which is to go on: there it says at once that
@@ -7,6 +7,7 @@
  */
 #include "python/executor/room.h"
 #include "python/compat.h"
+#include "python/executor/view.h"
 
 static _Thread_local int never_waits;
 
@@ -30,12 +31,28 @@ static int event_loop_runs(void)
     return runs;
 }
 
-int room_wait(pool_object *p, int status, uint32_t seen)
+/* Instead of 'error', which it takes over. */
+static void raise_nothing_ended(PyObject *error)
 {
-    if (never_waits || (status != ACHAR_E_LIMIT && status != ACHAR_E_NOMEM) ||
+    PyErr_Format(
+        PyExc_MemoryError,
+        "%S, and for room_timeout nothing has become free: is there a task that waits for this "
+        "process? Such a task must not be waited for by submit() and put()",
+        error);
+    Py_DECREF(error);
+}
+
+int room_wait(pool_object *p, room_lack lack, uint32_t seen)
+{
+    if (never_waits || (lack.status != ACHAR_E_LIMIT && lack.status != ACHAR_E_NOMEM) ||
         !PyErr_ExceptionMatches(PyExc_MemoryError))
         return 0;
     PyObject *error = compat_take_exception();
+    module_state *st = state_of_type(Py_TYPE((PyObject *)p));
+    if (st)
+        view_sweep(st);
+    else
+        PyErr_Clear();
     int waited = event_loop_runs();
     if (waited < 0) {
         Py_DECREF(error);
@@ -46,13 +63,17 @@ int room_wait(pool_object *p, int status, uint32_t seen)
         return 0;
     }
     do {
-        Py_BEGIN_ALLOW_THREADS waited = achar__pool_await_room(p->pool, seen);
+        Py_BEGIN_ALLOW_THREADS waited = achar__pool_await_room(p->pool, seen, lack.needed_nbytes);
         Py_END_ALLOW_THREADS if (waited == ACHAR_E_INTERRUPTED && PyErr_CheckSignals() < 0)
         {
             Py_DECREF(error);
             return -1;
         }
     } while (waited == ACHAR_E_INTERRUPTED);
+    if (waited == ACHAR_E_TIMEOUT) {
+        raise_nothing_ended(error);
+        return 0;
+    }
     if (waited != ACHAR_OK) {
         compat_restore_exception(error);
         return 0;

@@ -62,6 +62,25 @@ static int scratch_grow(saver_sink *sink, size_t capacity_nbytes)
     return 0;
 }
 
+/* As it has been pickled, also if there is only room for it later. NULL with an exception set. */
+static achar__function *send_function(pool_object *p, const char *bytes, size_t nbytes,
+                                      uint32_t flags)
+{
+    achar__function *function = NULL;
+    int status;
+    uint32_t seen;
+    do {
+        seen = achar__pool_room(p->pool);
+        status = achar__pool_function(p->pool, bytes, nbytes, flags, &function);
+        if (status == ACHAR_OK)
+            return function;
+        if (status == ACHAR_E_CLOSED)
+            p->closed = 1;
+        wire_raise_status(status, "send a function");
+    } while (room_wait(p, (room_lack){status, nbytes}, seen) > 0);
+    return NULL;
+}
+
 achar__function *executor_snapshot(module_state *st, pool_object *p, PyObject *fn)
 {
     scratch_sink scratch = {
@@ -77,16 +96,9 @@ achar__function *executor_snapshot(module_state *st, pool_object *p, PyObject *f
     inputs_begin_without(&none, p);
     int dumped = saver_dump_into(st, fn, &options, &scratch.sink, &report);
     inputs_end(&none);
-    if (dumped == 0) {
-        int status = achar__pool_function(p->pool, scratch.sink.data, scratch.sink.used,
-                                          report.reusable ? WIRE_FUNCTION_REUSABLE : 0, &function);
-        if (status != ACHAR_OK) {
-            function = NULL;
-            if (status == ACHAR_E_CLOSED)
-                p->closed = 1;
-            wire_raise_status(status, "send a function");
-        }
-    }
+    if (dumped == 0)
+        function = send_function(p, scratch.sink.data, scratch.sink.used,
+                                 report.reusable ? WIRE_FUNCTION_REUSABLE : 0);
     PyMem_Free(scratch.heap);
     return function;
 }
@@ -138,10 +150,10 @@ void executor_name_function(achar__function *function, PyObject *name)
         achar__function_set_name(function, text, nbytes);
 }
 
-/* NULL with an exception set; '*no_room' is the memory's status where that is why, else ACHAR_OK. */
+/* NULL with an exception set; '*lack' says what of. */
 static achar__task *try_submit(module_state *st, pool_object *p, achar__function *function,
                                PyObject *packed, PyObject *name,
-                               const achar__task_options *task_options, int *no_room)
+                               const achar__task_options *task_options, room_lack *lack)
 {
     packed_buffers taken = {.least_nbytes = p->packs ? PACKED_LEAST_NBYTES : SIZE_MAX};
     const saver_options options = {.protocol = -1,
@@ -176,7 +188,7 @@ static achar__task *try_submit(module_state *st, pool_object *p, achar__function
     }
     inputs_clear(&inputs);
     wire_sink_clear(&ws);
-    *no_room = ws.status;
+    *lack = (room_lack){ws.status, ws.needed_nbytes};
     return task;
 }
 
@@ -189,12 +201,12 @@ static PyObject *submit_packed(module_state *st, pool_object *p, achar__function
                                const achar__task_options *task_options)
 {
     achar__task *task;
-    int no_room;
+    room_lack lack;
     uint32_t seen;
     do {
         seen = achar__pool_room(p->pool);
-        task = try_submit(st, p, function, packed, name, task_options, &no_room);
-    } while (!task && room_wait(p, no_room, seen) > 0);
+        task = try_submit(st, p, function, packed, name, task_options, &lack);
+    } while (!task && room_wait(p, lack, seen) > 0);
     return task ? future_of_task(st, task, (PyObject *)p, name) : NULL;
 }
 

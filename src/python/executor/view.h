@@ -13,6 +13,9 @@
 PyObject *view_new(module_state *st, const packed_place *place, const void *block, size_t offset,
                    size_t nbytes, int writable);
 
+/* Lets go of what forked processes could look at that have ended since. */
+void view_sweep(const module_state *st);
+
 int view_exec(PyObject *module, module_state *st);
 
 #endif

@@ -20,23 +20,32 @@ void wire_raise_status(int status, const char *doing)
     }
 }
 
-/* From 'small' to a block, or from a block to a larger one; at least doubles. */
+/* From 'small' to a block, or from a block to a larger one. */
+static int make_room(wire_sink *ws, size_t capacity_nbytes)
+{
+    const wire_memory *memory = ws->memory;
+    if (ws->block.data)
+        return memory->grow(memory->owner, &ws->block, ws->sink.used, capacity_nbytes);
+    int status = memory->reserve(memory->owner, capacity_nbytes, &ws->block);
+    if (status == ACHAR_OK)
+        memcpy(ws->block.data, ws->small, ws->sink.used);
+    else
+        ws->block = (achar__block){0};
+    return status;
+}
+
+/* At least doubles, where there is room for that. */
 static int grow(saver_sink *sink, size_t capacity_nbytes)
 {
     wire_sink *ws = sink->context;
-    const wire_memory *memory = ws->memory;
-    if (capacity_nbytes < sink->capacity * 2)
-        capacity_nbytes = sink->capacity * 2;
-    int status;
-    if (ws->block.data) {
-        status = memory->grow(memory->owner, &ws->block, sink->used, capacity_nbytes);
-    } else {
-        status = memory->reserve(memory->owner, capacity_nbytes, &ws->block);
-        if (status == ACHAR_OK)
-            memcpy(ws->block.data, ws->small, sink->used);
-    }
+    size_t doubled_nbytes =
+        capacity_nbytes < sink->capacity * 2 ? sink->capacity * 2 : capacity_nbytes;
+    int status = make_room(ws, doubled_nbytes);
+    if (status != ACHAR_OK && doubled_nbytes > capacity_nbytes)
+        status = make_room(ws, capacity_nbytes);
     if (status != ACHAR_OK) {
         ws->status = status;
+        ws->needed_nbytes = capacity_nbytes;
         wire_raise_status(status, ws->doing);
         return -1;
     }
@@ -63,6 +72,7 @@ int wire_sink_finish(wire_sink *ws)
     if (status != ACHAR_OK) {
         ws->block = (achar__block){0};
         ws->status = status;
+        ws->needed_nbytes = ws->sink.used;
         wire_raise_status(status, ws->doing);
         return -1;
     }

@@ -46,9 +46,10 @@ typedef struct wire_memory {
 typedef struct wire_sink {
     saver_sink sink;
     const wire_memory *memory;
-    int status;         /* of the memory, when it had no more; else ACHAR_OK */
-    const char *doing;  /* for messages: "cannot …" */
-    achar__block block; /* .data is NULL while everything is in 'small' */
+    int status;           /* of the memory, when it had no more; else ACHAR_OK */
+    size_t needed_nbytes; /* then: what it did not have, in one block */
+    const char *doing;    /* for messages: "cannot …" */
+    achar__block block;   /* .data is NULL while everything is in 'small' */
     char small[1024];
 } wire_sink;
 

@@ -66,7 +66,7 @@ static int cancel(achar__task *task, bool by_force)
     if (task->place == ACHAR__PLACE_RING) {
         achar__recall_locked(pool, task->at.ring.slot, task->at.ring.position);
     }
-    if (task->place == ACHAR__PLACE_WAITING) {
+    if (task->place == ACHAR__PLACE_WAITING || task->place == ACHAR__PLACE_STARVED) {
         achar__task_finish_locked(task, ACHAR__TASK_CANCELLED);
     }
     if (task->place == ACHAR__PLACE_QUEUE || task->place == ACHAR__PLACE_DELAYED) {

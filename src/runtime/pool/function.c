@@ -134,6 +134,7 @@ static void destroy_locked(achar__function *function)
     if (!pool->released) {
         unused_remove(pool, function);
         table_remove(pool, function);
+        pool->function_nbytes -= achar__block_cost(function->nbytes);
         achar__store_free(pool->store, function->bytes);
     }
     free(function);
@@ -261,6 +262,7 @@ int achar__pool_function(achar__pool *pool, const void *bytes, size_t nbytes, ui
     function->chain_next = *bucket_of(pool, hash);
     *bucket_of(pool, hash) = function;
     pool->function_count++;
+    pool->function_nbytes += achar__block_cost(nbytes);
     atomic_fetch_add(&pool->ref_count, 1);
     pthread_mutex_unlock(&pool->lock);
     *out = function;

@@ -8,7 +8,8 @@
  * the last one brings the dependent into the queue, and with it a table that says where each input's
  * bytes are. Workers can read the client's region only, so a result that lies in a worker's region is
  * copied into it first, once however many tasks read it; then the worker has its memory back, unless
- * someone in the client has looked at the result.
+ * someone in the client has looked at the result. Where there is no room for that, the dependent waits
+ * (starved.c).
  *
  * A task that does not return fails all that depend on it at once, each with the task where it began
  * as 'cause'. No recursion: edges to look at are in pool->woken, and the outermost call empties it.
@@ -41,7 +42,7 @@ static void edge_unlink(achar__edge *edge)
 
 /* ---- the inputs' bytes ---- */
 
-/* Makes the result readable to workers. False: there is no memory for it. */
+/* Makes the result readable to workers. False: there is no room for it. */
 static bool stage_locked(achar__task *input)
 {
     achar__pool *pool = input->pool;
@@ -56,6 +57,7 @@ static bool stage_locked(achar__task *input)
     memcpy(block, input->result, nbytes);
     input->staged = block;
     input->staged_nbytes = nbytes;
+    pool->input_nbytes += achar__block_cost(nbytes); /* it has a reader */
     if (!input->looked_at) {
         achar__task_give_back_result_locked(input);
         input->result = block;
@@ -64,17 +66,20 @@ static bool stage_locked(achar__task *input)
     return true;
 }
 
-static bool make_table_locked(achar__pool *pool, achar__inputs *inputs)
+bool achar__inputs_stage_locked(achar__task *task, size_t *needed_nbytes)
 {
+    achar__pool *pool = task->pool;
+    achar__inputs *inputs = task->inputs;
     void *block;
     size_t capacity;
     for (size_t i = 0; i < inputs->count; i++) {
         if (!stage_locked(inputs->edges[i].input)) {
+            *needed_nbytes = inputs->edges[i].input->result_nbytes;
             return false;
         }
     }
-    if (achar__store_alloc(pool->store, inputs->count * sizeof *inputs->table, &block, &capacity) !=
-        ACHAR_OK) {
+    *needed_nbytes = inputs->count * sizeof *inputs->table;
+    if (achar__store_alloc(pool->store, *needed_nbytes, &block, &capacity) != ACHAR_OK) {
         return false;
     }
     inputs->table = block;
@@ -103,13 +108,24 @@ static void fail_locked(achar__task *task, achar__task *input)
 static void queue_locked(achar__task *task)
 {
     achar__pool *pool = task->pool;
-    if (!make_table_locked(pool, task->inputs)) {
-        achar__task_finish_locked(task, ACHAR__TASK_STARVED);
+    size_t needed_nbytes;
+    if (pool->starved.head || !achar__inputs_stage_locked(task, &needed_nbytes)) {
+        achar__starved_append_locked(task);
         return;
     }
     achar__queue_append(&pool->queue, task);
     if (pool->closed) {
         achar__pool_kick_locked(pool); /* it starts no workers for an empty queue */
+    }
+}
+
+void achar__inputs_count_locked(achar__task *task)
+{
+    for (size_t i = 0; task->inputs && i < task->inputs->count; i++) {
+        achar__task *input = task->inputs->edges[i].input;
+        if (input->reader_count++ == 0 && input->staged) {
+            task->pool->input_nbytes += achar__block_cost(input->staged_nbytes);
+        }
     }
 }
 
@@ -140,6 +156,8 @@ static void stop_waiting_locked(achar__task *task)
     if (task->place == ACHAR__PLACE_WAITING) {
         achar__list_remove(&task->pool->waiting, task);
         task->place = ACHAR__PLACE_NONE;
+    } else if (task->place == ACHAR__PLACE_STARVED) {
+        achar__starved_remove_locked(task);
     }
 }
 
@@ -177,8 +195,12 @@ void achar__graph_leave_locked(achar__task *task)
     task->inputs = NULL;
     stop_waiting_locked(task);
     for (size_t i = 0; i < inputs->count; i++) {
+        achar__task *input = inputs->edges[i].input;
+        if (--input->reader_count == 0 && input->staged) {
+            task->pool->input_nbytes -= achar__block_cost(input->staged_nbytes);
+        }
         edge_unlink(&inputs->edges[i]);
-        achar__task_unref_locked(inputs->edges[i].input);
+        achar__task_unref_locked(input);
     }
     achar__store_free(task->pool->store, inputs->table);
     free(inputs);
@@ -189,6 +211,9 @@ size_t achar__graph_cancel_locked(achar__pool *pool)
     size_t count = 0;
     for (; pool->waiting.tail; count++) { /* who needs another comes behind it */
         achar__task_finish_locked(pool->waiting.tail, ACHAR__TASK_CANCELLED);
+    }
+    for (; pool->starved.tail; count++) {
+        achar__task_finish_locked(pool->starved.tail, ACHAR__TASK_CANCELLED);
     }
     return count;
 }

@@ -5,7 +5,7 @@
  * its end (an array that is a view of shared memory) the worker writes down before it publishes the
  * completion: up.pins, a word for each block, which it alone writes. The client reads these words when
  * it is about to free a block; a block that is pinned is put aside and looked at again as workers
- * complete tasks or die. The pins of a dead worker are gone with it.
+ * complete tasks, say that they have let go of something, or die. The pins of a dead worker are gone with it.
  */
 #include "runtime/pool/pool_internal.h"
 
@@ -50,11 +50,21 @@ void achar__pins_sweep_locked(achar__pool *pool)
 {
     achar__pinned *all = pool->pinned;
     pool->pinned = NULL;
+    bool some = false;
     while (all) {
         achar__pinned *next = all->next;
-        achar__pins_free_locked(pool, all->block);
-        free(all);
+        if (is_pinned(pool, all->block)) {
+            all->next = pool->pinned;
+            pool->pinned = all;
+        } else {
+            some = true;
+            achar__pins_free_locked(pool, all->block);
+            free(all);
+        }
         all = next;
+    }
+    if (some) {
+        achar__room_tell_locked(pool);
     }
 }
 

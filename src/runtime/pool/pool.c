@@ -221,6 +221,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pool->max_tasks_per_worker = options->max_tasks_per_worker;
     pool->max_starts = options->max_starts;
     pool->start_limit_ns = options->start_limit_ns;
+    pool->room_limit_ns = options->room_limit_ns;
     pool->journal = options->journal ? achar__journal_retain(options->journal) : NULL;
     if (getrandom(&pool->hash_seed, sizeof pool->hash_seed, GRND_NONBLOCK) < 0) {
         pool->hash_seed = (uint64_t)achar__now_ns() ^ (uint64_t)(uintptr_t)pool;
@@ -307,7 +308,7 @@ static void close_locked(achar__pool *pool)
         pool->closed = true;
         /* Those who sleep in next_watched look whether anything can still come. */
         achar__futex_ring(&pool->watched_word, false);
-        achar__room_tell(pool);
+        achar__room_tell_locked(pool);
     }
 }
 
@@ -344,6 +345,7 @@ void achar__pool_kill(achar__pool *pool)
             task->at.death = (achar__death){0};
             achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
         }
+        achar__starved_abandon_locked(pool, (achar__death){0});
         achar__pool_wind_down_locked(pool);
     }
     pthread_mutex_unlock(&pool->lock);

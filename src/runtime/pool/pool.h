@@ -64,7 +64,9 @@ typedef struct achar__pool_options {
     unsigned max_starts; /* of worker processes, in all; then the pool gives up. 0: no limit */
     int64_t
         start_limit_ns; /* from its start until it asks for a task; then it is killed. 0: none */
-    bool has_door;      /* see achar__pool_door() */
+    int64_t
+        room_limit_ns; /* the longest that nothing is freed while somebody waits for memory. 0: none */
+    bool has_door;     /* see achar__pool_door() */
     /*
      * Shared memory that may be in blocks, and space on disk, of all processes together: half of it the
      * client's, the other half divided among the workers. 0: no limit but the machine's. What does not
@@ -335,11 +337,12 @@ achar__pool_progress achar__pool_progress_of(achar__pool *pool);
 
 /*
  * Waiting for memory: achar__pool_room() before a call that then says ACHAR_E_LIMIT or ACHAR_E_NOMEM, and
- * achar__pool_await_room() with what it was. ACHAR_OK: something has been freed since, try again;
- * ACHAR_E_LIMIT: no task is unfinished, so none will free anything; ACHAR_E_CLOSED; ACHAR_E_INTERRUPTED.
+ * achar__pool_await_room() with what it was, and how much could not be had in one block. ACHAR_OK: something
+ * has been freed since, try again; ACHAR_E_LIMIT: what tasks may free is not enough; ACHAR_E_TIMEOUT: nothing
+ * was freed for the pool's room limit; ACHAR_E_CLOSED; ACHAR_E_INTERRUPTED.
  */
 uint32_t achar__pool_room(achar__pool *pool);
-int achar__pool_await_room(achar__pool *pool, uint32_t seen);
+int achar__pool_await_room(achar__pool *pool, uint32_t seen, size_t needed_nbytes);
 
 /* The living workers' pids; returns how many there are (may be more than 'capacity'). */
 size_t achar__pool_pids(achar__pool *pool, int *pids, size_t capacity);

@@ -36,6 +36,7 @@ typedef struct achar__mapping {
 typedef struct achar__stretch {
     size_t ref_count; /* unfinished pieces; guarded by the lock */
     void *args;       /* in the client's region */
+    size_t nbytes;    /* of them */
     size_t ends[];    /* where each call's record ends */
 } achar__stretch;
 
@@ -57,6 +58,7 @@ enum achar__task_place {
     ACHAR__PLACE_QUEUE,
     ACHAR__PLACE_DELAYED,
     ACHAR__PLACE_WAITING, /* for inputs */
+    ACHAR__PLACE_STARVED, /* for room for them */
     ACHAR__PLACE_RING,
 };
 
@@ -102,6 +104,7 @@ struct achar__task {
 
     achar__inputs *inputs;   /* until finished; NULL: none */
     achar__edge *dependents; /* until finished */
+    uint32_t reader_count;   /* unfinished tasks that it is an input of */
     achar__task *cause;      /* INPUT_FAILED: a reference */
     char *label;
     char *last_words; /* of the worker that it died with; or NULL */
@@ -176,6 +179,7 @@ typedef struct achar__slot {
     uint64_t load_ns;       /* estimated, of the tasks in its ring */
     uint64_t assigned;      /* tasks in its life; for max_tasks_per_worker */
     uint64_t releases_sent;
+    uint32_t unpins_seen;
     achar__task_list releases; /* released tasks whose blocks found no room in the ring */
     int64_t ready_ns;
     int64_t leave_deadline_ns;
@@ -228,10 +232,16 @@ struct achar__pool {
 
     achar__queue queue;
     achar__task_list waiting; /* for inputs */
+    achar__task_list starved; /* for room for their inputs (starved.c) */
+    uint32_t room_fed;        /* room_word when the first of them was looked at */
     achar__edge *woken;       /* of inputs that have finished; empty but in graph_wake_locked() */
     bool waking;
     struct achar__pinned *pinned; /* to be freed when no worker looks at them */
     size_t unfinished_count;
+    /* What blocks of the client's region take that go when tasks end: arguments of unfinished ones, what
+     * those read, functions. */
+    size_t unfinished_nbytes, input_nbytes, function_nbytes;
+    int64_t room_limit_ns; /* 0: none */
     _Atomic uint32_t
         room_word; /* futex: memory was freed, or a task has ended, or the pool was closed */
     _Atomic uint32_t room_sleeper_count;
@@ -325,7 +335,27 @@ bool achar__functions_make_room(achar__pool *pool);
 /* ---- room.c ---- */
 
 /* Those who wait for memory may look again. */
-void achar__room_tell(achar__pool *pool);
+void achar__room_tell_locked(achar__pool *pool);
+/* Whether so much could be free when what goes on has ended. Says yes where it cannot know. */
+bool achar__room_may_come_locked(const achar__pool *pool, size_t needed_nbytes);
+/* What a block of 'nbytes' takes at most. */
+static inline size_t achar__block_cost(size_t nbytes)
+{
+    return nbytes <= ACHAR__HEAP_SPAN_NBYTES / 2
+               ? 2 * nbytes + ACHAR__HEAP_ALIGNMENT
+               : (nbytes + ACHAR__HEAP_SPAN_NBYTES - 1) & ~(ACHAR__HEAP_SPAN_NBYTES - 1);
+}
+
+/* ---- starved.c ---- */
+
+/* 'task' is in no list; its inputs have returned, and find no room. */
+void achar__starved_append_locked(achar__task *task);
+void achar__starved_remove_locked(achar__task *task);
+/* Queues those that there is room for, and gives up those for whom there will be none. Returns when to look
+ * again without anything having been freed. */
+int64_t achar__starved_feed_locked(achar__pool *pool, int64_t now_ns);
+/* They become ABANDONED. */
+void achar__starved_abandon_locked(achar__pool *pool, achar__death death);
 
 /* ---- task.c ---- */
 
@@ -376,6 +406,11 @@ uint64_t achar__slot_claimed(const achar__slot *slot);
 
 /* ---- graph.c ---- */
 
+/* From now on the task's inputs have it as a reader, until achar__graph_leave_locked(). */
+void achar__inputs_count_locked(achar__task *task);
+/* Makes the inputs, which have returned, readable to workers. False: there is no room for one of
+ * '*needed_nbytes'. */
+bool achar__inputs_stage_locked(achar__task *task, size_t *needed_nbytes);
 /* NULL: no memory. Refers to the inputs, which achar__inputs_free() undoes for a task that is not
  * submitted after all; without the lock. */
 achar__inputs *achar__inputs_new(achar__task *task, achar__task *const *tasks, size_t count);

@@ -1,17 +1,38 @@
 /*
  * room.c - back-pressure: who has more to submit than there is room for waits until tasks have ended.
  *
- * It waits only while a task is unfinished, because that is what frees arguments without anybody's doing;
- * with none left it is told so instead, since it might wait for itself.
+ * Memory comes back without anybody's doing when tasks end: their arguments, the functions that only they
+ * need, and inputs that nobody else has. The pool counts those bytes. Whoever needs more than they could
+ * ever make free is told at once, and so is who waits with no task unfinished; it might wait for itself.
+ * One case is left that nobody can see: a task that waits for the one who waits here. For that there is
+ * the room limit, the longest that nothing may become free.
  */
 #include "runtime/pool/pool_internal.h"
 
-void achar__room_tell(achar__pool *pool)
+/* A worker lets go of a block that it looks at soon after its task; else it keeps it. */
+#define PIN_PATIENCE_NS INT64_C(1000000000)
+
+void achar__room_tell_locked(achar__pool *pool)
 {
     atomic_fetch_add(&pool->room_word, 1);
     if (atomic_load(&pool->room_sleeper_count)) {
         achar__futex_wake(&pool->room_word, false, INT32_MAX);
     }
+    if (pool->starved.head && !pool->tender_kicked && !pool->stopped) {
+        achar__pool_kick_locked(pool);
+    }
+}
+
+static bool someone_goes_on(const achar__pool *pool)
+{
+    return pool->unfinished_count > pool->waiting.count + pool->starved.count || pool->pinned;
+}
+
+bool achar__room_may_come_locked(const achar__pool *pool, size_t needed_nbytes)
+{
+    size_t freed_nbytes = pool->unfinished_nbytes + pool->input_nbytes + pool->function_nbytes;
+    return someone_goes_on(pool) &&
+           achar__store_may_fit(pool->store, needed_nbytes, pool->pinned ? SIZE_MAX : freed_nbytes);
 }
 
 uint32_t achar__pool_room(achar__pool *pool)
@@ -19,23 +40,31 @@ uint32_t achar__pool_room(achar__pool *pool)
     return achar__fork_guard_holds(&pool->guard) ? atomic_load(&pool->room_word) : 0;
 }
 
-int achar__pool_await_room(achar__pool *pool, uint32_t seen)
+int achar__pool_await_room(achar__pool *pool, uint32_t seen, size_t needed_nbytes)
 {
     int status = ACHAR_OK;
     if (!achar__fork_guard_holds(&pool->guard)) {
         return ACHAR_E_CLOSED;
     }
+    int64_t start_ns = achar__now_ns();
     atomic_fetch_add(&pool->room_sleeper_count, 1);
     while (status == ACHAR_OK && atomic_load(&pool->room_word) == seen) {
         pthread_mutex_lock(&pool->lock);
-        bool closed = pool->closed, idle = pool->unfinished_count == 0;
+        bool closed = pool->closed;
+        bool may_come = achar__room_may_come_locked(pool, needed_nbytes);
+        /* Where only pins are left to hope for, that is not for long. */
+        int64_t limit_ns = pool->unfinished_count ? pool->room_limit_ns : PIN_PATIENCE_NS;
         pthread_mutex_unlock(&pool->lock);
         if (atomic_load(&pool->room_word) != seen) {
             break;
         }
-        status = closed ? ACHAR_E_CLOSED : idle ? ACHAR_E_LIMIT : ACHAR_OK;
+        status = closed ? ACHAR_E_CLOSED : may_come ? ACHAR_OK : ACHAR_E_LIMIT;
         if (status == ACHAR_OK) {
-            status = achar__futex_wait(&pool->room_word, seen, false, ACHAR__NO_DEADLINE);
+            status = achar__futex_wait(&pool->room_word, seen, false,
+                                       limit_ns ? start_ns + limit_ns : ACHAR__NO_DEADLINE);
+        }
+        if (status == ACHAR_E_TIMEOUT && limit_ns == PIN_PATIENCE_NS) {
+            status = ACHAR_E_LIMIT;
         }
     }
     atomic_fetch_sub(&pool->room_sleeper_count, 1);

@@ -200,6 +200,7 @@ static void give_up_locked(achar__pool *pool, achar__death death)
         task->at.death = death;
         achar__task_finish_locked(task, ACHAR__TASK_ABANDONED);
     }
+    achar__starved_abandon_locked(pool, death);
 }
 
 void achar__slot_was_useful_locked(achar__pool *pool, achar__slot *slot)

@@ -24,6 +24,7 @@
 void achar__stretch_unref_locked(achar__pool *pool, achar__stretch *stretch)
 {
     if (--stretch->ref_count == 0) {
+        pool->unfinished_nbytes -= achar__block_cost(stretch->nbytes);
         achar__store_free(pool->store, stretch->args);
         free(stretch);
     }

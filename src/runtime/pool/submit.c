@@ -65,6 +65,9 @@ static int submit(achar__pool *pool, achar__function *function, achar__task *tas
     task->pool = pool;
     task->function = function;
     pool->unfinished_count++;
+    pool->unfinished_nbytes +=
+        achar__block_cost(task->stretch ? task->stretch->nbytes : task->args_nbytes);
+    achar__inputs_count_locked(task);
     task->number = pool->last_number + 1;
     pool->last_number += task->stretch ? (uint32_t)task->count : 1;
     achar__tell_submitted_locked(task);
@@ -175,6 +178,7 @@ int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, ach
     achar__store_trim(pool->store, &args->data, &args->capacity, ends[call_count - 1]);
     stretch->ref_count = 1;
     stretch->args = args->data;
+    stretch->nbytes = ends[call_count - 1];
     memcpy(stretch->ends, ends, call_count * sizeof *ends);
     task->stretch = stretch;
     task->count = call_count;

@@ -41,7 +41,7 @@ static void free_task_locked(achar__task *task)
     }
     if (task->staged && !task->pool->released) {
         achar__pins_free_locked(task->pool, task->staged);
-        achar__room_tell(task->pool);
+        achar__room_tell_locked(task->pool);
     }
     if (task->cause) {
         achar__task_unref_locked(task->cause); /* it has none itself: no recursion */
@@ -137,6 +137,9 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
 {
     achar__pool *pool = task->pool;
     achar__tell_ended_locked(task, state);
+    if (!task->stretch) {
+        pool->unfinished_nbytes -= achar__block_cost(task->args_nbytes);
+    }
     if (task->args_kind) {
         achar__pins_free_locked(pool, task->args);
     } else {
@@ -174,7 +177,7 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     } else {
         achar__task_unref_locked(task);
     }
-    achar__room_tell(pool);
+    achar__room_tell_locked(pool);
     if (pool->unfinished_count == 0 && pool->closed) {
         ring_watchers(pool);
         achar__pool_wind_down_locked(pool);

@@ -15,6 +15,11 @@ static int64_t earlier(int64_t a_ns, int64_t b_ns)
     return a_ns < b_ns ? a_ns : b_ns;
 }
 
+static bool has_unpinned(const achar__pool *pool, const achar__slot *slot)
+{
+    return pool->pinned && slot->up && atomic_load(&slot->up->unpins) != slot->unpins_seen;
+}
+
 static bool has_news(const achar__slot *slot)
 {
     switch (slot->state) {
@@ -46,6 +51,10 @@ static int64_t look_at_slot_locked(achar__pool *pool, achar__slot *slot, int64_t
         achar__slot_kill_locked(slot);
     }
     achar__drain_locked(pool, slot);
+    if (has_unpinned(pool, slot)) {
+        slot->unpins_seen = atomic_load(&slot->up->unpins);
+        achar__pins_sweep_locked(pool);
+    }
     if (slot->state == ACHAR__SLOT_LEAVING && !slot->killed) {
         if (now_ns < slot->leave_deadline_ns) {
             return slot->leave_deadline_ns;
@@ -64,6 +73,7 @@ static int64_t tend_locked(achar__pool *pool)
         due_ns = earlier(due_ns, look_at_slot_locked(pool, &pool->slots[i], now_ns));
     }
     due_ns = earlier(due_ns, achar__queue_wake(&pool->queue, now_ns));
+    due_ns = earlier(due_ns, achar__starved_feed_locked(pool, now_ns));
     achar__dispatch_locked(pool);
     int64_t unstick_ns = achar__unstick_locked(pool, now_ns);
     if (pool->queue.count && pool->may_have_room) {
@@ -97,7 +107,7 @@ static bool any_news(const achar__pool *pool)
         return true;
     }
     for (unsigned i = 0; i < pool->slot_count; i++) {
-        if (has_news(&pool->slots[i])) {
+        if (has_news(&pool->slots[i]) || has_unpinned(pool, &pool->slots[i])) {
             return true;
         }
     }

@@ -128,6 +128,8 @@ typedef struct achar__wire_up {
     _Atomic uint64_t framed_nbytes;
     /* 1 + the offset of a block of the client's region that is looked at; 0: none (pins.c). */
     _Atomic uint64_t pins[ACHAR__PIN_COUNT];
+    _Atomic uint32_t
+        unpins; /* how often one was taken away between tasks; then the tender is rung */
     achar__wire_completion completions[ACHAR__RING_SLOTS];
     char errors[ACHAR__RING_SLOTS][ACHAR__ERROR_NBYTES]; /* what the task at that position raised */
 } achar__wire_up;

@@ -211,6 +211,10 @@ void achar__worker_unpin(achar__worker *worker, const void *bytes)
     size_t pin = find_pin(worker, word);
     if (pin < ACHAR__PIN_COUNT && worker->pin_counts[pin] && --worker->pin_counts[pin] == 0) {
         atomic_store(&worker->up->pins[pin], 0);
+        if (!worker->busy) { /* else the client looks at the task's end */
+            atomic_fetch_add(&worker->up->unpins, 1);
+            ring_client(worker, 0);
+        }
     }
 }
 

@@ -257,7 +257,19 @@ void achar__heap_set_limit(achar__heap *heap, size_t used_nbytes)
 {
     pthread_mutex_lock(&heap->lock);
     heap->limit_nbytes = used_nbytes;
+    heap->base_nbytes = heap->used_nbytes;
     pthread_mutex_unlock(&heap->lock);
+}
+
+bool achar__heap_may_fit(achar__heap *heap, size_t nbytes, size_t freed_nbytes)
+{
+    pthread_mutex_lock(&heap->lock);
+    size_t used_nbytes = heap->used_nbytes > freed_nbytes ? heap->used_nbytes - freed_nbytes : 0;
+    size_t base_nbytes = used_nbytes > heap->base_nbytes ? used_nbytes : heap->base_nbytes;
+    bool fits = nbytes <= heap->region->nbytes && base_nbytes <= heap->limit_nbytes &&
+                nbytes <= heap->limit_nbytes - base_nbytes;
+    pthread_mutex_unlock(&heap->lock);
+    return fits;
 }
 
 void achar__heap_destroy(achar__heap *heap)

@@ -28,6 +28,8 @@ int achar__heap_create(achar__region *region, size_t reserved_nbytes, size_t war
                        achar__heap **out);
 /* From now on there is at most so much in blocks; achar__heap_alloc() says ACHAR_E_LIMIT beyond that. */
 void achar__heap_set_limit(achar__heap *heap, size_t used_nbytes);
+/* Whether a block of 'nbytes' would be within the limit if up to 'freed_nbytes' of what is used were free. */
+bool achar__heap_may_fit(achar__heap *heap, size_t nbytes, size_t freed_nbytes);
 /* Frees the books; the region stays as it is. NULL does nothing. */
 void achar__heap_destroy(achar__heap *heap);
 

@@ -43,6 +43,7 @@ struct achar__heap {
     size_t warm_limit_nbytes;
     size_t used_nbytes;
     size_t limit_nbytes;            /* of used_nbytes */
+    size_t base_nbytes;             /* used_nbytes when the limit was set */
     _Atomic size_t warm_span_count; /* in free runs */
     bool purging;
     span *spans; /* private, sparse: one per span of the region */

@@ -111,6 +111,12 @@ int achar__store_grow(achar__store *store, void **block, size_t *capacity, size_
     return status;
 }
 
+bool achar__store_may_fit(const achar__store *store, size_t nbytes, size_t freed_nbytes)
+{
+    return achar__heap_may_fit(store->heap, nbytes, freed_nbytes) ||
+           (store->spill_heap && achar__heap_may_fit(store->spill_heap, nbytes, freed_nbytes));
+}
+
 void achar__store_trim(achar__store *store, void **block, size_t *capacity, size_t used)
 {
     achar__heap_trim(heap_of(store, *block), block, capacity, used);

@@ -30,6 +30,8 @@ void achar__store_destroy(achar__store *store);
 int achar__store_alloc(achar__store *store, size_t nbytes, void **block, size_t *capacity);
 int achar__store_grow(achar__store *store, void **block, size_t *capacity, size_t used,
                       size_t nbytes);
+/* Whether a block of 'nbytes' would be within a limit if up to 'freed_nbytes' of what is used were free. */
+bool achar__store_may_fit(const achar__store *store, size_t nbytes, size_t freed_nbytes);
 void achar__store_trim(achar__store *store, void **block, size_t *capacity, size_t used);
 bool achar__store_free(achar__store *store, void *block);
 bool achar__store_has_excess(const achar__store *store);

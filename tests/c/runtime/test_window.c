@@ -1,6 +1,7 @@
 /* test_window.c - parts of a region that a process writes as its own. */
 #include "kit.h"
 
+#include "runtime/shm/forked.h"
 #include "runtime/shm/window.h"
 
 #include <achar/status.h>
@@ -135,6 +136,57 @@ static void a_fork_has_its_copy(void **state)
     place_end(&it);
 }
 
+static pid_t fork_that_exits(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    return child;
+}
+
+/* A page that says whether anybody lives who was forked meanwhile, whatever descriptors it has closed. */
+static void forks_are_known_as_long_as_they_live(void **state)
+{
+    int go[2], gone[2];
+    char byte;
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe(gone), 0);
+    uint64_t before = achar__forked_count();
+    kit_exit_code(fork_that_exits());
+    assert_int_equal(achar__forked_count(), before); /* nobody watched */
+    achar__forked_watch();
+    pid_t child = fork();
+    if (child == 0) {
+        close(go[1]);
+        for (int fd = 3; fd < 64; fd++) {
+            if (fd != go[0] && fd != gone[1]) {
+                close(fd);
+            }
+        }
+        if (fork() == 0) {
+            _exit(read(go[0], &byte, 1) == 1 ? 0 : 1);
+        }
+        _exit(0);
+    }
+    close(gone[1]);
+    uint64_t until = achar__forked_count();
+    assert_int_equal(until, before + 1);
+    assert_int_equal(kit_exit_code(child), 0);
+    assert_true(achar__forked_may_see(before, until)); /* the child's child */
+    assert_false(achar__forked_may_see(until, until));
+    assert_int_equal(write(go[1], "!", 1), 1);
+    assert_int_equal(read(gone[0], &byte, 1), 0);
+    while (achar__forked_may_see(before,
+                                 until)) { /* its memory goes after its descriptors, or before */
+        usleep(1000);
+    }
+    achar__forked_unwatch();
+    close(go[0]);
+    close(go[1]);
+    close(gone[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +195,7 @@ int main(void)
         KIT_TEST(what_cannot_be_a_window),
         KIT_TEST(a_shorter_region_has_a_shorter_mirror),
         KIT_TEST(a_fork_has_its_copy),
+        KIT_TEST(forks_are_known_as_long_as_they_live),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
