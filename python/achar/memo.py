@@ -54,6 +54,8 @@ COMPRESS_NBYTES = 4 << 10  # smaller ones are not compressed
 _SAMPLE_NBYTES = 64 << 10
 _LEVEL = 3
 
+_NO_BUFFERS = bytes(8)  # how packed bytes end that have none
+
 _ABSENT = object()
 
 
@@ -380,6 +382,8 @@ class Memo:
             data: Any = value
             if kind & _ZSTD:
                 data = _memo.decompress(value[8:], int.from_bytes(value[:8], "little"))
+            elif kind & _PACKED and value[-8:] != _NO_BUFFERS:
+                data = bytearray(value)  # in which they are the caller's own
             return data
         nbytes, check = int.from_bytes(value[:8], "little"), int.from_bytes(value[8:16], "little", signed=True)
         path = os.path.join(self.path + ".d", value[16:].decode())
