@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import sys
+import threading
 
 from . import _achar
 
@@ -56,6 +57,7 @@ class Keys:
         self.function, self.ignored = function, frozenset(ignore)
         self._by, self._of_arguments = ("code", key) if callable(key) else (key, None)
         self._identity: tuple[bytes, Any] | None = None
+        self._places: list[tuple[Any, str | None, bytes]] = []
         self._read_signature()
 
     def _read_signature(self) -> None:
@@ -154,7 +156,7 @@ class Keys:
             identity, watch = _achar.digest_call(b"source", (name_of(self.function), _source(self.function))), _Always
         else:
             try:
-                digest, modules, watch = _achar.digest_function(self.function)
+                digest, modules, watch, self._places = _digest_function(self.function)
             except RecursionError:
                 raise
             except Exception as error:
@@ -164,6 +166,64 @@ class Keys:
             identity = _achar.digest_call(digest, (_PYTHON, versions(modules)))
         self._identity = identity, watch
         return identity
+
+    def computing(self) -> _Computing:
+        """Around a call of the function: what of its data the call changes is output."""
+        return _Computing(self)
+
+    def called(self) -> None:
+        identity, watch = self._identity or (None, None)
+        if watch is not None and watch.holds():
+            return
+        for owner, name, before in self._places:
+            if _value_digest(owner, name) != before:
+                _outputs[id(owner), name] = _seen.get((id(owner), name), before)
+                _owners.append(owner)
+
+
+# Places of data, a name in a namespace or a cell, that memoized functions have changed while they were called,
+# and the digests to take for them: what they had been before. And what was last seen of those that had not been.
+_outputs: dict[tuple[int, str | None], bytes] = {}
+_seen: dict[tuple[int, str | None], bytes] = {}
+_owners: list[Any] = []  # kept, so that no other object gets their addresses
+_thread = threading.local()
+
+
+class _Computing:
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    def __enter__(self) -> None:
+        _thread.depth = getattr(_thread, "depth", 0) + 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        _thread.depth -= 1
+        self._keys.called()
+
+
+def _digest_function(function: Any) -> Any:
+    found = _achar.digest_function(function, _outputs)
+    changed = False
+    for owner, name, digest in found[3]:
+        place = (id(owner), name)
+        if not getattr(_thread, "depth", 0):
+            if place not in _seen:
+                _owners.append(owner)
+            _seen[place] = digest
+        elif _seen.setdefault(place, digest) != digest:  # by the calls that are under way
+            _outputs[place] = _seen[place]
+            changed = True
+    return _achar.digest_function(function, _outputs) if changed else found
+
+
+def _value_digest(owner: Any, name: str | None) -> bytes | None:
+    """As digest_function() makes it of a place's value; None: there is none any more, or none that has a digest."""
+    try:
+        return bytes.fromhex(_achar.digest(owner.cell_contents if name is None else owner[name]))
+    except Exception:
+        return None
 
 
 class _Always:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class TaskOptions:
     """An executor together with options for tasks; see Executor.options()."""
 
-    __slots__ = ("_executor", "_name", "_options", "_place")
+    __slots__ = ("_executor", "_memo", "_name", "_options", "_place")
 
     def __init__(
         self,
@@ -46,9 +46,13 @@ class TaskOptions:
         self._executor, self._name = executor, name
         self._options = (timeout, retries, min(backoff, 60), priority)
         self._place: tuple[dict[str, str | None] | None, str | None] | None = None
+        self._memo: Any = None  # a _memo_tasks.Tasks
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
         """Have a worker call fn(*args, **kwargs); returns the Future of its result."""
+        return self._submit(fn, args, kwargs) if self._memo is None else self._memo.submit(self, fn, args, kwargs)
+
+    def _submit(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         name = self._name
         if self._place is not None:
             name = name or _calls.name_of(fn)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from . import _actor
+    from .memo import Memo
 
     T = TypeVar("T")
 
@@ -228,6 +229,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         name: str | None = None,
         env: Mapping[str, str | None] | None = None,
         cwd: str | os.PathLike[str] | None = None,
+        memo: Memo | None = None,
     ) -> TaskOptions:
         """``options(...).submit(...)`` and ``.map(...)`` submit tasks that have these options.
 
@@ -244,6 +246,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         that are read once when a process or a library starts (LD_*, PYTHON*, OMP_*, LANG, …; see
         achar._calls.READ_ONCE) get workers of their own, started with them.
         cwd: the folder that the task runs in.
+        memo: an achar.Memo: a call that it has a result of needs no worker; the results of others are stored when
+        they arrive. The same call submitted again while it is under way is the same Future.
         """
         if env is not None:
             env = {str(name): None if value is None else str(value) for name, value in env.items()}
@@ -253,6 +257,10 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             env = None
         if env or cwd is not None:
             options._place = (env, None if cwd is None else os.path.abspath(os.fsdecode(cwd)))
+        if memo is not None:
+            from ._memo_tasks import Tasks
+
+            options._memo = Tasks(memo)
         return options
 
     def _sibling(self, env: dict[str, str | None]) -> Executor:

@@ -574,7 +574,8 @@ class Memoized:
                     return found.value()
             start = time.perf_counter_ns()
             try:
-                result, raised = self.__wrapped__(*args, **kwargs), None
+                with self._keys.computing():
+                    result, raised = self.__wrapped__(*args, **kwargs), None
             except BaseException as error:
                 if not isinstance(error, self._exceptions):
                     raise

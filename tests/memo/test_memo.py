@@ -129,6 +129,27 @@ def test_a_function_that_calls_itself_and_others(memo):
     assert space["g"].key(90) != before and space["g"](90) == -89
 
 
+def test_what_a_function_changes_itself_is_output(memo):
+    space = {"memo": memo, "calls": [], "count": 0, "factor": [2]}
+    exec(
+        "@memo\ndef f(x):\n global count\n count += 1\n calls.append(x)\n return x * factor[0]\n"
+        "@memo\ndef fib(n):\n calls.append(n)\n return n if n < 2 else fib(n - 1) + fib(n - 2)\n"
+        "@memo\ndef g(x):\n calls.append(x)\n return f(x)",
+        space,
+    )
+    f, fib, g, calls = space["f"], space["fib"], space["g"], space["calls"]
+    keys = f.key(1), g.key(1)
+    assert [f(1), f(1), f(2), f(1), f(2)] == [2, 2, 4, 2, 4] and calls == [1, 2] and space["count"] == 2
+    assert fib(20) == fib(20) == 6765 and len(calls) == 2 + 21
+    assert g(1) == g(1) == 2 and len(calls) == 24
+    calls.clear()
+    assert g(1) == f(1) == 2 and not calls and (f.key(1), g.key(1)) == keys
+    space["factor"][0] = 3  # input: the functions only read it
+    assert f(1) == g(1) == 3 and f.key(1) != keys[0]
+    space["factor"] = [2]
+    assert f(1) == g(1) == 2 and f.key(1) == keys[0]
+
+
 def test_results_are_the_callers_own(memo):
     f, _ = counted(memo)
     f(1).append("changed")
@@ -176,6 +197,31 @@ def memo_folder(memo):
     import pathlib
 
     return pathlib.Path(memo.path + ".d")
+
+
+def test_exceptions_are_stored_if_asked(memo):
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        raise KeyError(x)
+
+    plain, stored, some = (
+        memo(key="name")(f),
+        memo(key=lambda x: ("stored", x), exceptions=True)(f),
+        memo(key=lambda x: ("some", x), exceptions=(ValueError, KeyError))(f),
+    )
+    for function, count in ((plain, 2), (stored, 1), (some, 1)):
+        calls.clear()
+        for _ in range(2):
+            with pytest.raises(KeyError, match="1"):
+                function(1)
+        assert len(calls) == count
+    none = memo(key=lambda x: ("none", x), exceptions=ValueError)(f)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            none(1)
+    assert len(calls) == 3
 
 
 def test_what_cannot_be_stored(memo):

@@ -166,12 +166,6 @@ static int can_change(PyTypeObject *type)
     return 1;
 }
 
-/* A memo's function (achar/memo.py) is what it calls, whatever memo it has. */
-static int is_memoized(PyTypeObject *type)
-{
-    return type->tp_flags & Py_TPFLAGS_HEAPTYPE && byvalue_type_is(type, "achar.memo", "Memoized");
-}
-
 static int encode_container(digest *d, PyObject *obj)
 {
     PyTypeObject *type = Py_TYPE(obj);
@@ -195,11 +189,10 @@ static int encode_container(digest *d, PyObject *obj)
     if (type == &PyCode_Type)
         return digest_encode_code(d, obj);
     if (type == &PyCell_Type) {
-        PyObject *contents = Py_XNewRef(PyCell_GET(obj));
-        if (digest_watch_cell(d, obj) < 0) {
-            Py_XDECREF(contents);
+        PyObject *contents = PyCell_GET(obj);
+        contents = contents ? digest_stand_in(d, obj, NULL, contents) : NULL;
+        if (!contents && PyErr_Occurred())
             return -1;
-        }
         int status = contents ? digest_encode(d, contents) : digest_put_word(d, "empty cell");
         Py_XDECREF(contents);
         return status;
@@ -215,7 +208,7 @@ static int encode_container(digest *d, PyObject *obj)
         return encode_named_variable(d, obj);
     if (reducer == byvalue_reduce_enum_member)
         return encode_enum_member(d, obj);
-    if (is_memoized(type))
+    if (digest_is_memoized(type))
         return digest_encode_attribute(d, obj, "__wrapped__");
     d->can_change |= can_change(type);
     int array = encode_array(d, obj);
@@ -339,9 +332,8 @@ int digest_encode(digest *d, PyObject *obj)
     return encode_shared(d, obj);
 }
 
-/* digest_make() for a prefix, which may be NULL, and an object; 'asked' says what else is wanted. */
-static int run_digest(digest *asked, int (*encode)(digest *d, PyObject *obj), const char *mark,
-                      PyObject *prefix, PyObject *obj, int fresh_locks, uint8_t *hash)
+int digest_run(digest *asked, int (*encode)(digest *d, PyObject *obj), const char *mark,
+               PyObject *prefix, PyObject *obj, int fresh_locks, uint8_t *hash)
 {
     digest d = *asked;
     module_state *st = d.st;
@@ -373,7 +365,7 @@ int digest_make(module_state *st, int (*encode)(digest *d, PyObject *obj), const
                 PyObject *obj, int fresh_locks, uint8_t *hash, PyObject **chain)
 {
     digest asked = {.st = st, .reaches = PY_SSIZE_T_MAX, .wants_chain = chain != NULL};
-    int status = run_digest(&asked, encode, mark, NULL, obj, fresh_locks, hash);
+    int status = digest_run(&asked, encode, mark, NULL, obj, fresh_locks, hash);
     if (chain)
         *chain = asked.chain;
     return status;
@@ -403,37 +395,6 @@ static PyObject *make_digest(PyObject *module, PyObject *obj)
     return PyUnicode_FromStringAndSize(text, sizeof text);
 }
 
-/* For memos: (the digest as bytes, the installed modules that it depends on, a DigestWatch or None). */
-static PyObject *digest_function(PyObject *module, PyObject *obj)
-{
-    uint8_t hash[BLAKE2S_NBYTES];
-    PyObject *result = NULL;
-    digest asked = {.st = state_of_module(module), .reaches = PY_SSIZE_T_MAX};
-    asked.watch = digest_watch_new(asked.st);
-    asked.modules = asked.watch ? PySet_New(NULL) : NULL;
-    if (asked.modules &&
-        run_digest(&asked, digest_encode, "achar.digest 1", NULL, obj, 0, hash) == 0)
-        result = Py_BuildValue("(y#OO)", hash, (Py_ssize_t)sizeof hash, asked.modules,
-                               asked.can_change ? Py_None : (PyObject *)asked.watch);
-    Py_XDECREF(asked.modules);
-    Py_XDECREF((PyObject *)asked.watch);
-    return result;
-}
-
-/* For memos: the digest of a call, as bytes: of what the function is, and of its arguments. */
-static PyObject *digest_call(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    uint8_t hash[BLAKE2S_NBYTES];
-    digest asked = {.st = state_of_module(module), .reaches = PY_SSIZE_T_MAX};
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "digest_call() takes a function's digest and arguments");
-        return NULL;
-    }
-    if (run_digest(&asked, digest_encode, "achar.memo 1", args[0], args[1], 0, hash) < 0)
-        return NULL;
-    return PyBytes_FromStringAndSize((const char *)hash, sizeof hash);
-}
-
 /* For the tests: the hash of bytes alone. */
 static PyObject *long_digest(PyObject *module, PyObject *data)
 {
@@ -452,17 +413,13 @@ static PyMethodDef digest_def = {
     "digest($module, obj, /)\n--\n\n"
     "A stable identity for an object, as 64 hexadecimal digits: the same in every process for an\n"
     "equal object, functions and classes included. What it depends on is in docs/digest.md."};
-static PyMethodDef digest_function_def = {"digest_function", digest_function, METH_O, NULL};
-static PyMethodDef digest_call_def = {"digest_call", (PyCFunction)(void (*)(void))digest_call,
-                                      METH_FASTCALL, NULL};
 static PyMethodDef long_digest_def = {"long_digest", long_digest, METH_O, NULL};
 
 int byvalue_digest_exec(PyObject *module, module_state *st)
 {
     return digest_watch_exec(module, st) < 0 || byvalue_named_exec(module) < 0 ||
-                   state_add_function(module, module, &digest_def, "achar") < 0 ||
-                   state_add_function(module, module, &digest_function_def, "achar._achar") < 0 ||
-                   state_add_function(module, module, &digest_call_def, "achar._achar") < 0
+                   digest_data_exec(module) < 0 ||
+                   state_add_function(module, module, &digest_def, "achar") < 0
                ? -1
                : state_add_function(module, module, &long_digest_def, "achar._achar");
 }

@@ -4,6 +4,7 @@
  * digest.c         the walk, and what has no file of its own
  * digest_write.c   the encoding: numbers, text, containers
  * digest_code.c    code, functions and classes as what they say
+ * data.c           data that functions name, in the digests of memos' functions
  * watch.c          whether the digest of a function still holds
  */
 #ifndef ACHAR_PYTHON_BYVALUE_DIGEST_H
@@ -38,8 +39,11 @@ typedef struct digest {
     size_t known_count, known_capacity;
     digest_watch *watch; /* borrowed, or NULL: nobody asked for one */
     PyObject *modules;   /* set: the installed modules that were met; or NULL, likewise */
-    PyObject *own;       /* a dict that the walk made itself */
-    int can_change;      /* something in what was met can change inside */
+    PyObject *places;  /* list of (namespace or cell, name or None, digest): the data that functions
+                            name, each by its own digest; or NULL, likewise */
+    PyObject *outputs; /* dict: (address, name) of such a place to the digest to take for it */
+    PyObject *own;     /* a dict that the walk made itself */
+    int can_change;    /* something in what was met can change inside */
 } digest;
 
 /* All return 0, or -1 with an exception set. */
@@ -81,6 +85,7 @@ int digest_watch_cell(digest *d, PyObject *cell);
 int digest_watch_function(digest *d, PyObject *obj);
 int digest_watch_class(digest *d, PyObject *type, PyObject *dict);
 digest_watch *digest_watch_new(module_state *st);
+int digest_data_exec(PyObject *module);
 int byvalue_named_exec(PyObject *module); /* named.c */
 int digest_watch_exec(PyObject *module, module_state *st);
 
@@ -91,7 +96,20 @@ void digest_keep_chain(digest *d);
 /* Puts the path into the exception that is set, as dumps() does. */
 void digest_say_where(PyObject *chain);
 
+/* ---- data.c ---- */
+
+/*
+ * What stands for the value that a name in a namespace (or a cell; name NULL) has: a new reference, or
+ * NULL with an exception set. The value itself, but for data where places are wanted: then bytes.
+ */
+PyObject *digest_stand_in(digest *d, PyObject *owner, PyObject *name, PyObject *value);
+int digest_is_memoized(PyTypeObject *type); /* a memo's function, achar/memo.py */
+
 /* ---- digest.c ---- */
+
+/* A digest of a prefix, which may be NULL, and an object; 'asked' says what else is wanted. */
+int digest_run(digest *asked, int (*encode)(digest *d, PyObject *obj), const char *mark,
+               PyObject *prefix, PyObject *obj, int fresh_locks, uint8_t *hash);
 
 int digest_encode(digest *d, PyObject *obj);
 /*

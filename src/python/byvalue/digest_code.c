@@ -105,10 +105,12 @@ static int encode_reached(digest *d, PyObject *module, PyObject *names, int leve
             status = PyErr_Occurred() ? -1 : digest_watch_name(d, dict, attribute, NULL);
             continue;
         }
-        status = digest_watch_name(d, dict, attribute, value) < 0 ||
-                         digest_put_text(d, 's', attribute) < 0 || digest_encode(d, value) < 0
-                     ? -1
-                     : 0;
+        PyObject *stand_in = digest_stand_in(d, dict, attribute, value);
+        status =
+            !stand_in || digest_put_text(d, 's', attribute) < 0 || digest_encode(d, stand_in) < 0
+                ? -1
+                : 0;
+        Py_XDECREF(stand_in);
         if (status == 0 && PyModule_Check(value) && level < 8)
             status = encode_reached(d, value, names, level + 1);
         Py_DECREF(value);
@@ -150,12 +152,13 @@ static int encode_globals(digest *d, PyFunctionObject *func)
     for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(facts->global_names); i++) {
         PyObject *name = PyTuple_GET_ITEM(facts->global_names, i);
         PyObject *value = PyDict_GetItemWithError(func->func_globals, name);
-        if (digest_watch_name(d, func->func_globals, name, value) < 0)
-            status = -1;
-        else if (value)
-            status = PyDict_SetItem(named, name, value);
-        else if (PyErr_Occurred())
-            status = -1;
+        if (!value) {
+            status = PyErr_Occurred() ? -1 : digest_watch_name(d, func->func_globals, name, NULL);
+            continue;
+        }
+        value = digest_stand_in(d, func->func_globals, name, value);
+        status = value ? PyDict_SetItem(named, name, value) : -1;
+        Py_XDECREF(value);
     }
     PyObject *names = Py_NewRef(facts->names);
     if (status == 0)

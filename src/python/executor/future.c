@@ -16,6 +16,7 @@
 #include "python/executor/future.h"
 #include "python/compat.h"
 #include "python/executor/inputs.h"
+#include "python/executor/packed.h"
 
 /* ---- state ---- */
 
@@ -242,6 +243,23 @@ static PyObject *future_add_done_callback(METHOD_ARGS)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(keep_bytes_doc, "_keep_bytes(keep)\n--\n\n"
+                             "Whether _bytes() are still to be had when the result has been read.");
+static PyObject *future_keep_bytes(PyObject *self, PyObject *keep)
+{
+    future_object *f = (future_object *)self;
+    f->keeps_bytes = keep == Py_True;
+    if (!f->keeps_bytes && f->source) {
+        achar__task_result r;
+        achar__task_result_of(f->source, &r);
+        if (r.kind != PACKED_REFERENCE) {
+            achar__task_release(f->source);
+            f->source = NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(bytes_doc,
              "_bytes()\n--\n\n"
              "(kind, bytes) of the result of a task that has returned (packed.h); None otherwise.");
@@ -305,6 +323,7 @@ static PyMethodDef future_methods[] = {
      METH_METHOD | METH_FASTCALL | METH_KEYWORDS, reduce_doc},
     METHOD(add_done_callback),
     {"_bytes", future_bytes, METH_NOARGS, bytes_doc},
+    {"_keep_bytes", future_keep_bytes, METH_O, keep_bytes_doc},
     METHOD(set_result),
     METHOD(set_exception),
     METHOD(set_running_or_notify_cancel),

@@ -24,7 +24,8 @@ enum future_watch {
 
 typedef struct future_object {
     PyObject_HEAD achar__task *task; /* until it is settled; NULL in a future without a task */
-    achar__task *source; /* when settled, of a reference: its bytes stay for others to read */
+    achar__task *
+        source; /* when settled, of a reference or one that keeps_bytes: they stay for others to read */
     PyObject *pool;      /* the Pool of the task, or NULL */
     PyObject *name;      /* what the task is called in messages (str), or NULL */
     PyObject *result;    /* FUTURE_FINISHED and no exception */
@@ -36,6 +37,7 @@ typedef struct future_object {
     unsigned long decoding_thread; /* its ident while result bytes are being read; else 0 */
     uint8_t state;                 /* enum future_state */
     uint8_t watch;                 /* enum future_watch */
+    uint8_t keeps_bytes;           /* _keep_bytes() */
 } future_object;
 
 static inline int future_is_done(enum future_state state)

@@ -237,7 +237,7 @@ int future_settle(module_state *st, future_object *f)
         f->exception = exception;
         f->state =
             r.state == ACHAR__TASK_CANCELLED ? FUTURE_CANCELLED_AND_NOTIFIED : FUTURE_FINISHED;
-        if (r.kind == PACKED_REFERENCE)
+        if (r.kind == PACKED_REFERENCE || f->keeps_bytes)
             f->source = f->task;
         else
             achar__task_release(f->task);

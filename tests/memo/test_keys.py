@@ -1,0 +1,137 @@
+"""What a call is known by."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import achar
+import key_pairs
+
+HERE = pathlib.Path(__file__).parent
+
+
+def in_process(script, *args, seed=0, **env):
+    done = subprocess.run(
+        [sys.executable, script, *map(str, args)],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONHASHSEED": str(seed), **env},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_pairs_in_several_processes(tmp_path):
+    outputs = {in_process(HERE / "key_pairs.py", tmp_path / "m", seed=seed) for seed in (0, 1, 4242)}
+    assert len(outputs) == 1
+    differ, agree, differ_as_arguments, agree_as_arguments = json.loads(outputs.pop())
+    assert len(differ) + len(differ_as_arguments) >= 60 and len(agree) + len(agree_as_arguments) >= 20
+    assert [i for i, (a, b) in enumerate(differ) if a == b] == []
+    assert [i for i, (a, b) in enumerate(agree) if a != b] == []
+    assert [key_pairs.digest_pairs.DIFFER[i] for i, (a, b) in enumerate(differ_as_arguments) if a == b] == []
+    assert [key_pairs.digest_pairs.AGREE[i] for i, (a, b) in enumerate(agree_as_arguments) if a != b] == []
+
+
+SCRIPT = """
+import sys, achar
+sys.path.insert(0, {folder!r})
+import helper, helper as h
+from helper import direct
+memo = achar.Memo(sys.argv[1])
+runs = 0
+@memo
+def f(x):
+    global runs
+    runs += 1
+    return helper.g(x) + {change}
+@memo(key="name")
+def by_name(x):
+    global runs
+    runs += 1
+    return x + {change}
+@memo
+def through(x):
+    global runs
+    runs += 1
+    return direct(x)
+memoized = memo(helper.g)
+source = memo(helper.g, key="source")
+print(f(1), by_name(1), through(1), memoized(1), source(1), runs, memo.stats()["misses"])
+"""
+
+
+def test_a_change_of_the_code_is_seen_by_the_next_run(tmp_path):
+    helper = "FACTOR = {n}\ndef inner(x): return x * FACTOR\ndef g(x): return inner(x)\ndef direct(x): return {m} * x\n"
+    script = tmp_path / "script.py"
+
+    def run(change=0, n=2, m=5, comment=""):
+        (tmp_path / "helper.py").write_text(comment + helper.format(n=n, m=m))
+        script.write_text(SCRIPT.format(folder=str(tmp_path), change=change))
+        return in_process(script, tmp_path / "m", PYTHONDONTWRITEBYTECODE="1").split()
+
+    assert run() == ["2", "1", "5", "2", "2", "3", "5"]
+    assert run() == ["2", "1", "5", "2", "2", "0", "0"]
+    assert run(comment="# moved\n\n") == ["2", "1", "5", "2", "2", "0", "1"]  # the text of the file changed
+    assert run(n=3) == ["3", "1", "5", "3", "3", "1", "3"]
+    assert run(m=6) == ["2", "1", "6", "2", "2", "1", "2"]
+    assert run(change=1) == ["3", "1", "5", "2", "2", "1", "1"]
+
+
+def test_what_changes_in_the_process_is_seen(tmp_path):
+    memo = achar.Memo(tmp_path / "m")
+    space = {"memo": memo, "N": 1, "config": {"a": 1}}
+    exec("def g(x): return x + N\n@memo\ndef f(x): return g(x)\n@memo\ndef h(x): return config['a']", space)
+    assert space["f"](1) == 2 and space["h"](1) == 1
+    space["N"] = 2
+    assert space["f"](1) == 3
+    exec("def g(x): return -x", space)
+    assert space["f"](1) == -1
+    space["config"]["a"] = 2
+    assert space["h"](1) == 2
+    space["N"], space["config"]["a"] = 1, 1
+    assert space["h"](1) == 1 and memo.stats()["misses"] == 5
+
+
+def test_the_watch_is_cheap_and_right():
+    from achar import _achar
+
+    space = {"K": (1, "a"), "helper": key_pairs.HELPERS[1]}
+    exec("class C:\n limit = 1\n def m(self): return K\ndef f(x, *, y=1): return C, K, helper.g(x)", space)
+    f, C = space["f"], space["C"]
+
+    def watch():
+        return _achar.digest_function(f, {})[2]
+
+    first = watch()
+    assert first is not None and first.holds()
+    C.limit = 2
+    assert not first.holds()
+    second = watch()
+    C.m = lambda self: 2
+    assert not second.holds()
+    third = watch()
+    f.__defaults__ = (1,)
+    assert not third.holds()
+    fourth = watch()
+    del space["K"]
+    assert not fourth.holds()
+    fifth = watch()
+    f.__kwdefaults__["y"] = 2
+    assert not fifth.holds()
+    sixth = watch()
+    space["helper"] = key_pairs.HELPERS[2]
+    assert not sixth.holds() and watch().holds()
+    space["K"] = [1]
+    assert watch() is None  # a list can change inside
+
+
+def test_versions_of_installed_modules_count(tmp_path, monkeypatch):
+    from achar import _memo_keys
+
+    memo = achar.Memo(tmp_path / "m")
+    import numpy as np
+
+    f = memo(lambda x: np.sum(x))
+    before = f.key(1)
+    monkeypatch.setitem(_memo_keys._versions, "numpy", "numpy 99")
+    assert memo(f.__wrapped__).key(1) != before

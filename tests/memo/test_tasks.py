@@ -1,0 +1,112 @@
+"""executor.options(memo=memo): tasks whose results are kept."""
+
+import pathlib
+import subprocess
+import sys
+
+import achar
+import achar.memo
+import numpy as np
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def executor():
+    with achar.Executor(2) as executor:
+        yield executor
+
+
+def noted(folder, x):
+    (folder / "calls").open("a").write(f"{x}\n")
+    return x
+
+
+def calls(folder):
+    path = folder / "calls"
+    return path.read_text().split() if path.exists() else []
+
+
+def stored(memo, count):
+    """Results are stored a moment after they are there."""
+    import time
+
+    until = time.monotonic() + 30
+    while memo.stats()["results"] < count and time.monotonic() < until:
+        time.sleep(0.005)
+    assert memo.stats()["results"] == count
+
+
+def test_a_hit_needs_no_worker(executor, tmp_path):
+    memo = achar.Memo(tmp_path / "m")
+    tasks = executor.options(memo=memo)
+
+    def f(x, y=2):
+        return noted(tmp_path, x) * y
+
+    assert list(tasks.map(f, [1, 2, 3])) == [2, 4, 6]
+    stored(memo, 3)
+    again = executor.options(memo=memo).submit(f, x=2)
+    assert again.done() and again.result() == 4 and sorted(calls(tmp_path)) == ["1", "2", "3"]
+    assert memo(f)(3) == 6 and tasks.submit(memo(f), 3).result() == 6  # in the client, too
+    assert len(calls(tmp_path)) == 3 and memo.stats()["hits"] == 3
+    with pytest.raises(TypeError):
+        tasks.submit(f, 1, 2, 3).result(60)
+
+
+def test_results_are_read_before_and_after_they_are_stored(executor, tmp_path):
+    memo = achar.Memo(tmp_path / "m")
+    tasks = executor.options(memo=memo)
+
+    def f(n):
+        return {"data": np.full(n, 7.5), "n": n}
+
+    for n in (10, 100_000):
+        first = tasks.submit(f, n).result(60)
+        first["data"][0] = 1
+        stored(memo, 1 if n == 10 else 2)
+        second = tasks.submit(f, n)
+        assert second.done()
+        assert second.result()["data"][0] == 7.5 and second.result()["n"] == n
+
+
+def test_the_same_call_twice_is_one_task(executor, tmp_path):
+    memo = achar.Memo(tmp_path / "m")
+    tasks = executor.options(memo=memo)
+
+    def f(x):
+        import time
+
+        time.sleep(0.2)
+        return noted(tmp_path, x)
+
+    futures = [tasks.submit(f, 1) for _ in range(5)]
+    assert [future.result(60) for future in futures] == [1] * 5 and calls(tmp_path) == ["1"]
+
+
+def test_failures_are_not_stored(executor, tmp_path):
+    memo = achar.Memo(tmp_path / "m")
+    tasks = executor.options(memo=memo)
+
+    def f(x):
+        raise KeyError(noted(tmp_path, x))
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            tasks.submit(f, 1).result(60)
+    assert len(calls(tmp_path)) == 2 and memo.stats()["results"] == 0
+    import threading
+
+    with pytest.raises(Exception, match=r"argument\['x'\]\[0\]: _thread.lock"):
+        tasks.submit(f, [threading.Lock()]).result(60)
+    with pytest.raises(TypeError, match="achar.Memo"):
+        executor.options(memo=str(tmp_path))
+
+
+def test_a_run_that_is_stopped_three_times_computes_each_task_once(tmp_path):
+    done = subprocess.run(
+        [sys.executable, HERE / "stopped_run.py", tmp_path, "600"], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stopped 3 times" in done.stdout
