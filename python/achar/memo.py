@@ -283,6 +283,16 @@ class Memo:
 
         return _memo_salvage.check(self)
 
+    def import_parsl(self, folder: str | os.PathLike[str], functions: Iterable[Any] = ()) -> Any:
+        """Take over Parsl's checkpoints: ``tasks.pkl`` in the folder, or in folders in it, torn ones too.
+
+        functions: what the tasks called, memoized by this memo: they then find the results that Parsl has kept.
+        Returns what was taken and what could not be: files, results, known, exceptions, torn, unreadable.
+        """
+        from . import _memo_parsl
+
+        return _memo_parsl.import_checkpoints(self, folder, functions)
+
     # ---- rows
 
     def _count(self, what: str, number: int = 1) -> None:
@@ -522,6 +532,7 @@ class Memoized:
             {True: Exception, False: ()}.get(exceptions, exceptions) if isinstance(exceptions, bool) else exceptions
         )
         self._keys = _memo_keys.Keys(function, key, ignore)
+        self._asks_parsl = False  # Memo.import_parsl()
         self._arguments = {"key": key, "ignore": tuple(self._keys.ignored), "exceptions": exceptions,
                            "on_stale": on_stale, "unstorable": unstorable}  # fmt: skip
 
@@ -541,6 +552,8 @@ class Memoized:
         if key is None:  # the arguments do not fit: the function says so
             return self.__wrapped__(*args, **kwargs)
         found = self.memo._lookup(key, self._on_stale)
+        if found is _ABSENT and self._asks_parsl:
+            found = self._imported(key, args, kwargs)
         return self._compute(key, args, kwargs) if found is _ABSENT else found.value()
 
     def key(self, /, *args: Any, **kwargs: Any) -> str:
@@ -561,6 +574,21 @@ class Memoized:
             inspect.signature(self.__wrapped__).bind(*args, **kwargs)
             raise TypeError(f"these arguments do not fit {_memo_keys.name_of(self.__wrapped__)}")
         return key
+
+    def _imported(self, key: bytes, args: Any, kwargs: Any) -> Any:
+        """What Parsl has kept of this call becomes what the memo has of it."""
+        from . import _memo_parsl
+
+        memo = self.memo
+        parsl_key = _memo_parsl.key_of_call(self.__wrapped__, args, kwargs, self._keys.ignored)
+        row = None if parsl_key is None else memo._row(parsl_key)
+        found = _ABSENT if row is None else memo._read(parsl_key, row, self._on_stale)
+        if found is not _ABSENT:
+            memo._keep(key, found.value(), _memo_keys.name_of(self.__wrapped__), 0, 0)
+            with memo._counting:
+                memo._counts["hits"] += 1
+                memo._counts["misses"] -= 1
+        return found
 
     def _compute(self, key: bytes, args: Any, kwargs: Any) -> Any:
         memo = self.memo
