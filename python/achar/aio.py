@@ -28,7 +28,7 @@ class _Hub:
 
     def __init__(self, loop):
         self.pid = os.getpid()
-        self.waiting = {}  # strand to the future of its task
+        self.waiting = {}  # by space, by the waiter's number: the future of its task
         self.attachments = {}  # by space
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         loop.add_reader(self.fd, self.look)
@@ -38,9 +38,10 @@ class _Hub:
             os.eventfd_read(self.fd)
         except BlockingIOError:
             pass
-        for future in _achar.aio_rung(self.waiting):
-            if not future.done():
-                future.set_result(None)
+        for space, attachment in self.attachments.items():
+            for future in _achar.aio_rung(attachment, self.waiting[space]):
+                if not future.done():
+                    future.set_result(None)
 
     def __del__(self):
         self.attachments.clear()  # before the descriptor may be another's
@@ -78,17 +79,20 @@ async def _call(undo, target, name, number=0, *args):
     hub = _hub_of(loop)
     strand = _achar.aio_start(target, name, number, *args)
     if strand.space not in hub.attachments:
+        hub.waiting[strand.space] = {}
         hub.attachments[strand.space] = strand.attach(hub.fd)
+    waiting = hub.waiting[strand.space]
     cancelled = None
     while (ended := strand.run(cancelled is not None)) is None:
-        future = hub.waiting[strand] = loop.create_future()
+        number = strand.number
+        future = waiting[number] = loop.create_future()
         try:
             await future
         except asyncio.CancelledError as error:
             # A condition's lock is taken again first, however often it is cancelled meanwhile.
             cancelled = error
         finally:
-            del hub.waiting[strand]
+            del waiting[number]
     result, completed = ended
     if cancelled is None:
         return result

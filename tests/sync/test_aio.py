@@ -374,3 +374,24 @@ def test_a_loop_that_was_forked_leaves_no_descriptor_behind():
     assert [os.fstat(file.fileno()).st_size for file in files] == [0] * 20
     for file in files:
         file.close()
+
+
+def test_loops_in_two_threads_hand_on_one_lock():
+    """Whoever looks finds what belongs to the other loop, too, and has to leave it there."""
+    lock, done = achar.Lock(), []
+
+    async def many():
+        async def one():
+            for _ in range(20):
+                async with lock.aio:
+                    await asyncio.sleep(0)
+
+        await asyncio.wait_for(asyncio.gather(*(one() for _ in range(50))), 60)
+        done.append(1)
+
+    threads = [threading.Thread(target=asyncio.run, args=(many(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == [1, 1] and not lock.locked()

@@ -165,6 +165,12 @@ static PyObject *strand_attach(PyObject *object, PyObject *fd)
     return capsule;
 }
 
+static PyObject *strand_number(PyObject *object, void *unused)
+{
+    const achar__strand *strand = ((strand_object *)object)->strand;
+    return PyLong_FromUnsignedLong(strand ? achar__strand_number(strand) : ACHAR__RUNG_NONE);
+}
+
 static PyObject *strand_space(PyObject *object, void *unused)
 {
     return PyLong_FromVoidPtr(((sync_object *)((strand_object *)object)->target)->place);
@@ -198,6 +204,7 @@ static PyMethodDef strand_methods[] = {
 };
 static PyGetSetDef strand_getset[] = {
     {"space", strand_space, NULL, "A number for its space, in this process."},
+    {"number", strand_number, NULL, "That of its waiter, while it sleeps."},
     {NULL},
 };
 static PyType_Slot strand_slots[] = {
@@ -292,30 +299,38 @@ static PyObject *aio_act_as(PyObject *module, PyObject *number)
     return PyLong_FromUnsignedLong(achar__lock_act_as((uint32_t)value));
 }
 
-PyDoc_STRVAR(rung_doc, "aio_rung(waiting)\n--\n\n"
-                       "Of a dict of Strands, the values of those that were rung.");
-static PyObject *aio_rung(PyObject *module, PyObject *waiting)
+PyDoc_STRVAR(rung_doc,
+             "aio_rung(attachment, waiting)\n--\n\n"
+             "Of a dict by number of sleeping Strands of a space, the values of those that "
+             "were rung.");
+static PyObject *aio_rung(PyObject *module, PyObject *args)
 {
-    module_state *st = state_of_module(module);
-    PyObject *strand, *value;
-    Py_ssize_t place = 0;
-    if (!PyDict_Check(waiting)) {
-        PyErr_SetString(PyExc_TypeError, "aio_rung() takes a dict");
+    PyObject *capsule, *waiting, *number = NULL, *rung = NULL;
+    if (!PyArg_ParseTuple(args, "OO!:aio_rung", &capsule, &PyDict_Type, &waiting))
         return NULL;
-    }
-    PyObject *rung = PyList_New(0);
-    while (rung && PyDict_Next(waiting, &place, &strand, &value)) {
-        const achar__strand *it = Py_IS_TYPE(strand, (PyTypeObject *)st->sync_strand)
-                                      ? ((strand_object *)strand)->strand
-                                      : NULL;
-        if (it && achar__strand_is_rung(it) && PyList_Append(rung, value) < 0)
-            Py_CLEAR(rung);
+    const attachment *it = PyCapsule_GetPointer(capsule, ATTACHMENT);
+    if (!it || !(rung = PyList_New(0)))
+        return NULL;
+    achar_space *space = it->place->space;
+    for (uint32_t i = 0; (i = achar__rung_next(space, i)) != ACHAR__RUNG_NONE; i++) {
+        if (!(number = PyLong_FromUnsignedLong(i)))
+            goto fail;
+        PyObject *value = PyDict_GetItemWithError(waiting, number); /* else another loop's */
+        if ((!value && PyErr_Occurred()) || (value && PyList_Append(rung, value) < 0))
+            goto fail;
+        if (value)
+            achar__rung_clear(space, i);
+        Py_CLEAR(number);
     }
     return rung;
+fail:
+    Py_XDECREF(number);
+    Py_DECREF(rung);
+    return NULL;
 }
 
 static PyMethodDef aio_defs[] = {
-    {"aio_rung", aio_rung, METH_O, rung_doc},
+    {"aio_rung", aio_rung, METH_VARARGS, rung_doc},
     {"aio_start", aio_start, METH_VARARGS, start_doc},
     {"aio_number", aio_number, METH_NOARGS, number_doc},
     {"aio_act_as", aio_act_as, METH_O, act_as_doc},

@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define ACHAR__SPACE_MAGIC   UINT64_C(0x33306e7973686361) /* "achsyn03" */
+#define ACHAR__SPACE_MAGIC   UINT64_C(0x34306e7973686361) /* "achsyn04" */
 #define ACHAR__PAGE_NBYTES   4096u
 #define ACHAR__PROCESS_COUNT 512u
 #define ACHAR__CHUNK_COUNT   1024u
@@ -183,6 +183,8 @@ typedef struct achar__extent {
     _Atomic uint32_t unit_count;
 } achar__extent;
 
+_Static_assert(ACHAR__CHUNK_WAITERS == 64, "a bit in achar__header.rung for each");
+
 #define ACHAR__OWNER_QUEUE(cell_index) (0x80000000u | (cell_index))
 
 typedef struct achar__header {
@@ -200,6 +202,8 @@ typedef struct achar__header {
     _Atomic uint32_t unit_hint;  /* an extent begins there, and none before it is free */
     alignas(64) achar__process processes[ACHAR__PROCESS_COUNT];
     _Atomic uint32_t chunk_owners[ACHAR__CHUNK_COUNT]; /* tickets; 0: nobody's */
+    /* A bit for each waiter: one without a thread was rung. Only says where to look. */
+    _Atomic uint64_t rung[ACHAR__CHUNK_COUNT];
 } achar__header;
 
 #define ACHAR__HEADER_NBYTES                                                                       \

@@ -109,11 +109,6 @@ void achar__reap_the_dead(achar_space *space)
 
 void achar__ring_all(achar_space *space)
 {
-    for (uint32_t i = 0; i < ACHAR__PROCESS_COUNT; i++) {
-        if (CLAIM_STATE(atomic_load(&space->header->processes[i].claim)) != ACHAR__PROCESS_NONE) {
-            achar__futex_ring(&space->header->processes[i].bell, space->shared);
-        }
-    }
     for (uint32_t i = 0; i < ACHAR__CHUNK_COUNT; i++) {
         if (atomic_load(&space->header->chunk_owners[i]) == 0) {
             continue;
@@ -125,6 +120,13 @@ void achar__ring_all(achar_space *space)
             if (atomic_load(&waiters[w].state) != ACHAR__WAITER_IDLE) {
                 achar__futex_wake(&waiters[w].bell, space->shared, 1);
             }
+        }
+        atomic_store(&space->header->rung[i], UINT64_MAX);
+    }
+    /* These last: whoever is woken by them looks at all the others once. */
+    for (uint32_t i = 0; i < ACHAR__PROCESS_COUNT; i++) {
+        if (CLAIM_STATE(atomic_load(&space->header->processes[i].claim)) != ACHAR__PROCESS_NONE) {
+            achar__futex_ring(&space->header->processes[i].bell, space->shared);
         }
     }
 }

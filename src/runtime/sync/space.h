@@ -23,8 +23,9 @@ typedef struct achar__member {
     /* Our own, chained by link.next: the first's place, and in the upper half how often one was
      * taken, so that an exchange fails when the chain has changed meanwhile. */
     _Atomic uint64_t idle_waiters;
-    pthread_mutex_t lock; /* guards what follows; zeros are an unlocked one */
-    bool watching;        /* the watcher's thread exists */
+    _Atomic uint32_t chunk_end; /* all chunks of ours are before it */
+    pthread_mutex_t lock;       /* guards what follows; zeros are an unlocked one */
+    bool watching;              /* the watcher's thread exists */
     bool stop;
     pthread_t watcher;
     bool waking; /* the waker's thread exists */

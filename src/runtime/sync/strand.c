@@ -24,7 +24,6 @@ struct achar__strand {
     /* While it sleeps. */
     achar_space *space;
     achar__waiter *waiter;
-    uint32_t seen; /* of the waiter's bell */
 };
 
 static _Thread_local achar__strand *current;
@@ -93,7 +92,7 @@ bool achar__strand_run(achar__strand *strand, bool cancel, int *status)
     return strand->finished;
 }
 
-int achar__strand_sleep(achar_space *space, achar__waiter *waiter, uint32_t seen)
+int achar__strand_sleep(achar_space *space, achar__waiter *waiter)
 {
     achar__strand *strand = current;
     bool was_cancelled = strand->cancelled;
@@ -102,16 +101,35 @@ int achar__strand_sleep(achar_space *space, achar__waiter *waiter, uint32_t seen
     }
     strand->space = space;
     strand->waiter = waiter;
-    strand->seen = seen;
     achar__fiber_leave(&strand->own_fiber, &strand->caller_fiber, false);
     swapcontext(&strand->own, &strand->caller);
     achar__fiber_arrive(&strand->own_fiber, &strand->caller_fiber);
     return strand->cancelled && !was_cancelled ? ACHAR_E_INTERRUPTED : ACHAR_OK;
 }
 
-bool achar__strand_is_rung(const achar__strand *strand)
+uint32_t achar__strand_number(const achar__strand *strand)
 {
-    return strand->waiter && atomic_load(&strand->waiter->bell) != strand->seen;
+    return strand->waiter ? achar__waiter_number(strand->space, strand->waiter) : ACHAR__RUNG_NONE;
+}
+
+uint32_t achar__rung_next(const achar_space *space, uint32_t from)
+{
+    uint32_t end = atomic_load(&space->member->chunk_end);
+    uint64_t mask = UINT64_MAX << from % ACHAR__CHUNK_WAITERS;
+    for (uint32_t chunk = from / ACHAR__CHUNK_WAITERS; chunk < end; chunk++) {
+        uint64_t bits = atomic_load(&space->header->rung[chunk]) & mask;
+        if (bits) {
+            return chunk * ACHAR__CHUNK_WAITERS + (uint32_t)__builtin_ctzll(bits);
+        }
+        mask = UINT64_MAX;
+    }
+    return ACHAR__RUNG_NONE;
+}
+
+void achar__rung_clear(achar_space *space, uint32_t number)
+{
+    atomic_fetch_and(&space->header->rung[number / ACHAR__CHUNK_WAITERS],
+                     ~(UINT64_C(1) << number % ACHAR__CHUNK_WAITERS));
 }
 
 void achar__strand_free(achar__strand *strand)

@@ -27,15 +27,22 @@ achar__strand *achar__strand_create(int (*function)(void *argument), void *argum
  */
 bool achar__strand_run(achar__strand *strand, bool cancel, int *status);
 
-/* Whether its waiter was rung since it slept. */
-bool achar__strand_is_rung(const achar__strand *strand);
+/*
+ * The number of its waiter, while it sleeps. Who is rung sets a bit for that number; whoever runs
+ * strands goes through those of this process, from 0 on, clears its own, and runs them. They may have
+ * been rung in vain, or for the last who had that number.
+ */
+uint32_t achar__strand_number(const achar__strand *strand);
+#define ACHAR__RUNG_NONE UINT32_MAX
+uint32_t achar__rung_next(const achar_space *space, uint32_t from);
+void achar__rung_clear(achar_space *space, uint32_t number);
 
 /* One that still sleeps is treated as one of the dead: what it had been given goes to the next. */
 void achar__strand_free(achar__strand *strand);
 
 /* For achar__waiter_sleep(): whether the caller runs on a strand, and how that sleeps. */
 bool achar__on_strand(void);
-int achar__strand_sleep(achar_space *space, achar__waiter *waiter, uint32_t seen);
+int achar__strand_sleep(achar_space *space, achar__waiter *waiter);
 
 /* From now on 'fd', an eventfd, is written to when a waiter of a strand was rung. ACHAR_E_NOMEM. */
 int achar__waker_add(achar_space *space, int fd);

@@ -68,6 +68,9 @@ static int claim_chunk(achar_space *space, uint32_t ticket)
             waiters[w].ticket = ticket;
             waiters[w].link.next = achar__place_of(space, &waiters[w + 1]);
         }
+        if (i >= atomic_load(&space->member->chunk_end)) {
+            atomic_store(&space->member->chunk_end, i + 1);
+        }
         put_idle(space, place, &waiters[ACHAR__CHUNK_WAITERS - 1]);
         return ACHAR_OK;
     }
@@ -125,7 +128,7 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
         int64_t until_ns = deadline_ns;
         bool watched = achar__watch(space);
         if (achar__on_strand()) {
-            int status = achar__strand_sleep(space, waiter, seen);
+            int status = achar__strand_sleep(space, waiter);
             if (status != ACHAR_OK) {
                 return status;
             }
@@ -203,6 +206,9 @@ void achar__waiter_ring(achar_space *space, achar__waiter *waiter)
         if (ticket == 0) {
             return; /* its process is dead and reaped meanwhile, and the reaper rings all */
         }
+        uint32_t number = achar__waiter_number(space, waiter);
+        atomic_fetch_or(&space->header->rung[number / ACHAR__CHUNK_WAITERS],
+                        UINT64_C(1) << number % ACHAR__CHUNK_WAITERS);
         if (ticket == achar__ticket(space)) {
             achar__waker_tell(space);
             return;

@@ -94,6 +94,12 @@ int achar__host_answer(achar_space *space, uint32_t ticket, const achar__host *h
 int achar__waiter_sleep_on(achar_space *space, achar__waiter *waiter, int64_t deadline_ns,
                            const achar__host *host);
 
+/* Its place among all waiters. */
+static inline uint32_t achar__waiter_number(const achar_space *space, const achar__waiter *waiter)
+{
+    return (achar__place_of(space, waiter) - ACHAR__CHUNKS_PLACE) / (uint32_t)sizeof *waiter;
+}
+
 /* Wakes the waiter so that it looks. Not under the latch: it would wake into that. */
 void achar__waiter_ring(achar_space *space, achar__waiter *waiter);
 
