@@ -1,10 +1,12 @@
-"""achar.Executor beside multiprocessing.Pool, ProcessPoolExecutor, loky and Dask, in one run, rounds interleaved.
+"""achar.Executor beside multiprocessing.Pool, ProcessPoolExecutor, loky, Dask, Ray and Parsl's HTEX, in one run,
+rounds interleaved.
 
     python bench/executor.py [--workers N] [--rounds N] [--quick] [--json FILE] [--page FILE]
 
 Every figure is the median over the rounds; a round measures every executor once, so that what else
-the machine does hits all of them alike. Peers that are not installed are left out. The growth figures
-are achar's alone. --page writes docs/benchmarks/executor.md; `bench/run` does so.
+the machine does hits all of them alike. Peers that are not installed, or do not start, are left out, and it is
+said why (tools/requirements-bench-peers.txt has them). The growth figures are achar's alone. --page writes
+docs/benchmarks/executor.md; `bench/run` does so.
 """
 
 import argparse
@@ -97,6 +99,81 @@ class Dask:
 
     def close(self):
         self.client.close()
+
+
+class Ray:
+    """As it starts on one machine: ray.init()."""
+
+    name = "Ray"
+    slow = 5
+
+    def __init__(self, workers):
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error")
+        self.ray = ray
+        self.remote = {}
+
+    def submit(self, fn, *args):
+        if fn not in self.remote:
+            self.remote[fn] = self.ray.remote(fn if hasattr(fn, "__code__") else lambda *args: fn(*args))
+        return self.remote[fn].remote(*args)
+
+    def result(self, reference):
+        return self.ray.get(reference)
+
+    def map(self, fn, items):
+        return self.ray.get([self.submit(fn, item) for item in items])
+
+    def share(self, data):
+        return self.ray.put(data)
+
+    def close(self):
+        self.ray.shutdown()
+
+
+class Htex:
+    """Parsl's HighThroughputExecutor, with apps as a user writes them."""
+
+    name = "Parsl HTEX"
+    slow = 20
+
+    def __init__(self, workers):
+        import parsl
+        from parsl.executors import HighThroughputExecutor
+        from parsl.providers import LocalProvider
+
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        executor = HighThroughputExecutor(
+            address="127.0.0.1",
+            max_workers_per_node=workers,
+            provider=LocalProvider(init_blocks=1, max_blocks=1),
+        )
+        config = parsl.Config(executors=[executor], strategy="none", run_dir=self.folder.name, initialize_logging=False)
+        self.kernel = parsl.load(config)
+        self.parsl = parsl
+        self.apps = {}
+
+    def submit(self, fn, *args):
+        if fn not in self.apps:
+            self.apps[fn] = self.parsl.python_app(fn if hasattr(fn, "__code__") else lambda *args: fn(*args))
+        return self.apps[fn](*args)
+
+    def result(self, future):
+        return future.result()
+
+    def map(self, fn, items):
+        return [future.result() for future in [self.submit(fn, item) for item in items]]
+
+    def share(self, data):
+        return data
+
+    def close(self):
+        self.kernel.cleanup()
+        self.parsl.clear()
+        self.folder.cleanup()
 
 
 class Pool:
@@ -194,17 +271,31 @@ FIRST = {
     "loky": "import loky; s=time.perf_counter(); ex=loky.ProcessPoolExecutor({w}); ex.submit(int).result()",
     "Dask": "import distributed as d; s=time.perf_counter(); ex=d.Client(n_workers={w}, threads_per_worker=1, "
     "dashboard_address=None); ex.submit(int).result()",
+    "Ray": "import ray; s=time.perf_counter(); ray.init(num_cpus={w}, include_dashboard=False, log_to_driver=False, "
+    "logging_level='error'); ray.get(ray.remote(lambda: 0).remote())",
+    "Parsl HTEX": "import parsl, parsl.executors as e, parsl.providers as p; s=time.perf_counter(); "
+    "parsl.load(parsl.Config(executors=[e.HighThroughputExecutor(address='127.0.0.1', max_workers_per_node={w}, "
+    "provider=p.LocalProvider(init_blocks=1, max_blocks=1))], strategy='none', initialize_logging=False)); "
+    "parsl.python_app(lambda: 0)().result()",
 }
 
 
 def first_result(name, workers):
     """From the constructor to the first result, workers started clean, in an interpreter of its own."""
-    program = f"import time\nif __name__ == '__main__': {FIRST[name].format(w=workers)}; print(time.perf_counter()-s)"
+    program = (
+        f"import os, time\nif __name__ == '__main__': {FIRST[name].format(w=workers)}; "
+        "print(time.perf_counter() - s, flush=True)"
+    )
+    if name == "Parsl HTEX":
+        program += "; parsl.dfk().cleanup()"
     with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
         file.write(program)
         file.flush()
-        out = subprocess.run([sys.executable, file.name], capture_output=True, text=True, check=True)
-    return float(out.stdout) * 1e3
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Parsl writes into the current one
+            out = subprocess.run(
+                [sys.executable, file.name], capture_output=True, text=True, check=True, cwd=folder, timeout=120
+            )
+    return float(out.stdout.split()[-1]) * 1e3
 
 
 MEASURES = [  # key, title, unit, higher is better
@@ -282,7 +373,7 @@ def figure(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def page(median, rows, options):
+def page(median, rows, options, left_out):
     """docs/benchmarks/executor.md"""
     names = list(median)
     lines = [
@@ -295,6 +386,7 @@ def page(median, rows, options):
         f"{os.cpu_count()} processors.",
         "Absolute figures move with the machine; the ratios (in parentheses: how many times as good achar is) are what",
         "to look at. mp.Pool and ProcessPoolExecutor fork their workers, except for the first result.",
+        *[f"Not here: {reason}" for reason in left_out],
         "",
         "| | " + " | ".join(names) + " |",
         "|---|" + "---:|" * len(names),
@@ -329,12 +421,18 @@ def main():
     parser.add_argument("--page", metavar="FILE")
     options = parser.parse_args()
     scale = 10 if options.quick else 1
+    # HTEX starts programs of its own that pip has put beside the interpreter.
+    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
     peers = [Achar(options.workers), Pool(options.workers), ProcessPool(options.workers)]
-    for peer in (Loky, Dask):
+    left_out = []
+    for peer in (Loky, Dask, Ray, Htex):
         try:
             peers.append(peer(options.workers))
-        except ImportError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            throughput(peers[-1], 20)
+        except Exception as error:  # whatever keeps it from working here is to be read
+            left_out.append(f"{peer.name}: {type(error).__name__}: {error}".splitlines()[0])
+            print(f"left out: {left_out[-1]}", file=sys.stderr)
+            peers = [one for one in peers if one.name != peer.name]
     rows = {peer.name: {key: [] for key, *_ in MEASURES} for peer in peers}
     for peer in peers:
         throughput(peer, 200)  # workers are up
@@ -345,7 +443,7 @@ def main():
     for peer in peers:
         peer.close()
     median = {name: {k: statistics.median(v) for k, v in row.items()} for name, row in rows.items()}
-    text = page(median, growth(options.workers, scale), options)
+    text = page(median, growth(options.workers, scale), options, left_out)
     print(text)
     if options.page:
         with open(options.page, "w") as file:

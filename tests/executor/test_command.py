@@ -56,7 +56,7 @@ def is_alive(pid):
 def test_all_that_it_started_is_killed(ex, tmp_path, how):
     path = tmp_path / "pids"
     line = f"trap '' TERM ALRM; sleep 1000 & echo $! >> {path}; echo $$ >> {path}; wait"
-    future = ex.run(sh(line), timeout=5 if how == "timeout" else None)
+    future = ex.run(sh(line), timeout=3 if how == "timeout" else None)
     while not path.exists() or path.read_text().count("\n") < 2:
         time.sleep(0.01)
     if how == "timeout":

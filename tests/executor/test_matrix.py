@@ -5,6 +5,8 @@ docs/guarantees.md names; its siblings' results are right; the next task succeed
 leaves no process behind. A fault is a function that is given None, or a file's path.
 """
 
+import os
+
 import pytest
 
 PROGRAM = """
@@ -57,6 +59,14 @@ def forks(x):
 def fork_returns(x):
     os.fork()  # the child comes back into the worker's loop, and must be inert there
     return "fine"
+def daemonises(x):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.closerange(0, 256)
+            time.sleep(1)  # it outlives the task, and perhaps the executor
+        os._exit(0)
+    return "fine"
 def leaves_a_child(x):
     import subprocess
     subprocess.Popen(["sleep", "600"])
@@ -77,7 +87,7 @@ EXPECTED = {
     thread_exited: ("WorkerDied", "code 7"), system_exit: ("SystemExit", "3"), keyboard: ("KeyboardInterrupt", ""),
     unpicklable: ("PicklingError", "lock"), deep: None, required: ("Required", "text"),
     unreadable: ("Unreadable", "not here"), closes_all: "fine", writes_to_all: "fine", forks: "fine",
-    fork_returns: "fine", leaves_a_child: "fine", allocates: (("OSError", "MemoryError"), ""),
+    fork_returns: "fine", daemonises: "fine", leaves_a_child: "fine", allocates: (("OSError", "MemoryError"), ""),
     recurses: ("RecursionError", ""), raises_group: (("BaseExceptionGroup", "KeyboardInterrupt"), ""),
 }
 
@@ -142,7 +152,7 @@ def run(how, fault):
 
 FAULTS = [
     "killed crashed exited thread_exited system_exit keyboard unpicklable deep required unreadable closes_all",
-    "writes_to_all forks fork_returns leaves_a_child allocates recurses raises_group",
+    "writes_to_all forks fork_returns daemonises leaves_a_child allocates recurses raises_group",
 ]
 
 
@@ -150,6 +160,53 @@ FAULTS = [
 @pytest.mark.parametrize("how", ["submit", "map", "actor", "put"])
 def test_fault(run, how, fault):
     assert run(f"{PROGRAM}\nrun({how!r}, {fault})\n", stderr_empty=False, limit=120).endswith("well\n")
+
+
+CGROUPS = [  # version 1, version 2: the folder, the file with the limit
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+    ("/sys/fs/cgroup", "memory.max"),
+]
+
+
+@pytest.fixture
+def small_cgroup():
+    """A cgroup whose processes the kernel kills when they have more than 200 MiB."""
+    for folder, limit in CGROUPS:
+        path = f"{folder}/achar-test-{os.getpid()}"
+        try:
+            os.mkdir(path)
+        except OSError:
+            continue
+        try:
+            with open(f"{path}/{limit}", "w") as file:
+                file.write(str(200 << 20))
+            yield path
+            return
+        except OSError:
+            continue
+        finally:
+            os.rmdir(path)
+    pytest.skip("no memory cgroup can be made here")
+
+
+def test_a_task_allocates_until_it_is_killed(run, small_cgroup):
+    run(
+        f"""{PROGRAM}
+def hoard(x):
+    with open({small_cgroup!r} + "/cgroup.procs", "w") as file:
+        file.write(str(os.getpid()))
+    kept = []
+    while True:
+        kept.append(bytearray(b"x") * (1 << 20))
+with achar.Executor(2) as ex:
+    siblings = [ex.submit(square, n) for n in range(200)]
+    error = ex.submit(hoard, None).exception(60)
+    assert isinstance(error, achar.WorkerDied) and error.signal == "SIGKILL", repr(error)
+    siblings += [ex.submit(square, n) for n in range(200)]
+    assert [future.result(60) for future in siblings] == [n * n for n in range(200)] * 2
+""",
+        limit=120,
+    )
 
 
 def test_arguments_that_cannot_be_read_there(run):

@@ -42,8 +42,8 @@ def test_recursion_deeper_than_there_are_workers(ex):
     def down(n):
         return n if n == 0 else ex.submit(down, n - 1).result() + 1
 
-    assert [f.result() for f in [ex.submit(fibonacci, 6) for _ in range(4)]] == [8] * 4
-    assert ex.submit(down, 12).result() == 12
+    assert [f.result() for f in [ex.submit(fibonacci, 5) for _ in range(4)]] == [5] * 4
+    assert ex.submit(down, 6).result() == 6
 
 
 def test_too_deep_is_said():

@@ -203,8 +203,9 @@ static void *sender_main(void *argument)
 static void many_tasks_from_many_threads(void **state)
 {
     enum { THREADS = 4 };
-    for (unsigned workers = 1; workers <= 5; workers += 2) {
-        achar__pool *pool = kit_pool((kit_options){.workers = workers});
+    static const unsigned worker_counts[] = {1, 3, 5, 64};
+    for (size_t k = 0; k < sizeof worker_counts / sizeof *worker_counts; k++) {
+        achar__pool *pool = kit_pool((kit_options){.workers = worker_counts[k]});
         pthread_t threads[THREADS];
         sender jobs[THREADS];
         for (int i = 0; i < THREADS; i++) {
