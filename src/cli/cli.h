@@ -25,6 +25,7 @@ typedef struct verb {
 extern const verb cli_dis;
 extern const verb cli_json;
 extern const verb cli_trace;
+extern const verb cli_top; /* where there is SQLite */
 
 /* All of a file, "-" being standard input; a regular file or a pipe. Says what is wrong on stderr
  * and returns false if it cannot. The caller frees '*data'. */

@@ -5,13 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const verb *const verbs[] = {&cli_dis, &cli_json, &cli_trace};
+static const verb *const verbs[] = {
+    &cli_dis,
+    &cli_json,
+    &cli_trace,
+#ifdef ACHAR_HAS_RECORD
+    &cli_top,
+#endif
+};
 
 enum { VERBS_COUNT = sizeof verbs / sizeof *verbs };
 
 static void print_help(FILE *to)
 {
-    fputs("achar reads pickles without executing them.\n\n", to);
+    fputs("achar reads pickles without executing them, and shows runs of tasks.\n\n", to);
     for (size_t i = 0; i < VERBS_COUNT; i++)
         fprintf(to, "  achar %-6s %s\n", verbs[i]->name, verbs[i]->summary);
     fputs("\n  achar VERB --help   how a verb is used\n  achar --version     the version\n", to);

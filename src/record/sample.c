@@ -96,6 +96,7 @@ static int sample_process(achar__record *record, double now, uint32_t pool,
     if (sight->number) {
         sqlite3_bind_int64(statement, 7, sight->number);
         sqlite3_bind_double(statement, 8, record_seconds(record, sight->started_ns));
+        sqlite3_bind_int64(statement, 9, sight->name);
     }
     return step(statement);
 }

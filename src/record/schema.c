@@ -28,7 +28,7 @@ static const char schema[] =
     " PRIMARY KEY(run, pool, id)) WITHOUT ROWID;"
     "CREATE TABLE sample(run INTEGER, at REAL, pool INTEGER, worker INTEGER, cpu_seconds REAL, "
     "rss_nbytes"
-    " INTEGER, task INTEGER, task_started REAL);"
+    " INTEGER, task INTEGER, task_started REAL, task_name INTEGER);"
     "CREATE INDEX sample_at ON sample(run, at);"
     "CREATE TABLE load(run INTEGER, at REAL, pool INTEGER, queued INTEGER, delayed INTEGER, "
     "waiting INTEGER,"

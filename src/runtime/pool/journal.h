@@ -110,6 +110,7 @@ typedef struct achar__journal_sight {
     uint32_t worker, place;
     int32_t pid;
     uint32_t number; /* the task, or the first call of the piece; 0: none */
+    uint32_t name;
     int64_t started_ns;
 } achar__journal_sight;
 

@@ -240,6 +240,7 @@ size_t achar__tell_sights(achar__pool *pool, achar__journal_sight *out, size_t c
                 .place = i,
                 .pid = slot->pid,
                 .number = task ? task->number : 0,
+                .name = task ? task->told.name : 0,
                 .started_ns = task ? atomic_load(&slot->up->started_ns) : 0,
             };
         }
