@@ -17,6 +17,8 @@ GROUPS = {
     "tests/package/test_wheel.py": "wheel",
     "tests/demo/test_demo.py": "demo",
     "tests/bench/test_codec_suite.py": "bench",
+    "tests/record/test_totals.py": "record",
+    "tests/record/test_top.py": "top",
 }
 
 

@@ -10,7 +10,6 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,15 +58,13 @@ sqlite3 *top_open(const char *path)
 
 /* ---- finding ---- */
 
+/* Through SQLite, because what says so may still stand in the -wal only. */
 static bool is_record(const char *path)
 {
-    unsigned char header[72] = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool is = fd >= 0 && pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header &&
-              memcmp(header + 68, "achr", 4) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
+    char message[256];
+    sqlite3 *db = open_readonly(path, false);
+    bool is = achar__record_check(db, path, false, message, sizeof message) == ACHAR_OK;
+    sqlite3_close(db);
     return is;
 }
 

@@ -1,0 +1,236 @@
+"""`achar top`: in a real terminal (tmux), and where there is none."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+
+import pytest
+
+BUILD = pathlib.Path(os.environ.get("ACHAR_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build"))
+ACHAR = BUILD / "achar"
+RUN = """
+    import os, sys, time, achar
+
+    def parse(n):
+        return n
+
+    def crash():
+        os.kill(os.getpid(), 9)
+
+    def broken(n):
+        raise ValueError(f"no {n}")
+
+    def waits():
+        while not os.path.exists(sys.argv[2]):
+            time.sleep(0.01)
+
+    def blocks(path):
+        while not os.path.exists(path):
+            time.sleep(0.01)
+
+    with achar.Executor(2, monitor=sys.argv[1]) as ex:
+        ex.wait([ex.submit(parse, n) for n in range(300)] + [ex.submit(broken, 7), ex.submit(crash)])
+        futures = [ex.options(name=f"blocks {n}").submit(blocks, sys.argv[2]) for n in range(5)]
+        while sum(future.running() for future in futures) < 2:
+            time.sleep(0.01)
+        ex._monitor.record.join(10)
+        time.sleep(1.2)  # a sample
+        print("ready", flush=True)
+        waits()
+"""
+
+
+def top(*arguments, **options):
+    return subprocess.run(
+        [ACHAR, "top", *arguments], capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def under_way(tmp_path_factory):
+    """(path, pid) of a run that has done 302 tasks, has two running and three waiting; and goes on until the end."""
+    folder = tmp_path_factory.mktemp("top")
+    path, flag = folder / "run.db", folder / "flag"
+    command = [sys.executable, "-c", textwrap.dedent(RUN), path, flag]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield path, process.pid
+        finally:
+            flag.touch()
+            process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ended") / "run.db"
+    script = "import sys, achar\nfor n in 5, 7:\n with achar.Executor(1, monitor=sys.argv[1]) as ex:\n"
+    script += "  list(ex.map(abs, range(n)))"
+    subprocess.run([sys.executable, "-c", script, path], timeout=60, check=True)
+    return path
+
+
+class Terminal:
+    """A tmux of its own, with one window that runs a command."""
+
+    def __init__(self, name, columns, rows, *command):
+        self.socket = f"achar-test-{os.getpid()}-{name}"
+        line = " ".join(map(str, command)) + "; echo status $?; sleep 60"
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), "sh", "-c", line)
+
+    def tmux(self, *arguments):
+        command = ["tmux", "-L", self.socket, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+
+    def text(self):
+        return self.tmux("capture-pane", "-p")
+
+    def wait_for(self, pattern, seconds=20):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            text = self.text()
+            if re.search(pattern, text, re.MULTILINE):
+                return text
+            time.sleep(0.05)
+        raise AssertionError(f"{pattern!r} does not come:\n{self.text()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        subprocess.run(["tmux", "-L", self.socket, "kill-server"], capture_output=True, timeout=20, check=False)
+
+
+in_terminal = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not here")
+
+
+@in_terminal
+def test_a_run_under_way_in_a_terminal(under_way):
+    path, pid = under_way
+    with Terminal("run", 120, 50, ACHAR, "top", path) as terminal:
+        text = terminal.wait_for("FAILURES")
+        assert f"pid {pid} on" in text and "under way for" in text
+        assert re.search(r"tasks 307  queued 3  running 2  returned 300  failed 2  cancelled 0", text), text
+        assert re.search(r"^\[#{39}-\]  98%", text, re.MULTILINE), text
+        assert re.search(r"^parse +0 +0 +300 +0 ", text, re.MULTILINE), text
+        assert re.search(r"^broken +0 +0 +0 +1 ", text, re.MULTILINE), text
+        assert re.search(r"^0\.\d+ +\d+ +\S+ +\d+ MB  blocks 0 +\d", text, re.MULTILINE), text
+        assert "2 workers, 1 have ended, 1 of them not by themselves" in text
+        assert re.search(r"broken .* raised +ValueError: no 7", text), text
+        assert re.search(r"crash .* lost +signal 9", text), text
+
+
+@in_terminal
+def test_it_fits_into_small_terminals_and_follows_their_size(under_way):
+    path, _ = under_way
+    with Terminal("small", 60, 12, ACHAR, "top", path) as terminal:
+        text = terminal.wait_for("^NAME")
+        assert text.startswith("achar top") and max(map(len, text.splitlines())) <= 60
+        assert "FAILURES" not in text
+        terminal.tmux("resize-window", "-x", "130", "-y", "50")
+        text = terminal.wait_for("FAILURES")
+        assert "ValueError: no 7" in text
+        terminal.tmux("resize-window", "-x", "20", "-y", "3")
+        assert terminal.wait_for(r"\Aachar top.*\n.*\n2 workers").count("\n") == 3
+
+
+@in_terminal
+def test_q_quits_and_the_terminal_is_as_it_was(under_way):
+    path, _ = under_way
+    with Terminal("quit", 100, 30, "echo before;", ACHAR, "top", path) as terminal:
+        terminal.wait_for("tasks 307")
+        terminal.tmux("send-keys", "x")
+        terminal.tmux("send-keys", "q")
+        assert terminal.wait_for("^status 0").startswith("before\n")
+        assert terminal.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}") == "0 1\n"
+
+
+@in_terminal
+@pytest.mark.parametrize("name", ["TERM", "INT"])
+def test_a_signal_puts_the_terminal_back(under_way, name):
+    path, _ = under_way
+    with Terminal(name, 100, 30, ACHAR, "top", path, ";", "stty -a | grep -o -e '-*icanon'") as terminal:
+        terminal.wait_for("tasks 307")
+        pane = int(terminal.tmux("display-message", "-p", "#{pane_pid}"))
+        children = pathlib.Path(f"/proc/{pane}/task/{pane}/children").read_text().split()
+        os.kill(int(children[0]), getattr(signal, f"SIG{name}"))
+        assert re.search(r"^icanon", terminal.wait_for("icanon"), re.MULTILINE)
+
+
+def test_without_a_terminal_it_prints_once(under_way):
+    path, _ = under_way
+    done = top(path)
+    assert done.returncode == 0 and "\033" not in done.stdout
+    assert "tasks 307  queued 3  running 2" in done.stdout
+
+
+def test_it_finds_the_record_that_is_being_written(under_way):
+    path, _ = under_way
+    done = top("--once")
+    if "several records" in done.stderr:  # others run tests here, too
+        assert str(path) in done.stderr
+    else:
+        assert f"achar top  {path}" in done.stdout, done.stderr
+
+
+def test_a_run_that_has_ended_and_one_before_it(ended):
+    assert "run 2 of 2" in top(ended).stdout and "has ended, after" in top(ended).stdout
+    assert re.search("run 1 of 2.*tasks 5 ", top("--once", "--run", "1", ended).stdout, re.DOTALL)
+    done = top("--run", "3", ended)
+    assert done.returncode == 1 and "there is no such run" in done.stderr
+
+
+def test_a_run_whose_process_was_killed(tmp_path):
+    path = tmp_path / "run.db"
+    script = "import os, sys, achar; ex = achar.Executor(1, monitor=sys.argv[1]); ex.submit(abs, 1).result()\n"
+    script += "ex._monitor.record.join(10); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", script, path], timeout=60, check=False)
+    assert "broken off: its process is gone" in top(path).stdout
+
+
+@pytest.mark.parametrize("name", ["missing", "text", "newer", "folder"])
+def test_what_is_no_record_is_said_to_be_none(tmp_path, ended, name):
+    path = tmp_path / "file"
+    message = "is not a record of achar's"
+    if name == "missing":
+        message = "there is no such file"
+    elif name == "text":
+        path.write_text("x" * 5000)
+    elif name == "folder":
+        path.mkdir()
+        message = ""
+    else:
+        shutil.copy(ended, path)
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version = 2")
+        connection.close()
+        message = "was written by a newer achar (its schema is 2, and this one knows 1)"
+    done = top(path)
+    assert done.returncode == 1 and done.stderr.startswith(f"achar: {path}") and message in done.stderr, done.stderr
+
+
+def test_a_record_in_a_folder_that_cannot_be_written_can_be_read(ended):
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for path in (ended, ACHAR):
+            shutil.copy(path, folder)
+        folder.chmod(0o555)
+        nobody = {"user": 65534} if os.getuid() == 0 else {}
+        command = [folder / "achar", "top", folder / "run.db"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/", **nobody)
+        folder.chmod(0o755)
+        assert "has ended, after" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--interval", "no"], ["--run", "0"], ["a", "b"], ["--none"]])
+def test_wrong_use_says_so(arguments):
+    done = top(*arguments)
+    assert done.returncode == 2 and done.stderr
