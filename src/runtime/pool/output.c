@@ -209,7 +209,9 @@ void achar__output_attach(achar__output *output, unsigned worker, int pid, const
     from->down = down;
     from->tail_end = 0;
     from->tail_number = 0;
-    from->framed_nbytes = from->handed_nbytes = from->taken_nbytes = 0;
+    from->framed_nbytes = 0;
+    from->handed_nbytes = 0;
+    from->taken_nbytes = 0;
     for (int which = ACHAR__STDOUT; which <= ACHAR__STDERR; which++) {
         from->streams[which].fd = reads[which];
         from->streams[which].paused = true;
