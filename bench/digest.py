@@ -1,6 +1,6 @@
 """achar.digest beside joblib.hash: microseconds for each, and how many times faster.
 
-    python bench/digest.py
+python bench/digest.py
 """
 
 import timeit

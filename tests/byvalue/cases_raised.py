@@ -83,10 +83,13 @@ def links(e):
 def raised_attributes():
     e = raised(refuse)
     e.more = {"deep": [1, 2]}
-    return e, lambda e: (
-        type(e).__name__ == "Refused"
-        and (e.where, e.code, e.more, e.args, str(e))
-        == ("the door", 7, {"deep": [1, 2]}, ("refused at the door",), "refused at the door")
+    return (
+        e,
+        lambda e: (
+            type(e).__name__ == "Refused"
+            and (e.where, e.code, e.more, e.args, str(e))
+            == ("the door", 7, {"deep": [1, 2]}, ("refused at the door",), "refused at the door")
+        ),
     )
 
 
@@ -112,23 +115,28 @@ def raised_attribute_is_the_exception():
 
 @case
 def raised_with_cause():
-    return raised(refuse_from, ValueError("why")), lambda e: (
-        links(e) == ("ValueError", "ValueError", True) and e.__cause__ is e.__context__ and str(e.__cause__) == "why"
+    return (
+        raised(refuse_from, ValueError("why")),
+        lambda e: (
+            links(e) == ("ValueError", "ValueError", True)
+            and e.__cause__ is e.__context__
+            and str(e.__cause__) == "why"
+        ),
     )
 
 
 @case
 def raised_with_context():
-    return raised(refuse_while, ValueError("before")), lambda e: (
-        links(e) == ("NoneType", "ValueError", False) and str(e.__context__) == "before"
-    )
+    return raised(
+        refuse_while, ValueError("before")
+    ), lambda e: links(e) == ("NoneType", "ValueError", False) and str(e.__context__) == "before"
 
 
 @case
 def raised_from_none():
-    return raised(refuse_from_none), lambda e: (
-        links(e) == ("NoneType", "KeyError", True) and e.__context__.args == ("hidden",)
-    )
+    return raised(
+        refuse_from_none
+    ), lambda e: links(e) == ("NoneType", "KeyError", True) and e.__context__.args == ("hidden",)
 
 
 @case
@@ -139,19 +147,22 @@ def raised_with_cause_other_than_context():
         except KeyError:
             raise Refused("x", code=0) from OSError(2, "cause", "name")
 
-    return raised(both), lambda e: (
-        links(e) == ("FileNotFoundError", "KeyError", True)
-        and e.__cause__.filename == "name"
-        and e.__cause__.__context__ is None
+    return (
+        raised(both),
+        lambda e: (
+            links(e) == ("FileNotFoundError", "KeyError", True)
+            and e.__cause__.filename == "name"
+            and e.__cause__.__context__ is None
+        ),
     )
 
 
 @case
 def raised_with_a_cause_whose_context_shows():
     inner = raised(refuse_while, ValueError("first"))
-    return raised(refuse_from, inner), lambda e: (
-        links(e.__cause__) == ("NoneType", "ValueError", False) and e.__cause__.code == 2
-    )
+    return raised(
+        refuse_from, inner
+    ), lambda e: links(e.__cause__) == ("NoneType", "ValueError", False) and e.__cause__.code == 2
 
 
 @case
@@ -362,8 +373,11 @@ def raised_group_with_cause():
         except KeyError as e:
             raise ExceptionGroup("g", [e, TypeError("t")]) from e  # noqa: F821
 
-    return raised(grouped), lambda g: (
-        links(g) == ("KeyError", "KeyError", True) and g.__cause__ is g.exceptions[0] and len(g.exceptions) == 2
+    return (
+        raised(grouped),
+        lambda g: (
+            links(g) == ("KeyError", "KeyError", True) and g.__cause__ is g.exceptions[0] and len(g.exceptions) == 2
+        ),
     )
 
 
@@ -377,10 +391,13 @@ def raised_base_group():
             self.reason = reason
 
     g = BaseExceptionGroup("stop", [Stop(reason="r"), KeyboardInterrupt()])  # noqa: F821
-    return g, lambda g: (
-        type(g).__name__ == "BaseExceptionGroup"
-        and g.exceptions[0].reason == "r"
-        and type(g.exceptions[1]) is KeyboardInterrupt
+    return (
+        g,
+        lambda g: (
+            type(g).__name__ == "BaseExceptionGroup"
+            and g.exceptions[0].reason == "r"
+            and type(g.exceptions[1]) is KeyboardInterrupt
+        ),
     )
 
 

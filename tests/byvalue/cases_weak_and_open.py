@@ -346,8 +346,10 @@ def ordered_dict_views():
 @case
 def descriptors():
     return (types.FunctionType.__code__, vars(dict)["fromkeys"]), (
-        lambda t: t[0].__get__(t[2] if len(t) > 2 else check_code).co_name == "check_code"
-        and t[1].__get__(None, dict)("a") == {"a": None}
+        lambda t: (
+            t[0].__get__(t[2] if len(t) > 2 else check_code).co_name == "check_code"
+            and t[1].__get__(None, dict)("a") == {"a": None}
+        )
     )
 
 

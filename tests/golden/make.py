@@ -8,7 +8,6 @@ Those in hand/ are written opcode by opcode: what no pickler writes today, or no
 The files are committed; they are made again only when a value is added here.
 """
 
-
 import collections
 import datetime
 import os
@@ -71,14 +70,17 @@ def values():
     yield "shared", [shared, shared, (shared, shared)]
     yield "loop", loop
     yield "knot", knot
-    yield "objects", [
-        datetime.datetime(2024, 2, 29, 12, 30, 15, 500),
-        datetime.timedelta(1, 2, 3),
-        collections.OrderedDict([("b", 1), ("a", 2)]),
-        collections.deque([1, 2], 5),
-        collections.defaultdict(list, {"k": [1]}),
-        complex(1, -2),
-    ]
+    yield (
+        "objects",
+        [
+            datetime.datetime(2024, 2, 29, 12, 30, 15, 500),
+            datetime.timedelta(1, 2, 3),
+            collections.OrderedDict([("b", 1), ("a", 2)]),
+            collections.deque([1, 2], 5),
+            collections.defaultdict(list, {"k": [1]}),
+            complex(1, -2),
+        ],
+    )
     yield "imports", [len, collections.OrderedDict, ValueError("why", 3)]
 
 

@@ -99,9 +99,7 @@ def seeds():
     )  # fmt: skip
 
 
-OPCODE_BYTES = bytes(
-    b"IJKMLSTUBCNVXFG]ael)t}dus02(1gjpqrcRbioPQ." + bytes(range(0x80, 0x99)) + b"h"
-)
+OPCODE_BYTES = bytes(b"IJKMLSTUBCNVXFG]ael)t}dus02(1gjpqrcRbioPQ." + bytes(range(0x80, 0x99)) + b"h")
 
 
 def mutate(random_source, data):

@@ -35,10 +35,7 @@ scalars = (
     | st.complex_numbers(allow_nan=False)
 )
 keys = (
-    st.text(max_size=8)
-    | st.integers()
-    | st.tuples(st.text(max_size=3), st.integers())
-    | st.frozensets(st.integers())
+    st.text(max_size=8) | st.integers() | st.tuples(st.text(max_size=3), st.integers()) | st.frozensets(st.integers())
 )
 values = st.recursive(
     scalars,

@@ -248,7 +248,7 @@ def test_a_killed_owner_holds_up_nobody():
 def test_multiprocessing_hangs(code):
     """The faults that the two tests above would find, found where they are."""
     with pytest.raises(subprocess.TimeoutExpired):
-        run(code.format(module="multiprocessing"), timeout=3)
+        run(code.format(module="multiprocessing"), timeout=1.5)
 
 
 def test_a_notification_to_the_dead_is_passed_on():

@@ -113,13 +113,13 @@ def test_memory_is_used_again():
     code = """
 import achar, numpy, resource
 q = achar.Queue()
-block, array = b"x" * 50_000_000, numpy.ones(5_000_000)
+block, array = b"x" * 20_000_000, numpy.ones(2_500_000)
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for i in range(3):
     q.put(block); q.put(array); q.get(); q.get()
 before = peak()
-for i in range(40):
+for i in range(20):
     q.put(block); q.put(array); q.get(); q.get()
     for j in range(300): q.put(b"y" * 3000)
     for j in range(300): q.get()
@@ -216,8 +216,9 @@ def consume(q, results):
     results.put(count)
 
 
-@pytest.mark.parametrize("maxsize", [0, 5])
-@pytest.mark.parametrize("method", ["threads", "fork", "spawn"])
+@pytest.mark.parametrize(
+    ("method", "maxsize"), [("threads", 0), ("threads", 5), ("fork", 0), ("fork", 5), ("spawn", 5)]
+)
 def test_many_producers_and_consumers(method, maxsize):
     start = threading.Thread if method == "threads" else multiprocessing.get_context(method).Process
     q, results = achar.Queue(maxsize), achar.Queue()
@@ -356,7 +357,7 @@ def test_a_consumer_killed_while_it_waits_hangs_nobody():
 def test_multiprocessings_hangs():
     with pytest.raises(subprocess.TimeoutExpired):
         command = [sys.executable, "-c", KILLED_GETTER, "multiprocessing"]
-        subprocess.run(command, capture_output=True, timeout=5, check=False)
+        subprocess.run(command, capture_output=True, timeout=2, check=False)
 
 
 def test_producers_and_consumers_are_killed_at_random():

@@ -94,7 +94,7 @@ import sys, threading, time
 import {module} as chosen
 condition = chosen.Condition(chosen.Lock())
 lost = 0
-for round in range(300):
+for round in range(150):
     entered, results = {{}}, {{}}
     def wait(name, timeout):
         with condition:

@@ -125,6 +125,9 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
         if (ACHAR__WAITER_HAS_ENDED(state) || state == ACHAR__WAITER_NUDGED) {
             return ACHAR_OK;
         }
+        if (deadline_ns == 0) {
+            return ACHAR_E_TIMEOUT;
+        }
         int64_t until_ns = deadline_ns;
         bool watched = achar__watch(space);
         if (achar__on_strand()) {
