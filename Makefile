@@ -122,6 +122,8 @@ stress: build-asan/build.ninja build-hostile/build.ninja build-hostile-python/bu
 	@ACHAR_STORM_S=60 meson test -C build-asan --no-rebuild 'sync storm' --print-errorlogs
 	@echo "== multiprocessing's own tests of locks; the model of conditions, with a death"
 	@ACHAR_SLOW_TESTS=1 python -m pytest tests/sync tests/model
+	@echo "== 100,000 tasks with a memo, stopped three times"
+	@rm -rf build-memo-run && mkdir build-memo-run && python tests/memo/stopped_run.py build-memo-run 100000
 	@echo "== a storm: 100,000 tasks, a worker killed every 50 ms"
 	@python tests/executor/storm.py
 	@echo "== Python tests with examples"

@@ -47,7 +47,7 @@ class Origins:
     def forget(self) -> None:
         self._numbers: dict[str, int] = {}
         self._abouts: dict[int, About] = {}
-        self._as_it_was: set[int] = set()
+        self.unchanged: set[int] = set()  # numbers of origins that are as they were
         self._without_classes: dict[str, int] = {}
 
     def of_result(self, name: str, data: bytes) -> int:
@@ -92,7 +92,7 @@ class Origins:
 
     def changes(self, number: int) -> list[str]:
         """What is no longer as it was when results of this origin were stored."""
-        if number in self._as_it_was:
+        if number in self.unchanged:
             return []
         about = self.about(number)
         changes = []
@@ -108,7 +108,7 @@ class Origins:
             elif now != digest:
                 changes.append(f"the class {module}.{qualname} has changed since")
         if not changes:
-            self._as_it_was.add(number)
+            self.unchanged.add(number)
         return changes
 
 

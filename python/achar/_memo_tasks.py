@@ -11,7 +11,7 @@ import warnings
 
 from . import _memo_keys
 from .executor import Future
-from .memo import _ABSENT, Memo, Memoized, MemoWarning
+from .memo import _ABSENT, Memo, Memoized, MemoWarning, _Raised
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Tasks:
             if other is not None and not other.done():
                 return other
             found = memo._lookup(key, on_stale)
-            future = options._submit(fn, args, kwargs) if found is _ABSENT else _ended(found.value)
+            future = options._submit(fn, args, kwargs) if found is _ABSENT else _ended(found)
         except Exception as error:
             if options._executor._pool.closed:
                 raise
@@ -117,17 +117,16 @@ class Tasks:
                 del self._under_way[key]
 
 
-def _ended(outcome: Any) -> Future:
+def _ended(found: Any) -> Future:
     """A future that has ended already."""
+    if type(found) is _Raised:
+        return _failed(found.error)
     future = Future()
-    try:
-        future.set_result(outcome())
-    except Exception as error:
-        future.set_exception(error)
+    future.set_result(found)
     return future
 
 
-def _failed(error: Exception) -> Future:
+def _failed(error: BaseException) -> Future:
     future = Future()
     future.set_exception(error)
     return future

@@ -220,9 +220,7 @@ class Memo:
     def get(self, key: Any, default: Any = None) -> Any:
         """What was put under an equal key, or the default."""
         found = self._lookup(_memo_keys.of_object(key), self._on_stale)
-        if found is _ABSENT:
-            return default
-        return found.value()
+        return default if found is _ABSENT else found
 
     def put(self, key: Any, value: Any) -> None:
         """Store a value under a key; when this returns, it is kept. The key may be what achar.digest takes."""
@@ -346,15 +344,24 @@ class Memo:
         return row
 
     def _lookup(self, key: bytes, on_stale: str) -> Any:
-        """A _Found, or _ABSENT; counts."""
-        row = self._row(key)
-        if row is not None:
-            found = self._read(key, row, on_stale)
-            if found is not _ABSENT:
-                self._count("hits")
+        """The result, a _Raised, or _ABSENT; counts."""
+        try:
+            row = None if self._max_age is not None else self._store.get(key)
+        except MemoError:
+            row = None
+        if row is not None and row[0] == 1 and row[1] in self._origins.unchanged and row[5][-8:] == _NO_BUFFERS:
+            try:  # most results; the others, and what is wrong with one, are for _read()
+                found = _achar.loads_packed(1, row[5])
+                with self._counting:
+                    self._counts["hits"] += 1
                 return found
-        self._count("misses")
-        return _ABSENT
+            except Exception:
+                pass
+        if row is None:
+            row = self._row(key)
+        found = _ABSENT if row is None else self._read(key, row, on_stale)
+        self._count("misses" if found is _ABSENT else "hits")
+        return found
 
     def _read(self, key: bytes, row: Any, on_stale: str) -> Any:
         kind, origin, beside, _, _, value = row
@@ -365,12 +372,16 @@ class Memo:
             return self._stale(row, key, changes, on_stale)
         try:
             data = self._bytes_of(kind, beside, value, key)
-            return _Found(_achar.loads_packed(kind & _PACKED, data), kind & _RAISED)
+            value = _achar.loads_packed(kind & _PACKED, data)
+            return _Raised(value) if kind & _RAISED and isinstance(value, BaseException) else value
         except _Lost:
             return _ABSENT
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             return self._stale(row, key, [*changes, reason], on_stale)
+
+    def _is_stale(self, row: Any) -> bool:
+        return row[1] not in self._origins.unchanged and bool(self._origins.changes(row[1]))
 
     def _stale(self, row: Any, key: bytes, changes: list[str], on_stale: str) -> Any:
         about = self._origins.about(row[1])
@@ -379,7 +390,7 @@ class Memo:
                 data = bytes(self._bytes_of(row[0], row[2], row[5], key))
             except _Lost:
                 return _ABSENT
-            return _Found(_memo_origin.StaleResult(about, changes, row[3] / 1000, row[0] & _PACKED, data), False)
+            return _memo_origin.StaleResult(about, changes, row[3] / 1000, row[0] & _PACKED, data)
         what = f"a result of {about.name or 'put()'} in {self.path}"
         if on_stale in ("raise", "return"):
             raise MemoError(f"{what} is stale: {'; '.join(changes)}")
@@ -554,7 +565,11 @@ class Memoized:
         found = self.memo._lookup(key, self._on_stale)
         if found is _ABSENT and self._asks_parsl:
             found = self._imported(key, args, kwargs)
-        return self._compute(key, args, kwargs) if found is _ABSENT else found.value()
+        if found is _ABSENT:
+            return self._compute(key, args, kwargs)
+        if type(found) is _Raised:
+            raise found.error
+        return found
 
     def key(self, /, *args: Any, **kwargs: Any) -> str:
         """The key of this call, as 64 hexadecimal digits."""
@@ -584,7 +599,7 @@ class Memoized:
         row = None if parsl_key is None else memo._row(parsl_key)
         found = _ABSENT if row is None else memo._read(parsl_key, row, self._on_stale)
         if found is not _ABSENT:
-            memo._keep(key, found.value(), _memo_keys.name_of(self.__wrapped__), 0, 0)
+            memo._keep(key, found, _memo_keys.name_of(self.__wrapped__), 0, 0)
             with memo._counting:
                 memo._counts["hits"] += 1
                 memo._counts["misses"] -= 1
@@ -597,9 +612,11 @@ class Memoized:
         try:
             if mine:
                 row = memo._row(key)  # somebody else may have been at it just now
-                found = _ABSENT if row is None else memo._read(key, row, self._on_stale)
+                found = _ABSENT if row is None or memo._is_stale(row) else memo._read(key, row, self._on_stale)
+                if type(found) is _Raised:
+                    raise found.error
                 if found is not _ABSENT:
-                    return found.value()
+                    return found
             start = time.perf_counter_ns()
             try:
                 with self._keys.computing():
@@ -639,16 +656,13 @@ def _memoized(function: Any, memo: Memo, arguments: dict[str, Any]) -> Memoized:
     return Memoized(function, memo=memo, **arguments)
 
 
-class _Found:
-    __slots__ = ("_raised", "_value")
+class _Raised:
+    """What a call has raised, found in the memo."""
 
-    def __init__(self, value: Any, raised: Any) -> None:
-        self._value, self._raised = value, raised
+    __slots__ = ("error",)
 
-    def value(self) -> Any:
-        if self._raised and isinstance(self._value, BaseException):
-            raise self._value
-        return self._value
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
 
 class _Lost(Exception):
