@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import achar
-import pytest
 from sync_support import ended, forked
 
 HERE = Path(__file__).parent
