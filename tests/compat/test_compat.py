@@ -1,5 +1,7 @@
 """achar.compat: the names of cloudpickle and dill do what they do there."""
 
+import copyreg
+import io
 import pickle
 import socket
 import subprocess
@@ -98,3 +100,68 @@ def test_dill_detect():
 def test_nothing_of_the_originals_is_imported():
     code = "import sys; from achar.compat import cloudpickle, dill; assert not {'cloudpickle', 'dill'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_cloudpickle_has_its_submodules_and_names():
+    from achar.compat.cloudpickle import cloudpickle as inner
+    from achar.compat.cloudpickle import cloudpickle_fast
+
+    assert cloudpickle.cloudpickle is inner and cloudpickle_fast.CloudPickler is cloudpickle.Pickler
+    for name in ("subimport", "dynamic_subimport", "instance", "CellType", "PYPY", "GLOBAL_OPS", "DEFAULT_PROTOCOL"):
+        assert getattr(cloudpickle, name) is getattr(inner, name)
+    assert cloudpickle.__version__.split(".")[0] == "3"
+    assert cloudpickle.subimport("xml.dom").__name__ == "xml.dom"
+    assert cloudpickle.dynamic_subimport("made", {"x": 1}).x == 1
+    assert cloudpickle.instance(dict) == {}
+    with pytest.raises(AttributeError, match=r"no '_make_function'.*achar\._v1"):
+        _ = cloudpickle._make_function
+    assert not hasattr(inner, "_class_setstate")
+    with pytest.raises(ImportError, match="_class_setstate"):
+        from achar.compat.cloudpickle import _class_setstate  # noqa: F401
+
+
+def test_cloudpickle_dispatch_is_for_all_ways_to_pickle(tmp_path):
+    class Held:
+        pass
+
+    def reduce_held(held):
+        return str, ("as dispatched",)
+
+    cloudpickle.CloudPickler.dispatch[Held] = reduce_held
+    try:
+        assert Held not in copyreg.dispatch_table
+        assert cloudpickle.loads(cloudpickle.dumps([Held()])) == ["as dispatched"]
+        with io.BytesIO() as file:
+            cloudpickle.dump([Held()], file)
+            assert cloudpickle.loads(file.getvalue()) == ["as dispatched"]
+    finally:
+        del cloudpickle.CloudPickler.dispatch[Held]
+    assert type(cloudpickle.loads(cloudpickle.dumps(Held()))) is Held
+
+
+def test_cloudpickle_in_its_place():
+    """A program that imports cloudpickle itself, as joblib and distributed do, given achar's."""
+    code = """
+import sys, achar.compat.cloudpickle as ours
+sys.modules["cloudpickle"] = ours
+sys.modules["cloudpickle.cloudpickle"] = ours.cloudpickle
+import cloudpickle
+from cloudpickle import CloudPickler, Pickler, dumps, loads, register_pickle_by_value
+from cloudpickle.cloudpickle import CloudPickler, _should_pickle_by_reference, is_tornado_coroutine
+n = 3
+assert loads(dumps(lambda: n))() == 3 and cloudpickle.__version__ > "3"
+assert not _should_pickle_by_reference(lambda: n)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_dill_has_and_this_has_not_says_what_there_is():
+    for name, instead in {
+        "settings": "nothing to set",
+        "source": "source=True",
+        "dump_module": "sessions are not covered",
+        "register": "copyreg.pickle",
+        "whatever": "docs/compat.md",
+    }.items():
+        with pytest.raises(AttributeError, match=f"achar.compat.dill has no '{name}': .*{instead}"):
+            getattr(dill, name)

@@ -76,7 +76,7 @@ def substitute(source, site):
     names = "from achar.compat.cloudpickle import *\n"
     (package / "__init__.py").write_text(f'from . import cloudpickle\n{names}__version__ = "{VERSION}"\n')
     (package / "cloudpickle.py").write_text(
-        "import achar.compat.cloudpickle as _module\n"
+        "import achar.compat.cloudpickle.cloudpickle as _module\n"
         "globals().update({k: v for k, v in vars(_module).items() if not k.startswith('__')})\n"
     )
     (source / "achar").symlink_to(site / "achar")

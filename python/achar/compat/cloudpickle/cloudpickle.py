@@ -1,15 +1,15 @@
-"""cloudpickle's names on achar: ``import achar.compat.cloudpickle as cloudpickle``.
-
-What travels by name and what by value follows cloudpickle's rules. The bytes are achar's: they load
-with ``pickle.loads`` where achar is installed, not where only cloudpickle is, and the other way round.
-"""
+"""The names of ``cloudpickle.cloudpickle``, those that programs and cloudpickle's own tests reach for included."""
 
 from __future__ import annotations
 
+import builtins
 import copyreg
 import dis
+import io
+import platform
 import sys
 import types
+from collections import ChainMap
 from pickle import HIGHEST_PROTOCOL as DEFAULT_PROTOCOL
 from pickle import PicklingError
 from typing import Any
@@ -20,26 +20,59 @@ from achar.pickle import load, loads
 
 __all__ = [
     "DEFAULT_PROTOCOL",
+    "DELETE_GLOBAL",
+    "EXTENDED_ARG",
+    "GLOBAL_OPS",
+    "HAVE_ARGUMENT",
+    "LOAD_GLOBAL",
+    "PYPY",
+    "STORE_GLOBAL",
+    "CellType",
     "CloudPickler",
     "Pickler",
+    "builtin_code_type",
     "dump",
     "dumps",
+    "dynamic_subimport",
+    "instance",
     "is_tornado_coroutine",
     "list_registry_pickle_by_value",
     "load",
     "loads",
     "register_pickle_by_value",
+    "subimport",
     "unregister_pickle_by_value",
 ]
 
+PYPY = platform.python_implementation() == "PyPy"
+CellType = types.CellType
+builtin_code_type = types.CodeType
+STORE_GLOBAL, DELETE_GLOBAL = dis.opmap["STORE_GLOBAL"], dis.opmap["DELETE_GLOBAL"]
+LOAD_GLOBAL = dis.opmap["LOAD_GLOBAL"]
+GLOBAL_OPS = (STORE_GLOBAL, DELETE_GLOBAL, LOAD_GLOBAL)
+HAVE_ARGUMENT, EXTENDED_ARG = dis.HAVE_ARGUMENT, dis.EXTENDED_ARG
+
+# What CloudPickler.dispatch[cls] = reducer adds; the rest is the interpreter's.
+_dispatch_table: dict[type, Any] = {}
+
 
 class Pickler(achar.Pickler):
-    """cloudpickle's Pickler: protocol 5 by default; ``reducer_override`` may be defined."""
+    """cloudpickle's Pickler: protocol 5 by default; ``reducer_override`` may be defined.
+
+    ``dispatch`` and ``dispatch_table`` are one table, as in cloudpickle: what is put into it goes before
+    what ``copyreg`` has, for dump() and dumps(), too.
+    """
 
     def __init__(self, file, protocol=None, buffer_callback=None):
         super().__init__(file, _protocol(protocol), buffer_callback=buffer_callback)
 
-    dispatch = dispatch_table = copyreg.dispatch_table
+    dispatch = dispatch_table = ChainMap(_dispatch_table, copyreg.dispatch_table)
+
+    def dump(self, obj):
+        try:
+            return super().dump(obj)
+        except RecursionError as e:
+            raise _too_deep(obj, e) from e
 
 
 CloudPickler = Pickler
@@ -49,18 +82,41 @@ def _protocol(protocol):
     return DEFAULT_PROTOCOL if protocol is None else protocol
 
 
+def _too_deep(obj, error):
+    """It is that of a __reduce__ or __getattr__; achar itself does not recurse."""
+    return PicklingError(f"{type(obj).__qualname__} cannot be pickled: {error}")
+
+
 def dumps(obj, protocol=None, buffer_callback=None):
+    if _dispatch_table:
+        with io.BytesIO() as file:
+            Pickler(file, protocol, buffer_callback).dump(obj)
+            return file.getvalue()
     try:
         return achar.dumps(obj, _protocol(protocol), buffer_callback=buffer_callback)
-    except RecursionError as e:  # of a __reduce__ or __getattr__; achar itself does not recurse
-        raise PicklingError(f"{type(obj).__qualname__} cannot be pickled: {e}") from e
+    except RecursionError as e:
+        raise _too_deep(obj, e) from e
 
 
 def dump(obj, file, protocol=None, buffer_callback=None):
-    try:
-        achar.dump(obj, file, _protocol(protocol), buffer_callback=buffer_callback)
-    except RecursionError as e:
-        raise PicklingError(f"{type(obj).__qualname__} cannot be pickled: {e}") from e
+    Pickler(file, protocol, buffer_callback).dump(obj)
+
+
+def subimport(name):
+    __import__(name)
+    return sys.modules[name]
+
+
+def dynamic_subimport(name, vars):
+    module = types.ModuleType(name)
+    module.__dict__.update(vars)
+    module.__dict__["__builtins__"] = builtins.__dict__
+    return module
+
+
+def instance(cls):
+    """A new instance of a class; a decorator."""
+    return cls()
 
 
 def register_pickle_by_value(module: types.ModuleType) -> None:
@@ -176,3 +232,10 @@ def _extract_code_globals(code):
         if isinstance(constant, types.CodeType):
             names.update(_extract_code_globals(constant))
     return names
+
+
+def __getattr__(name):
+    raise AttributeError(
+        f"achar.compat.cloudpickle has no {name!r}: what cloudpickle rebuilds objects with is achar._v1's here; "
+        "docs/compat.md has the names that are covered"
+    )
