@@ -142,6 +142,69 @@ def test_a_stand_in_for_a_nearer_base(tmp_path):
     assert text == "nothing is raised"
 
 
+OWN_WAYS = """
+class Base(ValueError): pass
+class Made(Base):
+    def __init__(self, code, *, why): super().__init__(code, "because"); self.code, self.why = code, why
+    def __reduce__(self): return make, (self.code, self.why)
+    def __str__(self): return f"{self.code}: {self.why}"
+class Direct(OSError):
+    def __reduce_ex__(self, protocol): return Direct, self.args
+class Stateful(Exception):
+    def __reduce__(self): return Stateful, (), {"kept": 1}
+class Odd(Exception):
+    def __reduce__(self): return Odd, (), (1, 2)
+    def __setstate__(self, state): self.state = state
+def make(code, why): return Made(code, why=why)
+def raised(error):
+    try:
+        try: {}["key"]
+        except KeyError: raise error
+    except Exception as caught: return caught
+def both(error): return [error, raised(type(error).__reduce_ex__(error, 4)[0](*type(error).__reduce_ex__(error, 4)[1]))]
+obj = [both(Made(3, why="x")), both(Direct(2, "no", "f")), both(Stateful()), both(Odd())]
+"""
+
+
+def test_stand_ins_for_exceptions_that_pickle_themselves(tmp_path):
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": OWN_WAYS},
+        "import tools; obj = tools.obj",
+        {},
+        "made, direct, stateful, odd = obj\n"
+        "assert all(isinstance(e, achar.RemoteError) for one in obj for e in one)\n"
+        "assert isinstance(made[0], ValueError) and isinstance(direct[1], OSError)\n"
+        "assert made[0].type_name == 'tools.Made' and made[0].text == '3: x' and made[0].args == (3, 'because')\n"
+        "assert direct[0].args == direct[1].args == (2, 'no') and \"[Errno 2] no: 'f'\" in direct[0].text\n"
+        "assert stateful[1].kept == 1 and odd[1].type_name == 'tools.Odd'\n"
+        "for one in obj:\n"
+        "    assert one[0].__context__ is None and repr(one[1].__context__) == \"KeyError('key')\"\n"
+        "    assert 'in raised' in one[1].traceback and 'no module tools' in one[1].explanation\n"
+        "again = achar.loads(achar.dumps(made[1]))\n"
+        "assert again.type_name == 'tools.Made' and again.text == '3: x'\n"
+        "import types; sys.modules['tools'] = tools = types.ModuleType('tools')\n"
+        f"exec({OWN_WAYS!r}, tools.__dict__)\n"
+        "made, direct, stateful, odd = achar.loads(data)\n"
+        "assert [type(made[0]), made[1].why, odd[1].state] == [tools.Made, 'x', (1, 2)]",
+    )
+    assert text == "nothing is raised"
+
+
+def test_a_class_by_value_whose_base_is_missing_says_so(tmp_path):
+    """Nothing can stand in for a base: the class's own code builds on it."""
+    text = situations.converse(
+        tmp_path,
+        {"tools.py": situations.TOOLS},
+        "import tools\nclass Own(tools.Failure): pass\nclass Below(Own): pass\nobj = {'e': [Below('x')]}",
+        {},
+        "",
+    )
+    assert text.startswith("ModuleNotFoundError: No module named 'tools'\n")
+    assert "obj['e'][0].__bases__[0].__bases__[0]: tools.Failure cannot be had here" in text, text
+    assert "install tools 1.2 here" in text and "achar.register_by_value(tools)" in text
+
+
 def test_the_label_is_dropped_by_every_unpickler(tmp_path):
     text = situations.converse(
         tmp_path,

@@ -256,7 +256,8 @@ int byvalue_reduce_exception(byvalue_session *session, PyObject *obj, PyObject *
         put(state, "__dict__", exception->dict) < 0)
         goto fail;
     if (put_fields(state, obj) < 0 || put_slots(st, state, obj) < 0 ||
-        byvalue_put_links(state, obj) < 0 || (bases && byvalue_put_text(state, obj) < 0))
+        byvalue_put_links(state, obj) < 0 ||
+        (bases && byvalue_put_text(state, obj, byvalue_native_base(type)) < 0))
         goto fail;
     int status = byvalue_make_reduce(bases ? st->v1_exception_of : st->v1_exception, args, state,
                                      st->v1_exception_state, reduced);
@@ -370,7 +371,12 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
         byvalue_bad_stream(st, "exception_state", "a part is of the wrong type");
         return NULL;
     }
-    if (own_args)
+    int is_stand_in = byvalue_is_stand_in((PyObject *)Py_TYPE(obj));
+    if (is_stand_in < 0)
+        return NULL;
+    if (is_stand_in && !own_args)
+        own_args = PyDict_GetItemString(state, "own_args");
+    if (own_args && PyTuple_Check(own_args))
         Py_XSETREF(exception->args, Py_NewRef(own_args));
     if (fields && set_fields(st, obj, fields) < 0)
         return NULL;
@@ -388,6 +394,10 @@ static PyObject *v1_exception_state(PyObject *module, PyObject *const *args, Py_
         return NULL;
     if (dict && set_dict(st, obj, dict) < 0)
         return NULL;
+    if (own_state && is_stand_in) /* it is for the __setstate__ of the class that is not here */
+        return PyDict_CheckExact(own_state) && set_dict(st, obj, own_state) < 0
+                   ? NULL
+                   : Py_NewRef(Py_None);
     if (own_state)
         return PyObject_CallMethodOneArg(obj, st->byvalue_str___setstate__, own_state);
     return Py_NewRef(Py_None);

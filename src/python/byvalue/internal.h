@@ -25,7 +25,7 @@
 #define BYVALUE_V1(X)                                                                              \
     X(code) X(function) X(function_state) X(cell) X(cell_state) X(method) X(module) X(new_module)  \
     X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state) X(exception)      \
-    X(exception_of) X(exception_state) X(property_) X(memory) X(dict_view) X(typevar) X(lru_cache)                 \
+    X(exception_by) X(exception_of) X(exception_state) X(property_) X(memory) X(dict_view) X(typevar) X(lru_cache)                 \
     X(attribute) X(weak) X(weak_container) X(weak_set_state) X(traceback) X(file)                  \
     X(context_variable) X(descriptor) X(sourced)
 // clang-format on
@@ -159,8 +159,10 @@ int byvalue_is_overridden(module_state *st, PyTypeObject *type, PyTypeObject *kn
  * new tuple. NULL, with or without an exception set: it does not go by name, or is builtin.
  */
 PyObject *byvalue_bases_by_name(module_state *st, PyTypeObject *type);
-/* Puts what str(exception) says into its state, where its class has a __str__ of its own. 0 or -1. */
-int byvalue_put_text(PyObject *state, PyObject *exception);
+/* 1 if 'obj' is a class that stands in for one that is missing here; 0; -1. */
+int byvalue_is_stand_in(PyObject *obj);
+/* Puts what str(exception) says into its state, unless it says that as the class 'known' does. 0 or -1. */
+int byvalue_put_text(PyObject *state, PyObject *exception, PyTypeObject *known);
 /* Gives that to a stand-in; nothing for any other exception. 0 or -1. */
 int byvalue_set_text(PyObject *exception, PyObject *text);
 /* exception.c: puts cause, context and traceback of an exception into its state. 0 or -1. */

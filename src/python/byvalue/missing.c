@@ -47,10 +47,9 @@ PyObject *byvalue_bases_by_name(module_state *st, PyTypeObject *type)
     return tuple;
 }
 
-int byvalue_put_text(PyObject *state, PyObject *exception)
+int byvalue_put_text(PyObject *state, PyObject *exception, PyTypeObject *known)
 {
-    PyTypeObject *type = Py_TYPE(exception);
-    if (type->tp_str == byvalue_native_base(type)->tp_str)
+    if (Py_TYPE(exception)->tp_str == known->tp_str)
         return 0;
     PyObject *text = PyObject_Str(exception);
     if (!text) { /* the class's own fault, and no reason not to send it */
@@ -76,6 +75,31 @@ static PyObject *v1_exception_of(PyObject *module, PyObject *const *args, Py_ssi
     return byvalue_v1_make_exception(module, args + 1, count - 1);
 }
 
+int byvalue_is_stand_in(PyObject *obj)
+{
+    PyObject *remade = NULL;
+    PyObject *name = PyUnicode_InternFromString("_remade");
+    int found = name && PyExceptionClass_Check(obj) ? compat_find_attr(obj, name, &remade) : 0;
+    Py_XDECREF(name);
+    Py_XDECREF(remade);
+    return PyErr_Occurred() ? -1 : found;
+}
+
+/* A stand-in is made by its C class, which is given the call's arguments: groups need theirs there. */
+static PyObject *v1_exception_by(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 3 || !PyTuple_CheckExact(args[0]) || !PyTuple_CheckExact(args[2])) {
+        byvalue_bad_stream(state_of_module(module), "exception_by",
+                           "expected (names, callable, arguments)");
+        return NULL;
+    }
+    int is_stand_in = byvalue_is_stand_in(args[1]);
+    if (is_stand_in < 0)
+        return NULL;
+    return is_stand_in ? byvalue_v1_make_exception(module, args + 1, 2)
+                       : PyObject_CallObject(args[1], args[2]);
+}
+
 int byvalue_set_text(PyObject *exception, PyObject *text)
 {
     PyObject *set = NULL, *done;
@@ -94,5 +118,8 @@ PyMethodDef byvalue_v1_missing[] = {
     {"exception_of", (PyCFunction)(void (*)(void))v1_exception_of, METH_FASTCALL,
      "exception_of(names, class[, arguments]): as exception(); the names of the class's bases are "
      "for where it is missing"},
+    {"exception_by", (PyCFunction)(void (*)(void))v1_exception_by, METH_FASTCALL,
+     "exception_by(names, callable, arguments): callable(*arguments); the names of the exception's "
+     "class and its bases are for where the callable is missing"},
     {NULL},
 };

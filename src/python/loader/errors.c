@@ -211,7 +211,8 @@ void loader_explain_global(loader *ld, PyObject *module_name, PyObject *name)
 
 typedef struct substitution {
     place at;
-    PyObject *bases;    /* borrowed */
+    PyObject *names; /* borrowed */
+    int has_own_name; /* they begin with the class's own: what is missing may be a function that makes it */
     PyObject *stand_in; /* out: a class, or NULL */
 } substitution;
 
@@ -223,6 +224,15 @@ static void make_stand_in(PyObject *type, PyObject *exception, void *context)
     if (!PyErr_GivenExceptionMatches(type, PyExc_ImportError) &&
         !PyErr_GivenExceptionMatches(type, PyExc_AttributeError))
         return;
+    PyObject *own = made->at.module_name, *name = made->at.name;
+    if (made->has_own_name) {
+        own = PyTuple_GET_ITEM(made->names, 0);
+        name = PyTuple_GET_ITEM(made->names, 1);
+    }
+    PyObject *bases =
+        PyTuple_GetSlice(made->names, made->has_own_name ? 2 : 0, PyTuple_GET_SIZE(made->names));
+    if (!bases)
+        return;
     find_place(ld, made->at.offset, &found);
     PyObject *pickled =
         found.nbytes ? PyBytes_FromStringAndSize((const char *)ld->in.start +
@@ -232,11 +242,12 @@ static void make_stand_in(PyObject *type, PyObject *exception, void *context)
     PyObject *module = PyImport_ImportModule("achar._stand_in");
     if (module)
         made->stand_in =
-            PyObject_CallMethod(module, "make", "OOOOOOO", exception, made->at.module_name,
-                                made->at.name, made->bases, found.path ? found.path : Py_None,
+            PyObject_CallMethod(module, "make", "OOOOOOO", exception, own, name, bases,
+                                found.path ? found.path : Py_None,
                                 found.label ? found.label : Py_None, pickled ? pickled : Py_None);
     Py_XDECREF(module);
     Py_XDECREF(pickled);
+    Py_DECREF(bases);
     loader_place_clear(&found);
     if (made->stand_in && !PyExceptionClass_Check(made->stand_in))
         Py_CLEAR(made->stand_in);
@@ -244,11 +255,13 @@ static void make_stand_in(PyObject *type, PyObject *exception, void *context)
 
 PyObject *loader_stand_in(loader *ld, PyObject *module_name, PyObject *name)
 {
-    substitution made = {{ld, offset_of_opcode(ld), NULL, module_name, name}, NULL, NULL};
-    if (!ld->superset || loader_above_fence(ld) < 2 || ld->top[-2] != ld->st->v1_exception_of ||
-        !PyTuple_CheckExact(ld->top[-1]))
+    substitution made = {{ld, offset_of_opcode(ld), NULL, module_name, name}, NULL, 0, NULL};
+    if (!ld->superset || loader_above_fence(ld) < 2 || !PyTuple_CheckExact(ld->top[-1]))
         return NULL;
-    made.bases = ld->top[-1];
+    made.names = ld->top[-1];
+    made.has_own_name = ld->top[-2] == ld->st->v1_exception_by && PyTuple_GET_SIZE(made.names) >= 2;
+    if (!made.has_own_name && ld->top[-2] != ld->st->v1_exception_of)
+        return NULL;
     with_exception(make_stand_in, &made);
     if (made.stand_in)
         PyErr_Clear();

@@ -280,10 +280,15 @@ static void expand_call(search *s, size_t at, achar_value value)
     static const struct {
         const char *name;
         enum role role;
-    } made[] = {{"function", ROLE_FUNCTION_ARGUMENTS}, {"class_", ROLE_CLASS_ARGUMENTS},
-                {"method", ROLE_METHOD_ARGUMENTS},     {"cell", ROLE_CELL_STATE},
-                {"exception", ROLE_MADE_OF},           {"exception_of", ROLE_MADE_OF},
-                {"enum_member", ROLE_MADE_OF},         {"module", ROLE_MADE_OF}};
+    } made[] = {{"function", ROLE_FUNCTION_ARGUMENTS},
+                {"class_", ROLE_CLASS_ARGUMENTS},
+                {"method", ROLE_METHOD_ARGUMENTS},
+                {"cell", ROLE_CELL_STATE},
+                {"exception", ROLE_MADE_OF},
+                {"exception_of", ROLE_MADE_OF},
+                {"exception_by", ROLE_MADE_OF},
+                {"enum_member", ROLE_MADE_OF},
+                {"module", ROLE_MADE_OF}};
     achar_value callable = achar_callable(value), arguments = achar_arguments(value);
     int found = 0;
     add_text(s, at, callable, ROLE_PLAIN, "");
@@ -495,7 +500,7 @@ static achar_value global_of(achar_value target)
             achar_global_is(callable, "copyreg", "__newobj__") ||
             achar_global_is(callable, "copyreg", "__newobj_ex__"))
             target = achar_item(arguments, 0);
-        else if (is_v1(callable, "exception_of"))
+        else if (is_v1(callable, "exception_of") || is_v1(callable, "exception_by"))
             target = achar_item(arguments, 1);
         else
             target = callable;
