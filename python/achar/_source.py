@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
+from achar import _flags
 from achar.pickle import PicklingError, UnpicklingError
 
 Recipe = tuple[str, int, int, str, str, tuple, tuple, tuple, tuple, int, int]
@@ -379,7 +380,9 @@ def _surround(target: Any, scopes: tuple, free: tuple) -> Any:
 
 
 def prepare(cls: type, attributes: dict) -> tuple | None:
-    """Takes what @dataclass generated out of a class's attributes; what ``complete`` needs, or None."""
+    """Takes what @dataclass or enum generated out of a class's attributes; what ``complete`` needs, or None."""
+    if isinstance(cls, _flags.FlagType) and issubclass(cls, _flags.Flag):
+        return _flags.prepare(attributes)
     own = vars(cls)
     params = own.get("__dataclass_params__")
     if params is None or "__dataclass_fields__" not in own:
@@ -406,7 +409,9 @@ def _is_generated(one: Any, made: Any) -> bool:
 
 
 def complete(cls: type, generated: tuple) -> None:
-    """Generates on a class that has its fields what @dataclass would have; the other half of ``prepare``."""
+    """Generates on a class that has its attributes what @dataclass or enum would; the other half of ``prepare``."""
+    if generated[0] == "flag":
+        return _flags.complete(cls, generated[1])
     kind, settings, names = generated[:3]
     if kind != "dataclass":
         raise UnpicklingError(f"achar._v1.class_state: this version of achar does not know how to generate {kind!r}")

@@ -95,6 +95,17 @@ def check_exception(error):
     assert isinstance(error, ValueError) and error.code == 3 and error.explain() == "3!" and error.args == (3, "three")
 
 
+def check_strict_flag(both):
+    cls, both_set = both
+    assert both_set is cls.READ | cls.WRITE and both_set.value == 3 and ~cls.READ & both_set is cls.WRITE
+    assert cls(4) is cls.RUN and list(cls) == [cls.READ, cls.WRITE, cls.RUN] and cls["RUN"].can() == "RUN"
+    try:
+        cls(8)
+    except ValueError:
+        return
+    raise AssertionError("a bit that has no member")
+
+
 CHECKS = {
     "plain": check_plain,
     "on one line": lambda fs: [f(10) for f in fs] == [11, 12, 30, 11],
@@ -122,6 +133,7 @@ CHECKS = {
     "enum": check_enum,
     "enum member": lambda m: m.name == "RED" and m.value == 1 and m.loud() == "RED" and m is type(m)(1),
     "flag": lambda cls: cls.A | cls.B == 3 and cls(3) & cls.A is cls.A,
+    "strict flag": check_strict_flag,
     "exception": check_exception,
     "code": lambda code: code.co_name == "plain" and code.co_varnames[:3] == ("x", "y", "z"),
 }

@@ -187,6 +187,15 @@ class Color(enum.Enum):
         return self.name.upper()
 
 
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+    RUN = 4
+
+    def can(self):
+        return self.name
+
+
 class Bits(enum.IntFlag):
     A = 1
     B = 2
@@ -230,6 +239,7 @@ OBJECTS = {
     "enum": Color,
     "enum member": Color.RED,
     "flag": Bits,
+    "strict flag": (Rights, Rights.READ | Rights.WRITE),
     "exception": Failure(3, "three"),
     "code": plain.__code__,
 }
