@@ -1,4 +1,7 @@
-"""Loads what cases.py wrote and runs the checks; prints {case: what went wrong, or null} as JSON."""
+"""Loads what cases.py wrote and runs the checks; prints {case: what went wrong, or null} as JSON.
+
+python receive.py FILE…
+"""
 
 import json
 import pickle
@@ -8,8 +11,10 @@ import traceback
 import achar
 
 results = {}
-with open(sys.argv[1], "rb") as file:
-    cases = pickle.load(file)
+cases = []
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        cases += pickle.load(file)
 for name, obj_bytes, check_bytes in cases:
     for loads in (achar.loads, pickle.loads):
         try:

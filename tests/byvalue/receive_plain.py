@@ -6,8 +6,10 @@ import sys
 import traceback
 
 results = {}
-with open(sys.argv[1], "rb") as file:
-    cases = pickle.load(file)
+cases = []
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        cases += pickle.load(file)
 for name, obj_bytes, check_bytes in cases:
     try:
         answer = pickle.loads(check_bytes)(pickle.loads(obj_bytes))
