@@ -48,6 +48,9 @@ demo: build $(VENV)/.has-demo
 	@echo
 	@echo "== in Python: examples/index_sources.py"
 	@python examples/index_sources.py --files $(DEMO_FILES)
+	@echo
+	@echo "== in Python: examples/resumed_run.py, killed half-way and started again"
+	@python examples/resumed_run.py
 
 # system-test first: the compiler cache that it installs serves every build.
 test: system-test lint test-c sanitize-address sanitize-thread conformance-here test-versions-ends test-python

@@ -64,6 +64,15 @@ def test_results_equal_those_of_one_process(output):
     assert "check: 303 outcomes, 0 differ from those of one process" in output
 
 
+def test_a_run_that_was_killed_is_finished_and_its_record_says_where_the_time_went(output):
+    act = output.split("examples/resumed_run.py, killed half-way and started again\n")[1]
+    assert act.startswith("80 tasks; kill -9 after 40 results\nstarted again: 80 results, ")
+    assert re.search(r"^  1 +was killed +\d+ +\d+ ", act, re.MULTILINE), act
+    assert re.search(r"^  2 +ended +\d+ +0 ", act, re.MULTILINE), act
+    assert re.search(r"^  squeeze +\d+ +\d+\.\d\d ", act, re.MULTILINE), act
+    assert "check: every task was computed once, but for those that were under way" in act
+
+
 @pytest.mark.parametrize("name", ["kills_its_worker.py", "too_large.py"])
 def test_it_is_true_that_these_break_a_whole_process_pool(name, tmp_path):
     definitions, main = (ROOT / "examples/index_sources.py").read_text().split("\nparser = ")
