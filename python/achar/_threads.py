@@ -61,7 +61,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         **others: Any,
     ) -> None:
         for name, value in others.items():
-            if value is not None:
+            if value is not None and value is not False:
                 raise ValueError(f"{name} is for processes: threads share this process's")
         super().__init__(max_workers or default_workers(), "achar", initializer, initargs)
         self._lending = threading.Lock()

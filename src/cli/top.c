@@ -26,9 +26,9 @@ static const char usage[] =
     "Shows the run that FILE, which Executor(monitor=FILE) writes, is about: tasks by\n"
     "name and state, rates, workers, the slowest tasks, the last failures. Without\n"
     "FILE: the one that a process of yours is writing now.\n\n"
-    "  --once       print it once; also if standard output is no terminal\n"
-    "  --interval   seconds between looks at the file; default 1\n"
-    "  --run        the run of that number; default the last one\n\n"
+    "  --once              print it once; also if standard output is no terminal\n"
+    "  --interval SECONDS  between looks at the file; default 1\n"
+    "  --run N             the run of that number; default the last one\n\n"
     "Keys: q quits.\n";
 
 typedef struct options {

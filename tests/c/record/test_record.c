@@ -1,0 +1,162 @@
+/*
+ * test_record.c - the thread that writes a record, while others tell: all is in the file, whoever ends first.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "record/record.h"
+#include "runtime/pool/pool.h"
+#include "runtime/sync/futex.h"
+
+#include <achar/status.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TASKS = 2000, POOLS = 3 };
+
+static char path[128];
+
+static int set_path(void **state)
+{
+    snprintf(path, sizeof path, "/tmp/achar-test-record-%d.db", (int)getpid());
+    alarm(60);
+    return 0;
+}
+
+static int remove_file(void **state)
+{
+    static const char *const endings[] = {"", "-wal", "-shm"};
+    char name[160];
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%s", path, endings[i]);
+        unlink(name);
+    }
+    return 0;
+}
+
+static long count(const char *query)
+{
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    sqlite3_busy_timeout(db, 20000);
+    assert_int_equal(sqlite3_prepare_v2(db, query, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    long found = (long)sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    return found;
+}
+
+static achar__record *open_record(void)
+{
+    char message[256] = "";
+    achar__record *record = NULL;
+    const achar__record_about about = {.program = "test", .workers = 1};
+    int status = achar__record_open(path, &about, &record, message, sizeof message);
+    assert_int_equal(status, ACHAR_OK);
+    return record;
+}
+
+/* What a pool tells of its tasks: every tenth is not told to have ended, every seventh raises. */
+static void *tell(void *argument)
+{
+    achar__journal *journal = argument;
+    uint32_t name = achar__journal_name(journal, "task", 4);
+    for (uint32_t i = 1; i <= TASKS; i++) {
+        achar__journal_record record = {.kind = ACHAR__JOURNAL_SUBMITTED,
+                                        .name = name,
+                                        .number = i,
+                                        .calls = 1,
+                                        .submitted_ns = achar__now_ns()};
+        achar__journal_put(journal, &record);
+        if (i % 10 == 0) {
+            continue;
+        }
+        record.kind = ACHAR__JOURNAL_ENDED;
+        record.how = i % 7 ? ACHAR__TASK_RETURNED : ACHAR__TASK_RAISED;
+        record.raised = i % 7 == 0;
+        record.started_ns = record.ended_ns = achar__now_ns();
+        record.worker = 1;
+        record.text = i % 7 ? NULL : strdup("Error: \"\\\n\x01 \xc3\xa4");
+        achar__journal_put(journal, &record);
+    }
+    achar__journal_end(journal);
+    achar__journal_release(journal);
+    return NULL;
+}
+
+static void test_all_that_is_told_is_in_the_file(void **state)
+{
+    achar__record *record = open_record();
+    pthread_t threads[POOLS];
+    for (int i = 0; i < POOLS; i++) {
+        achar__journal *journal = achar__record_add(record, "executor");
+        assert_non_null(journal);
+        assert_int_equal(pthread_create(&threads[i], NULL, tell, journal), 0);
+    }
+    achar__record_close(record);
+    for (int i = 0; i < POOLS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_OK);
+    char message[64];
+    assert_int_equal(achar__record_trouble(record, message, sizeof message), 0);
+    achar__record_release(record);
+    assert_int_equal(count("SELECT count(*) FROM task"), POOLS * TASKS);
+    assert_int_equal(count("SELECT count(*) FROM task WHERE state = 'unfinished'"),
+                     POOLS * TASKS / 10);
+    assert_int_equal(count("SELECT sum(submitted) FROM total"), POOLS * TASKS);
+    assert_int_equal(count("SELECT sum(returned + raised) FROM total"), POOLS * (TASKS * 9 / 10));
+    assert_int_equal(count("SELECT count(*) FROM task WHERE state = 'raised'"),
+                     count("SELECT count(*) FROM task WHERE error = 'Error: \"\\' || char(10) || "
+                           "char(1) || ' ä' AND raised = 1"));
+    assert_int_equal(count("SELECT ended IS NOT NULL AND dropped = 0 FROM run"), 1);
+}
+
+static void test_who_is_released_first_ends_when_its_pools_do(void **state)
+{
+    achar__record *record = open_record();
+    achar__journal *journal = achar__record_add(record, "executor");
+    achar__record_release(record); /* not to be touched from here on */
+    tell(journal);
+    for (int i = 0; count("SELECT count(*) FROM run WHERE ended IS NOT NULL") == 0; i++) {
+        assert_true(i < 1000);
+        usleep(10000);
+    }
+    assert_int_equal(count("SELECT count(*) FROM task"), TASKS);
+}
+
+static void test_no_pool_comes_after_the_end(void **state)
+{
+    achar__record *record = open_record();
+    achar__record_close(record);
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_OK);
+    while (count("SELECT count(*) FROM run WHERE ended IS NOT NULL") == 0) {
+        usleep(1000);
+    }
+    achar__journal *journal = achar__record_add(record, "executor");
+    if (journal) { /* the thread is about to know */
+        achar__journal_end(journal);
+        achar__journal_release(journal);
+    }
+    achar__record_release(record);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_all_that_is_told_is_in_the_file, set_path,
+                                        remove_file),
+        cmocka_unit_test_setup_teardown(test_who_is_released_first_ends_when_its_pools_do, set_path,
+                                        remove_file),
+        cmocka_unit_test_setup_teardown(test_no_pool_comes_after_the_end, set_path, remove_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
