@@ -159,7 +159,13 @@ class Memo:
         self._unchecked_nbytes = 0
         self._origins = _memo_origin.Origins(self)
         self._verified: set[tuple[int, int, int]] = set()  # files whose checksum was right: inode, size, time
-        self._store = _shared_store(self.path, durability)
+        self._readers: list[Any] = []
+        self._use(_shared_store(self.path, durability))
+
+    def _use(self, store: Any) -> None:
+        self._store = store
+        self._readers.append(_memo.Reader(store, self._origins.unchanged, _achar.loads_packed, _ABSENT))
+        self._find = self._readers[-1].find
 
     def __repr__(self) -> str:
         return f"<achar.Memo {self.path!r}>"
@@ -176,6 +182,10 @@ class Memo:
     def close(self) -> None:
         """Write down what is left to write. The file is closed when nobody in this process uses it any more."""
         store, self._store = self._store, _Closed(self.path)
+        self._find = _not_here
+        hits = sum(reader.hits for reader in self._readers)
+        self._count("hits", hits)
+        self._readers = []
         if not isinstance(store, _Closed):
             try:
                 store.flush()
@@ -219,7 +229,11 @@ class Memo:
 
     def get(self, key: Any, default: Any = None) -> Any:
         """What was put under an equal key, or the default."""
-        found = self._lookup(_memo_keys.of_object(key), self._on_stale)
+        try:
+            digest = _achar.digest_call(b"put", key)
+        except Exception:
+            digest = _memo_keys.of_object(key)  # which says what is wrong
+        found = self._lookup(digest, self._on_stale)
         return default if found is _ABSENT else found
 
     def put(self, key: Any, value: Any) -> None:
@@ -236,6 +250,7 @@ class Memo:
         (results, nbytes)."""
         with self._counting:
             counts = dict(self._counts)
+        counts["hits"] += sum(reader.hits for reader in self._readers)
         ((results,),) = self._run("SELECT count(*) FROM result")
         return {**counts, "results": results, "nbytes": self._nbytes()}
 
@@ -307,8 +322,8 @@ class Memo:
         return self._store.run(sql, parameters, write)
 
     def _reopen(self) -> None:
-        self._store = _shared_store(self.path, self._durability, instead_of=self._store)
         self._origins.forget()
+        self._use(_shared_store(self.path, self._durability, instead_of=self._store))
 
     def _salvage(self, error: Exception) -> None:
         """The file is damaged: what can be read goes into a new one."""
@@ -345,20 +360,12 @@ class Memo:
 
     def _lookup(self, key: bytes, on_stale: str) -> Any:
         """The result, a _Raised, or _ABSENT; counts."""
-        try:
-            row = None if self._max_age is not None else self._store.get(key)
-        except MemoError:
-            row = None
-        if row is not None and row[0] == 1 and row[1] in self._origins.unchanged and row[5][-8:] == _NO_BUFFERS:
-            try:  # most results; the others, and what is wrong with one, are for _read()
-                found = _achar.loads_packed(1, row[5])
-                with self._counting:
-                    self._counts["hits"] += 1
-                return found
-            except Exception:
-                pass
-        if row is None:
-            row = self._row(key)
+        found = self._find(key) if self._max_age is None else NotImplemented
+        if found is not NotImplemented:
+            if found is _ABSENT:
+                self._count("misses")
+            return found
+        row = self._row(key)
         found = _ABSENT if row is None else self._read(key, row, on_stale)
         self._count("misses" if found is _ABSENT else "hits")
         return found
@@ -667,6 +674,10 @@ class _Raised:
 
 class _Lost(Exception):
     """A row's file cannot be used."""
+
+
+def _not_here(key: bytes) -> Any:
+    return NotImplemented
 
 
 class _Closed:

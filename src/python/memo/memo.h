@@ -13,6 +13,16 @@ typedef struct memo_state {
     PyObject *Error, *Damaged, *Full, *Foreign, *Moved;
 } memo_state;
 
+/* ---- module.c ---- */
+
+int memo_is_store(PyObject *obj);
+/* memo_store_get() of a Store; MEMO_ERROR with an exception set where it is closed, or the key is none. */
+memo_status memo_get(PyObject *store, PyObject *key, memo_row *out);
+
+/* ---- reader.c ---- */
+
+int memo_reader_exec(PyObject *module);
+
 /* functions.c: checksums and zstd */
 extern PyMethodDef memo_functions[];
 

@@ -147,22 +147,28 @@ static int take_key(PyObject *obj, const uint8_t **key)
     return 0;
 }
 
-PyDoc_STRVAR(get_doc, "get(key)\n--\n\n"
-                      "(kind, origin, beside, stored_ms, took_ns, value), or None.");
-static PyObject *store_get(PyObject *obj, PyObject *key_object)
+memo_status memo_get(PyObject *obj, PyObject *key_object, memo_row *out)
 {
     const uint8_t *key;
     memo_store *store;
     memo_status status;
-    memo_row row;
     if (take_key(key_object, &key) < 0 || !(store = enter((store_object *)obj)))
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS status = memo_store_get(store, key, &row);
+        return MEMO_ERROR;
+    Py_BEGIN_ALLOW_THREADS status = memo_store_get(store, key, out);
     Py_END_ALLOW_THREADS leave((store_object *)obj);
+    return status;
+}
+
+PyDoc_STRVAR(get_doc, "get(key)\n--\n\n"
+                      "(kind, origin, beside, stored_ms, took_ns, value), or None.");
+static PyObject *store_get(PyObject *obj, PyObject *key)
+{
+    memo_row row;
+    memo_status status = memo_get(obj, key, &row);
     if (status == MEMO_ABSENT)
         Py_RETURN_NONE;
     if (status != MEMO_OK)
-        return raise_status(state_of(obj), status);
+        return PyErr_Occurred() ? NULL : raise_status(state_of(obj), status);
     PyObject *result = Py_BuildValue(
         "(LLLLLy#)", (long long)row.kind, (long long)row.origin, (long long)row.beside,
         (long long)row.stored_ms, (long long)row.took_ns, row.value, (Py_ssize_t)row.value_nbytes);
@@ -408,6 +414,11 @@ static PyType_Slot store_slots[] = {
     {0, NULL},
 };
 
+int memo_is_store(PyObject *obj)
+{
+    return Py_TYPE(obj)->tp_dealloc == store_dealloc;
+}
+
 static PyType_Spec store_spec = {
     .name = "achar._memo.Store",
     .basicsize = sizeof(store_object),
@@ -428,7 +439,7 @@ static int module_exec(PyObject *module)
     PyObject *store = PyType_FromModuleAndSpec(module, &store_spec, NULL);
     int status = store ? PyModule_AddObjectRef(module, "Store", store) : -1;
     Py_XDECREF(store);
-    if (status < 0 ||
+    if (status < 0 || memo_reader_exec(module) < 0 ||
         add_exception(module, "achar.memo.MemoError", "A memo cannot do what it was asked.", NULL,
                       &st->Error) < 0 ||
         add_exception(module, "achar.memo.MemoDamaged", "The file is not what was written.",
