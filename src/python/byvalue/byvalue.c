@@ -181,6 +181,37 @@ int byvalue_make_reduce(PyObject *callable, PyObject *args, PyObject *state, PyO
     return *reduced ? 1 : -1;
 }
 
+void byvalue_take_calls(byvalue_session *session)
+{
+    /* Neither an observer nor a portable stream takes anything but reduce tuples. */
+    session->takes_calls = !session->log && !session->portable;
+}
+
+int byvalue_answer_call(byvalue_session *session, PyObject *callable, PyObject *args,
+                        PyObject *state, PyObject **reduced)
+{
+    if (!args || !session->takes_calls)
+        return byvalue_make_reduce(callable, args, state,
+                                   state ? byvalue_setter(session->st, callable) : NULL, reduced);
+    session->call = (byvalue_call){Py_NewRef(callable), args, state};
+    return 3;
+}
+
+byvalue_call byvalue_call_of(byvalue_session *session)
+{
+    byvalue_call call = session->call;
+    session->call = (byvalue_call){NULL};
+    return call;
+}
+
+PyObject *byvalue_setter(module_state *st, PyObject *callable)
+{
+    return callable == st->v1_function    ? st->v1_function_state
+           : callable == st->v1_class_    ? st->v1_class_state
+           : callable == st->v1_cell      ? st->v1_cell_state
+                                          : st->v1_enum_member_state;
+}
+
 PyObject *byvalue_import(const char *module_name, const char *attribute)
 {
     PyObject *module = PyImport_ImportModule(module_name);

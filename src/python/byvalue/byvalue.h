@@ -50,13 +50,36 @@ int byvalue_check_portable(byvalue_session *session, PyObject *obj, PyObject *mo
 void byvalue_send_source(byvalue_session *session);
 
 /*
+ * byvalue_take_calls() lets byvalue_reduce() answer 3: a call that is handed over in parts.
+ */
+void byvalue_take_calls(byvalue_session *session);
+
+/*
  * byvalue_reduce() decides about 'obj'.
+ *  3  byvalue_call_of() has the call that makes it
  *  2  by name: it was looked up, and byvalue_name() tells under which
  *  1  *reduced is a new reference to a reduce tuple of 2 to 6 items
  *  0  the ordinary way is right (by name, or by its own __reduce_ex__)
  * -1  an exception is set: it cannot be sent; the message says why and what to do
  */
 int byvalue_reduce(byvalue_session *session, PyObject *obj, PyObject **reduced);
+
+/*
+ * A call that makes an object: callable(*args), and then, unless 'state' is NULL,
+ * byvalue_setter(callable)(object, state). Tuples and dicts that nothing else refers to, 'args' and
+ * 'state' and what is in them, were made for this answer: nobody else knows of them.
+ */
+typedef struct byvalue_call {
+    PyObject *callable;
+    PyObject *args; /* a tuple */
+    PyObject *state;
+} byvalue_call;
+
+/* What byvalue_reduce() has just answered 3 for: new references, to be taken once. */
+byvalue_call byvalue_call_of(byvalue_session *session);
+
+/* The function of achar._v1 that gives its state to what 'callable', another, has made. Borrowed. */
+PyObject *byvalue_setter(module_state *st, PyObject *callable);
 
 /*
  * byvalue_name() is the name under which 'obj' was found if the last byvalue_reduce() of this

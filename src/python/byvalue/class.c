@@ -315,5 +315,5 @@ int byvalue_reduce_class(byvalue_session *session, PyObject *obj, PyObject **red
     if (!state)
         Py_CLEAR(args);
     Py_XDECREF(dict);
-    return byvalue_make_reduce(st->v1_class_, args, state, st->v1_class_state, reduced);
+    return byvalue_answer_call(session, st->v1_class_, args, state, reduced);
 }

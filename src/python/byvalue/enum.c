@@ -108,7 +108,7 @@ done:
     Py_XDECREF(native);
     Py_XDECREF(slots);
     Py_XDECREF(dict);
-    return byvalue_make_reduce(st->v1_enum_member, args, state, st->v1_enum_member_state, reduced);
+    return byvalue_answer_call(session, st->v1_enum_member, args, state, reduced);
 }
 
 /* ---- in ---- */

@@ -87,12 +87,11 @@ int byvalue_reduce_cell(byvalue_session *session, PyObject *cell, PyObject **red
     module_state *st = session->st;
     PyObject *contents = PyCell_GET(cell);
     if (!contents || byvalue_map_get(&session->cells, cell))
-        return byvalue_make_reduce(st->v1_cell, PyTuple_New(0), NULL, NULL, reduced);
+        return byvalue_answer_call(session, st->v1_cell, PyTuple_New(0), NULL, reduced);
     if (byvalue_is_atom(contents))
-        return byvalue_make_reduce(st->v1_cell, PyTuple_Pack(1, contents), NULL, NULL, reduced);
+        return byvalue_answer_call(session, st->v1_cell, PyTuple_Pack(1, contents), NULL, reduced);
     PyObject *state = PyTuple_Pack(1, contents);
-    return byvalue_make_reduce(st->v1_cell, state ? PyTuple_New(0) : NULL, state, st->v1_cell_state,
-                               reduced);
+    return byvalue_answer_call(session, st->v1_cell, state ? PyTuple_New(0) : NULL, state, reduced);
 }
 
 /* The cells that the function's state fills: a tuple or None. Announces them. */
@@ -306,7 +305,7 @@ int byvalue_reduce_function(byvalue_session *session, PyObject *obj, PyObject **
     PyObject *state = args ? function_state(session, func, facts) : NULL;
     if (!state && PyErr_Occurred())
         Py_CLEAR(args);
-    return byvalue_make_reduce(st->v1_function, args, state, st->v1_function_state, reduced);
+    return byvalue_answer_call(session, st->v1_function, args, state, reduced);
 }
 
 /* ---- out: methods ---- */
@@ -334,7 +333,7 @@ int byvalue_reduce_method(byvalue_session *session, PyObject *obj, PyObject **re
     }
     if (named < 0)
         return -1;
-    return byvalue_make_reduce(st->v1_method, PyTuple_Pack(2, func, self), NULL, NULL, reduced);
+    return byvalue_answer_call(session, st->v1_method, PyTuple_Pack(2, func, self), NULL, reduced);
 }
 
 /* ---- in ---- */

@@ -54,6 +54,8 @@ struct byvalue_session {
     byvalue_map ids;      /* of the root: object with an identity -> its id, bytes */
     PyObject *codes;      /* portable and deterministic: dict: blob -> code object */
     PyObject *ordinals;   /* of the root: dict: digest -> how many objects had it so far */
+    int takes_calls;   /* byvalue_take_calls() */
+    byvalue_call call; /* the last answer, until it is taken */
     PyObject *log, *skip; /* borrowed or NULL: byvalue_choose() */
     unsigned captures;    /* CODE_* flags of all functions seen, and CAPTURES_* */
 };
@@ -360,6 +362,14 @@ int byvalue_is_constant(byvalue_session *session, PyObject *obj);
  */
 int byvalue_make_reduce(PyObject *callable, PyObject *args, PyObject *state, PyObject *state_setter,
                         PyObject **reduced);
+
+/*
+ * byvalue_answer_call() is the answer that 'callable', borrowed, called with 'args' makes the object, and
+ * byvalue_setter(callable) gives it its 'state' (NULL: there is none). Steals as byvalue_make_reduce().
+ * 3, 1 with '*reduced', or -1.
+ */
+int byvalue_answer_call(byvalue_session *session, PyObject *callable, PyObject *args,
+                        PyObject *state, PyObject **reduced);
 
 /* module.attribute, imported when first needed: new reference. */
 PyObject *byvalue_import(const char *module, const char *attribute);

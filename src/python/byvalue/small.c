@@ -26,11 +26,13 @@ static PyObject *dict_state(module_state *st, PyObject *obj, const char *left_ou
 }
 
 /* callable(args) and then BUILD with 'state'; 'state' may be NULL, with or without an exception. */
-static int reduce_with_dict(PyObject *callable, PyObject *args, PyObject *state, PyObject **reduced)
+static int reduce_with_dict(byvalue_session *session, PyObject *callable, PyObject *args,
+                            PyObject *state, PyObject **reduced)
 {
     if (!state && PyErr_Occurred())
         Py_CLEAR(args);
-    return byvalue_make_reduce(callable, args, state, NULL, reduced);
+    return state ? byvalue_make_reduce(callable, args, state, NULL, reduced)
+                 : byvalue_answer_call(session, callable, args, NULL, reduced);
 }
 
 /* ---- descriptors ---- */
@@ -48,7 +50,7 @@ int byvalue_reduce_staticmethod(byvalue_session *session, PyObject *obj, PyObjec
     PyObject *state = NULL; /* a staticmethod copies its function's attributes by itself */
     if (args && Py_TYPE(obj) != &PyStaticMethod_Type && Py_TYPE(obj) != &PyClassMethod_Type)
         state = dict_state(st, obj, NULL);
-    return reduce_with_dict(type, args, state, reduced);
+    return reduce_with_dict(session, type, args, state, reduced);
 }
 
 /* property(get, set, delete, doc); for a class made from it property_(class, get, set, delete, doc),
@@ -78,7 +80,7 @@ done:
     Py_XDECREF(delete);
     Py_XDECREF(doc);
     Py_XDECREF(get_doc);
-    return reduce_with_dict(callable, args, state, reduced);
+    return reduce_with_dict(session, callable, args, state, reduced);
 }
 
 static PyObject *v1_property(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -108,7 +110,7 @@ int byvalue_reduce_cached_property(byvalue_session *session, PyObject *obj, PyOb
     PyObject *args = func ? PyTuple_Pack(1, func) : NULL;
     Py_XDECREF(func);
     PyObject *state = args ? dict_state(session->st, obj, "lock") : NULL;
-    return reduce_with_dict((PyObject *)Py_TYPE(obj), args, state, reduced);
+    return reduce_with_dict(session, (PyObject *)Py_TYPE(obj), args, state, reduced);
 }
 
 /* ---- views ---- */
@@ -267,7 +269,7 @@ int byvalue_reduce_newtype(byvalue_session *session, PyObject *obj, PyObject **r
     Py_XDECREF(name);
     Py_XDECREF(supertype);
     PyObject *state = args ? dict_state(st, obj, NULL) : NULL;
-    return reduce_with_dict((PyObject *)Py_TYPE(obj), args, state, reduced);
+    return reduce_with_dict(session, (PyObject *)Py_TYPE(obj), args, state, reduced);
 }
 
 /* ---- cached functions ---- */
@@ -289,7 +291,7 @@ int byvalue_reduce_lru_cache(byvalue_session *session, PyObject *obj, PyObject *
     Py_XDECREF(wrapped);
     Py_XDECREF(parameters);
     PyObject *state = args ? dict_state(st, obj, "cache_parameters") : NULL;
-    return reduce_with_dict(st->v1_lru_cache, args, state, reduced);
+    return reduce_with_dict(session, st->v1_lru_cache, args, state, reduced);
 }
 
 static PyObject *v1_lru_cache(PyObject *module, PyObject *const *args, Py_ssize_t count)

@@ -296,7 +296,7 @@ int saver_step_tuple(saver *s)
             break;
         PyObject *item = PyTuple_GET_ITEM(tuple, i);
         frame->position = i + 1;
-        int pushed = saver_save(s, item, closed && compat_is_unique(item));
+        int pushed = saver_save(s, item, compat_is_unique(item) ? closed : SAVER_SHARED);
         if (pushed)
             return pushed < 0 ? -1 : 0;
     }

@@ -42,6 +42,7 @@ int saver_init(saver *s, module_state *st, const saver_options *options, const s
         byvalue_choose_portable(s->session, options->portable);
         if (options->with_source)
             byvalue_send_source(s->session);
+        byvalue_take_calls(s->session);
     }
     return options->deterministic ? saver_make_stable(s, NULL) : 0;
 }
@@ -117,6 +118,8 @@ static int save_known(saver *s, PyObject *obj, int unique)
         return saver_begin_list(s, obj, unique);
     if (type == &PyBytes_Type)
         return saver_write_bytes(s, obj, unique);
+    if (unique == SAVER_FRESH) /* of tuples and dicts nobody has weak references */
+        unique = SAVER_SHARED;
     if (type == &PySet_Type)
         return saver_begin_set(s, obj, unique);
     if (type == &PyFrozenSet_Type)
@@ -149,7 +152,8 @@ int saver_save(saver *s, PyObject *obj, int unique)
     if (s->out.cursor >= s->out.soft_end) {
         if (saver_boundary(s) < 0)
             return -1;
-        unique = unique && !s->out.write;
+        if (s->out.write)
+            unique = SAVER_SHARED;
     }
     if (s->stable) {
         unique = 0;
@@ -196,6 +200,9 @@ static int run_frames(saver *s)
             break;
         case FRAME_REDUCE:
             status = saver_step_reduce(s);
+            break;
+        case FRAME_CALL:
+            status = saver_step_call(s);
             break;
         case FRAME_INSTANCE:
             status = saver_step_instance(s);

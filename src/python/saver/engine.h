@@ -7,6 +7,7 @@
  * atoms.c       what is written at once: numbers, text, bytes, buffers
  * reduce.c      objects that are written as a call: __reduce__ and its kin; items.c: their items
  * persistent.c  persistent ids
+ * call.c        what by-value code answers: a call in parts
  * instance.c    instances for which object's own __reduce_ex__ is known to be right
  * value.c       dates and times
  * stable.c      deterministic dumps: values; order.c: the order of sets
@@ -45,6 +46,13 @@ enum {
     SAVER_DEPTH_MAX = 1 << 20,
 };
 
+/*
+ * What is known of an object that is about to be written. UNIQUE: its one reference is its container's,
+ * and nothing can lead back into that; so its place in the memo's table can wait. FRESH: a tuple or
+ * dict that was made for this dump, in which nobody can have found it: its number is a phantom's.
+ */
+enum saver_sharing { SAVER_SHARED, SAVER_UNIQUE, SAVER_FRESH };
+
 enum saver_frame_kind {
     FRAME_LIST,
     FRAME_TUPLE,
@@ -54,6 +62,7 @@ enum saver_frame_kind {
     FRAME_LIST_ITEMS, /* the iterators that a reduce tuple may carry */
     FRAME_DICT_ITEMS,
     FRAME_REDUCE,
+    FRAME_CALL,
     FRAME_INSTANCE,
     FRAME_VALUE,
     FRAME_GLOBAL,
@@ -64,7 +73,7 @@ enum saver_frame_kind {
 typedef struct saver_frame {
     uint8_t kind;
     uint8_t stage;  /* what the step function does next; 0 at first */
-    uint8_t closed; /* nothing can lead back into this container: children may skip the memo */
+    uint8_t closed; /* enum saver_sharing: what is known of its children that have no other reference */
     uint8_t budget; /* units of the recursion budget that this frame has taken */
     uint8_t single; /* the current batch is one item without MARK */
     uint16_t batch; /* items in the current batch */
@@ -130,8 +139,8 @@ int saver_write_pickle(saver *s, PyObject *root);
 int saver_run(saver *s, PyObject *root);
 
 /*
- * saver_save() writes 'obj' or, if it needs more than one step, pushes a frame for it. 'unique': its
- * one reference is its container's, and the container is closed. The top frame (or, of the root,
+ * saver_save() writes 'obj' or, if it needs more than one step, pushes a frame for it. 'unique' is an
+ * enum saver_sharing. The top frame (or, of the root,
  * the caller) keeps 'obj' alive until it has its frame; with a file, against its write() too.
  * 0: written; 1: a frame is pushed; -1. Frames and output may have moved.
  */
@@ -240,19 +249,22 @@ static inline int saver_write_ops(saver *s, int first, int second)
 
 /* PUT, below protocol 4. 0 or -1. */
 int saver_write_put(saver *s, Py_ssize_t id);
+/* MEMOIZE or PUT for an object that the stream makes and that nobody will look for. 0 or -1. */
+int saver_memoize_phantom(saver *s);
 
 /* MEMOIZE or PUT for an object that is not in the memo. 0 or -1. */
 static inline int saver_memoize(saver *s, PyObject *obj, int unique)
 {
     if (s->hooks->fast)
         return 0;
+    if (unique == SAVER_FRESH)
+        return saver_memoize_phantom(s);
     Py_ssize_t id = s->memo->count;
     if (saver_memo_put(s->memo, obj, unique) < 0)
         return -1;
     return s->protocol >= 4 ? saver_write_op(s, (char)OP_MEMOIZE) : saver_write_put(s, id);
 }
-/* The same for an object that the stream makes and that does not exist here. */
-int saver_memoize_phantom(saver *s);
+
 /* ---- atoms.c: there is room for SAVER_ROOM_NBYTES when these are called ---- */
 
 int saver_write_int(saver *s, PyObject *obj);
@@ -271,7 +283,7 @@ int saver_step_reduce(saver *s);
  * over in any case. 0 or -1. */
 int saver_accept_reduced(saver *s, PyObject *reduced);
 
-/* Which part of its object's call a FRAME_REDUCE is writing, for error paths. */
+/* Which part of its object's call a FRAME_REDUCE or FRAME_CALL is writing, for error paths. */
 enum saver_part {
     SAVER_PART_NONE,
     SAVER_PART_CALLABLE,
@@ -280,6 +292,13 @@ enum saver_part {
     SAVER_PART_SETTER,
 };
 enum saver_part saver_reduce_part_of(const saver_frame *frame);
+
+/* ---- call.c ---- */
+
+/* Turns the top frame, an owned one, into one that writes what by-value code has just answered. */
+void saver_begin_call(saver *s);
+int saver_step_call(saver *s);
+enum saver_part saver_call_part_of(const saver_frame *frame);
 
 /* ---- items.c ---- */
 

@@ -138,7 +138,7 @@ int saver_memo_settle(saver_memo *memo)
     memo->owned = memo->count;
     size_t waiting = 0;
     for (Py_ssize_t i = memo->settled; i < memo->count; i++)
-        waiting += (uintptr_t)memo->items[i] & 1;
+        waiting += ((uintptr_t)memo->items[i] & 1) && memo->items[i] != PHANTOM;
     if (reserve_slots(memo, (size_t)memo->slots_used + waiting) < 0)
         return -1;
     for (Py_ssize_t i = memo->settled; i < memo->count; i++) {

@@ -58,7 +58,7 @@ static int is_instance_state(const saver *s, Py_ssize_t depth)
 static const char *byvalue_part(const saver *s, Py_ssize_t depth)
 {
     if (!s->superset || depth < 0 || depth + 1 >= s->depth ||
-        s->frames[depth].kind != FRAME_REDUCE || !s->frames[depth].obj ||
+        !s->frames[depth].obj ||
         saver_reduce_part_of(&s->frames[depth]) != SAVER_PART_STATE ||
         s->frames[depth + 1].kind != FRAME_TUPLE)
         return NULL;
@@ -124,6 +124,7 @@ static PyObject *describe_part(const saver *s, Py_ssize_t depth)
     case FRAME_FROZENSET:
         return PyUnicode_FromString("{…}");
     case FRAME_REDUCE:
+    case FRAME_CALL:
         return describe_reduce(s, depth);
     case FRAME_PERSISTENT_ID:
         return PyUnicode_FromString("<persistent id>");

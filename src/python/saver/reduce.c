@@ -33,6 +33,8 @@ enum stage {
 
 enum saver_part saver_reduce_part_of(const saver_frame *frame)
 {
+    if (frame->kind == FRAME_CALL)
+        return saver_call_part_of(frame);
     if (frame->kind != FRAME_REDUCE)
         return SAVER_PART_NONE;
     switch ((enum stage)frame->stage) { /* the stage is that of what comes next */
@@ -313,6 +315,9 @@ static PyObject *reduce_singleton_type(PyObject *type)
     return singleton ? Py_BuildValue("(O(O))", &PyType_Type, singleton) : NULL;
 }
 
+/* ask()'s answer that byvalue_call_of() has the call. */
+enum { ASK_CALL = 3 };
+
 /* Like ask(), for an object of 'type', to which the caller holds a reference. */
 static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
 {
@@ -334,12 +339,11 @@ static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
         int decided = byvalue_reduce(s->session, obj, reduced);
         if (decided == 2) {
             const saver_frame *outer = s->depth > 1 ? &s->frames[s->depth - 2] : NULL;
-            if (!outer || outer->kind != FRAME_REDUCE ||
-                saver_reduce_part_of(outer) != SAVER_PART_CALLABLE)
+            if (!outer || saver_reduce_part_of(outer) != SAVER_PART_CALLABLE)
                 byvalue_note_sent(s->session, obj);
             return 0; /* saver_begin_global() asks for the name */
         }
-        if (decided != 0)
+        if (decided != 0) /* 3 is ASK_CALL */
             return decided; /* by-value code itself answers for what changes */
     }
     if (type == &PyType_Type) {
@@ -370,7 +374,7 @@ static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
 }
 
 /*
- * Decides for the top frame's obj. 1: '*reduced' is a new reference; 0: it goes by its name; -1.
+ * Decides for the top frame's obj. 1: '*reduced' is a new reference; 0: it goes by its name; ASK_CALL; -1.
  * A hook may give the object another class: as in _pickle, the class that it had decides.
  */
 static int ask(saver *s, PyObject **reduced)
@@ -391,6 +395,10 @@ static int step_ask(saver *s)
         return -1;
     if (decided == 0)
         return saver_begin_global(s, NULL);
+    if (decided == ASK_CALL) {
+        saver_begin_call(s);
+        return saver_step_call(s);
+    }
     if (PyUnicode_Check(reduced)) {
         int status = saver_begin_global(s, reduced);
         Py_DECREF(reduced);

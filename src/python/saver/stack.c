@@ -49,7 +49,8 @@ void saver_drop(saver *s, PyObject *obj)
 {
     if (!obj)
         return;
-    if (Py_REFCNT(obj) == 1) { /* it goes now, and with it perhaps what the memo only borrows */
+    /* Where the memo has caught up there is nothing that it only borrows. */
+    if (Py_REFCNT(obj) == 1 && !(saver_memo_settled(s->memo) && s->owned_depth == s->depth)) { /* it goes now, and with it perhaps what the memo only borrows */
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
         /* Without memory the memo's entries are late, which is before the next call of Python. */
@@ -78,9 +79,10 @@ int saver_settle(saver *s)
         for (int slot = 0; slot < 3; slot++)
             Py_XINCREF(frame->held[slot]);
         /* These enter the memo when they are complete. Python code may lead back into them. */
-        if (frame->kind == FRAME_TUPLE || frame->kind == FRAME_FROZENSET ||
-            frame->kind == FRAME_INSTANCE || frame->kind == FRAME_VALUE)
-            frame->closed = 0;
+        if ((frame->kind == FRAME_TUPLE || frame->kind == FRAME_FROZENSET ||
+             frame->kind == FRAME_INSTANCE || frame->kind == FRAME_VALUE) &&
+            frame->closed == SAVER_UNIQUE)
+            frame->closed = SAVER_SHARED;
     }
     s->owned_depth = s->depth;
     return saver_memo_settle(s->memo);
