@@ -9,6 +9,7 @@ import textwrap
 import types
 
 import achar
+import achar.pickle
 import pytest
 from byvalue_support import PACKAGE_ROOT, dumps, loads
 
@@ -158,3 +159,43 @@ def test_stream_names_only_the_rebuild_module():
 
     Unpickler(io.BytesIO(dumps([C, C(), lambda: C]))).load()
     assert Unpickler.modules == {"achar._v1", "builtins"}
+
+
+class Watched(types.ModuleType):
+    """A module that counts who looks into it."""
+
+    looks = 0
+
+    def __getattribute__(self, name):
+        Watched.looks += 1
+        return super().__getattribute__(name)
+
+
+def homeless():
+    return LIMIT
+
+
+LIMIT = 3
+
+
+def test_no_other_module_is_looked_at(monkeypatch):
+    """What a dump costs does not depend on how many modules are imported."""
+
+    class Local:
+        def method(self):
+            return LIMIT, types.ModuleType
+
+    def closure():
+        return homeless(), Local
+
+    for i in range(50):
+        monkeypatch.setitem(sys.modules, f"watched_{i}", Watched(f"watched_{i}"))
+    monkeypatch.setattr(homeless, "__module__", None)
+    monkeypatch.setattr(homeless, "__qualname__", "found_nowhere")
+    Watched.looks = 0
+    for obj in (lambda: LIMIT, closure, homeless, Local, Local(), Local().method, [Local, homeless, len]):
+        dumps(obj)
+    assert Watched.looks == 0
+    with pytest.raises(pickle.PicklingError):  # pickle itself searches for a function without a module
+        achar.pickle.dumps(homeless)
+    assert Watched.looks >= 50

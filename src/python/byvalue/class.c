@@ -41,7 +41,8 @@ int byvalue_class_has_by_itself(PyTypeObject *type, PyObject *name, PyObject *va
 {
     if (is_own_descriptor(type, value))
         return 1;
-    if (!PyUnicode_Check(name))
+    if (!PyUnicode_Check(name) || PyUnicode_GET_LENGTH(name) == 0 ||
+        PyUnicode_READ_CHAR(name, 0) != '_')
         return 0;
     if (Py_TYPE(value) == &PyGetSetDescr_Type) /* @dataclass(slots=True) of 3.10 leaves another's */
         return PyUnicode_CompareWithASCIIString(name, "__weakref__") == 0 ||
@@ -193,12 +194,15 @@ static int keep_slots(module_state *st, PyTypeObject *type, PyObject *dict, PyOb
 /* In a deterministic dump: what 3.13.0's compiler takes from a set is sorted. 0 or -1. */
 static int sort_static_attributes(byvalue_session *session, PyObject *attributes)
 {
-    PyObject *names = PyDict_GetItemString(attributes, "__static_attributes__");
-    if (!session->root || !names || !PyTuple_CheckExact(names))
+    if (!session->root)
+        return 0;
+    PyObject *static_attributes = session->st->byvalue_str___static_attributes__;
+    PyObject *names = PyDict_GetItemWithError(attributes, static_attributes);
+    if (!names || !PyTuple_CheckExact(names))
         return 0;
     PyObject *list = byvalue_in_order(session, names);
     PyObject *sorted = list ? PyList_AsTuple(list) : NULL;
-    int status = sorted ? PyDict_SetItemString(attributes, "__static_attributes__", sorted) : -1;
+    int status = sorted ? PyDict_SetItem(attributes, static_attributes, sorted) : -1;
     Py_XDECREF(list);
     Py_XDECREF(sorted);
     return status;
@@ -227,8 +231,9 @@ static PyObject *class_attributes(byvalue_session *session, PyTypeObject *type, 
 static PyObject *abc_registry(byvalue_session *session, PyTypeObject *type, PyObject *dict)
 {
     PyObject *dump = NULL, *registry = NULL, *found = NULL, *iterator = NULL, *reference;
-    if (Py_TYPE(type) == &PyType_Type || !PyDict_GetItemString(dict, "_abc_impl"))
-        return Py_NewRef(Py_None);
+    if (Py_TYPE(type) == &PyType_Type ||
+        !PyDict_GetItemWithError(dict, session->st->byvalue_str__abc_impl))
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     PyObject *get_dump = byvalue_import("_abc", "_get_dump");
     if (!get_dump)
         return NULL;
@@ -282,12 +287,14 @@ static PyObject *class_state(byvalue_session *session, PyTypeObject *type, PyObj
 static int class_by_name(byvalue_session *session, PyObject *obj)
 {
     module_state *st = session->st;
-    PyObject *module_name, *qualname = NULL;
-    int status = compat_find_attr(obj, st->byvalue_str___module__, &module_name);
-    if (status == 1) {
+    PyObject *module_name = NULL, *qualname = NULL;
+    int status = byvalue_class_names(st, (PyTypeObject *)obj, &module_name, &qualname);
+    if (status == 0)
+        status = compat_find_attr(obj, st->byvalue_str___module__, &module_name);
+    if (status == 1 && !qualname)
         qualname = PyObject_GetAttr(obj, st->byvalue_str___qualname__);
+    if (status == 1)
         status = qualname ? byvalue_is_named(st, obj, module_name, qualname) : -1;
-    }
     if (status == 1)
         status = byvalue_answer_name(session, obj, module_name, qualname);
     Py_XDECREF(module_name);

@@ -16,10 +16,10 @@
 /* ---- out ---- */
 
 /* The member that 'class' knows under 'name'; borrowed, NULL with or without an exception. */
-static PyObject *member_by_name(PyTypeObject *type, PyObject *name)
+static PyObject *member_by_name(module_state *st, PyTypeObject *type, PyObject *name)
 {
     PyObject *dict = compat_type_dict(type);
-    PyObject *members = PyDict_GetItemString(dict, "_member_map_");
+    PyObject *members = PyDict_GetItemWithError(dict, st->byvalue_str__member_map_);
     PyObject *member = NULL;
     if (members && PyDict_Check(members))
         member = PyDict_GetItemWithError(members, name);
@@ -89,13 +89,13 @@ int byvalue_reduce_enum_member(byvalue_session *session, PyObject *obj, PyObject
     if (named)
         return named < 0 ? -1 : 0;
     /* _name_ and _value_ are plain attributes; name and value may be the user's own. */
-    name = PyObject_GetAttrString(obj, "_name_");
-    value = name ? PyObject_GetAttrString(obj, "_value_") : NULL;
+    name = PyObject_GetAttr(obj, st->byvalue_str__name_);
+    value = name ? PyObject_GetAttr(obj, st->byvalue_str__value_) : NULL;
     native = value ? native_args(session, obj, &slots) : NULL;
     dict = native ? PyObject_GetAttr(obj, st->byvalue_str___dict__) : NULL;
     if (!dict)
         goto done;
-    if (PyUnicode_Check(name) && member_by_name(Py_TYPE(obj), name) == obj)
+    if (PyUnicode_Check(name) && member_by_name(st, Py_TYPE(obj), name) == obj)
         args = PyTuple_Pack(3, (PyObject *)Py_TYPE(obj), name, native);
     else if (!PyErr_Occurred()) /* a combination of flags */
         args = PyTuple_Pack(4, (PyObject *)Py_TYPE(obj), Py_None, native, value);
@@ -135,7 +135,7 @@ static PyObject *v1_enum_member(PyObject *module, PyObject *const *args, Py_ssiz
         return NULL;
     }
     PyTypeObject *type = (PyTypeObject *)args[0];
-    PyObject *member = count == 4 ? member_by_value(type, args[3]) : member_by_name(type, args[1]);
+    PyObject *member = count == 4 ? member_by_value(type, args[3]) : member_by_name(st, type, args[1]);
     if (member || PyErr_Occurred())
         return Py_XNewRef(member);
     PyObject *dict = compat_type_dict(type);

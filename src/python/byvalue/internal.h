@@ -19,9 +19,10 @@
 // clang-format off
 #define BYVALUE_STRINGS(X)                                                                         \
     X(__annotate__) X(__annotations__) X(__builtins__) X(__defaults__) X(__dict__) X(__doc__) X(__func__)\
-    X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__) X(__package__)                \
+    X(__getattribute__) X(__init_subclass__) X(__kwdefaults__) X(__module__) X(__name__) X(__package__)                \
     X(__path__) X(__qualname__) X(__reduce__) X(__reduce_ex__) X(__setstate__)                     \
-    X(__slots__) X(__type_params__)
+    X(__slots__) X(__static_attributes__) X(__type_params__) X(_abc_impl) X(_member_map_) X(_name_)\
+    X(_value_) X(fdel) X(fget) X(fset)
 #define BYVALUE_V1(X)                                                                              \
     X(code) X(function) X(function_state) X(cell) X(cell_state) X(method) X(module) X(new_module)  \
     X(module_state) X(class_) X(class_state) X(enum_member) X(enum_member_state) X(exception)      \
@@ -189,6 +190,12 @@ int byvalue_is_registered(module_state *st, PyObject *module_name);
 /* The reducers' answer for what byvalue_is_named() found: remembers the name for the saver. 2. */
 int byvalue_answer_name(byvalue_session *session, PyObject *obj, PyObject *module_name,
                         PyObject *qualname);
+/*
+ * byvalue_class_names() is 1 with the __module__ and __qualname__ of a class, new references, where its
+ * metaclass leaves both to type; 0: they have to be asked for. Runs no Python code.
+ */
+int byvalue_class_names(module_state *st, PyTypeObject *type, PyObject **module_name,
+                        PyObject **qualname);
 /* By the object's own __module__ and __qualname__ (or __name__). As byvalue_is_named(). */
 int byvalue_has_name(module_state *st, PyObject *obj);
 
@@ -327,6 +334,8 @@ PyObject *byvalue_in_order(byvalue_session *session, PyObject *items);
 /* 1 if both are the same object or equal str. */
 static inline int byvalue_same_text(PyObject *a, PyObject *b)
 {
+    if (a && b && compat_is_interned(a) && compat_is_interned(b))
+        return a == b;
     return a == b || (a && b && PyUnicode_CheckExact(a) && PyUnicode_CheckExact(b) &&
                       PyUnicode_Compare(a, b) == 0);
 }

@@ -126,6 +126,10 @@ static unsigned version_of(PyTypeObject *type)
 
 byvalue_reducer byvalue_reducer_of_type(module_state *st, PyTypeObject *type)
 {
+    if (type == &PyFunction_Type) /* the most frequent */
+        return byvalue_reduce_function;
+    if (type == &PyCFunction_Type)
+        return byvalue_reduce_builtin;
     byvalue_tables *tables = byvalue_tables_of(st);
     size_t slot = ((uintptr_t)type >> 4) % KIND_COUNT;
     unsigned version = version_of(type);

@@ -70,10 +70,18 @@ static int walk(PyObject *obj, PyObject *qualname, PyObject **found)
     }
 }
 
+/* 1 if a str is "__main__". */
+static int is_main(module_state *st, PyObject *module_name)
+{
+    return byvalue_same_text(module_name, st->str___main__) ||
+           (!PyUnicode_CheckExact(module_name) &&
+            PyUnicode_CompareWithASCIIString(module_name, "__main__") == 0);
+}
+
 int byvalue_is_named(module_state *st, PyObject *obj, PyObject *module_name, PyObject *qualname)
 {
     if (!module_name || !qualname || !PyUnicode_Check(module_name) || !PyUnicode_Check(qualname) ||
-        PyUnicode_CompareWithASCIIString(module_name, "__main__") == 0)
+        is_main(st, module_name))
         return 0;
     PyObject *found = NULL;
     PyObject *module = compat_loaded_module(module_name);
@@ -130,11 +138,39 @@ int byvalue_reduce_builtin(byvalue_session *session, PyObject *obj, PyObject **r
     return named;
 }
 
+int byvalue_class_names(module_state *st, PyTypeObject *type, PyObject **module_name,
+                        PyObject **qualname)
+{
+    PyTypeObject *metaclass = Py_TYPE(type);
+    if (!(type->tp_flags & Py_TPFLAGS_HEAPTYPE))
+        return 0;
+    if (metaclass != &PyType_Type) {
+        PyObject *const names[] = {st->byvalue_str___getattribute__, st->byvalue_str___module__,
+                                   st->byvalue_str___qualname__};
+        if (metaclass->tp_getattro != PyType_Type.tp_getattro && !byvalue_is_python_class(metaclass))
+            return 0;
+        for (int i = 0; i < 3; i++) /* a __getattr__ is not asked for what is there */
+            if (_PyType_Lookup(metaclass, names[i]) != _PyType_Lookup(&PyType_Type, names[i]))
+                return 0;
+    }
+    *module_name = PyDict_GetItemWithError(type->tp_dict, st->byvalue_str___module__);
+    if (!*module_name) {
+        PyErr_Clear();
+        return 0;
+    }
+    Py_INCREF(*module_name);
+    *qualname = Py_NewRef(((PyHeapTypeObject *)type)->ht_qualname);
+    return 1;
+}
+
 int byvalue_has_name(module_state *st, PyObject *obj)
 {
     PyObject *module_name = NULL, *qualname = NULL;
-    int status = compat_find_attr(obj, st->byvalue_str___module__, &module_name);
-    if (status == 1)
+    int status = PyType_Check(obj) &&
+                 byvalue_class_names(st, (PyTypeObject *)obj, &module_name, &qualname);
+    if (status == 0)
+        status = compat_find_attr(obj, st->byvalue_str___module__, &module_name);
+    if (status == 1 && !qualname)
         status = compat_find_attr(obj, st->byvalue_str___qualname__, &qualname);
     if (status == 0 && module_name)
         status = compat_find_attr(obj, st->byvalue_str___name__, &qualname);

@@ -58,9 +58,9 @@ int byvalue_reduce_staticmethod(byvalue_session *session, PyObject *obj, PyObjec
 int byvalue_reduce_property(byvalue_session *session, PyObject *obj, PyObject **reduced)
 {
     module_state *st = session->st;
-    PyObject *get = PyObject_GetAttrString(obj, "fget");
-    PyObject *set = get ? PyObject_GetAttrString(obj, "fset") : NULL;
-    PyObject *delete = set ? PyObject_GetAttrString(obj, "fdel") : NULL;
+    PyObject *get = PyObject_GetAttr(obj, st->byvalue_str_fget);
+    PyObject *set = get ? PyObject_GetAttr(obj, st->byvalue_str_fset) : NULL;
+    PyObject *delete = set ? PyObject_GetAttr(obj, st->byvalue_str_fdel) : NULL;
     PyObject *doc = delete ? PyObject_GetAttr(obj, st->byvalue_str___doc__) : NULL;
     PyObject *get_doc = NULL, *args = NULL, *state = NULL, *callable = st->v1_property_;
     if (!doc || (get != Py_None && compat_find_attr(get, st->byvalue_str___doc__, &get_doc) < 0))

@@ -174,4 +174,14 @@ static inline void compat_timezone_parts(PyObject *obj, PyObject **offset, PyObj
     *name = ((compat_timezone *)obj)->name;
 }
 
+/*
+ * compat_is_interned() is 1 for a str of which the interpreter keeps but one with this text. Of single
+ * characters it may have two.
+ */
+static inline int compat_is_interned(PyObject *obj)
+{
+    return PyUnicode_CheckExact(obj) && PyUnicode_CHECK_INTERNED(obj) &&
+           PyUnicode_GET_LENGTH(obj) > 1;
+}
+
 #endif

@@ -34,17 +34,21 @@ int saver_init(saver *s, module_state *st, const saver_options *options, const s
     s->frame_capacity = SAVER_INLINE_FRAMES;
     s->owned_depth = 0;
     s->recursion_used = 0;
-    if (s->superset) {
-        s->session = byvalue_session_new(st);
-        if (!s->session)
-            return -1;
-        byvalue_choose(s->session, options->fresh_locks, options->log, options->skip);
-        byvalue_choose_portable(s->session, options->portable);
-        if (options->with_source)
-            byvalue_send_source(s->session);
-        byvalue_take_calls(s->session);
-    }
     return options->deterministic ? saver_make_stable(s, NULL) : 0;
+}
+
+int saver_open_session(saver *s)
+{
+    const saver_options *options = s->options;
+    s->session = byvalue_session_new(s->st);
+    if (!s->session)
+        return -1;
+    byvalue_choose(s->session, options->fresh_locks, options->log, options->skip);
+    byvalue_choose_portable(s->session, options->portable);
+    if (options->with_source)
+        byvalue_send_source(s->session);
+    byvalue_take_calls(s->session);
+    return 0;
 }
 
 static PyObject *order_for_session(void *context, PyObject *items)
@@ -56,6 +60,8 @@ int saver_make_stable(saver *s, saver *outer)
 {
     s->stable = saver_stable_new(outer ? outer->stable : NULL);
     s->fast_path = 0;
+    if (s->stable && s->superset && !s->session && saver_open_session(s) < 0)
+        return -1;
     if (s->stable && s->session)
         byvalue_choose_stable(s->session, outer ? outer->session : NULL, order_for_session, s);
     return s->stable ? 0 : -1;

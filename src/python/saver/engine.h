@@ -100,7 +100,7 @@ typedef struct saver {
     module_state *st;
     const saver_hooks *hooks;
     const saver_options *options;
-    byvalue_session *session;    /* superset only */
+    byvalue_session *session;    /* superset only; NULL until it is needed */
     struct saver_stable *stable; /* stable.h: deterministic; else NULL */
     PyThreadState *thread;
     int protocol;
@@ -127,6 +127,9 @@ typedef struct saver {
 int saver_init(saver *s, module_state *st, const saver_options *options, const saver_hooks *hooks,
                saver_memo *memo, saver_sink *sink, PyObject *write);
 void saver_end(saver *s);
+
+/* Makes s->session, of the superset. 0 or -1. */
+int saver_open_session(saver *s);
 
 /* Makes a saver that has written nothing deterministic; 'outer' not NULL: for a key in the order of one
  * of its sets. 0 or -1. */

@@ -348,13 +348,15 @@ done:
     return status;
 }
 
-/* In a portable stream, where by-value code has just said what the name is: 1; else 0. */
+/* Where by-value code has just looked and said what the name is: 1; else 0. */
 static int find_answered(saver *s, PyObject *obj, global_place *place)
 {
     PyObject *module_name, *name;
-    if (!s->options->portable || !byvalue_name(s->session, obj, &module_name, &name) ||
-        PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) >= 0)
+    if (!s->session || !byvalue_name(s->session, obj, &module_name, &name) ||
+        !PyUnicode_CheckExact(module_name) || !PyUnicode_CheckExact(name))
         return 0;
+    if (s->protocol < 4 && PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) >= 0)
+        return 0; /* which is not written as one name */
     place->module_name = Py_NewRef(module_name);
     place->last = Py_NewRef(name);
     place->is_in_module = 1;
@@ -365,7 +367,7 @@ int saver_begin_global(saver *s, PyObject *name)
 {
     PyObject *obj = saver_top(s)->obj, *reduced = NULL;
     global_place place = {NULL};
-    int status = -1;
+    int status = -1, ready = 0, given = name != NULL;
 
     if (saver_before_python(s) < 0)
         return -1;
@@ -402,6 +404,7 @@ int saver_begin_global(saver *s, PyObject *name)
         saver_hold(s, 0, place.module_name);
         saver_hold(s, 1, short_name);
         status = 0;
+        ready = !given; /* a given one's owner will drop it */
     } else if (!place.is_in_module && COMPAT_NAMES_AS_3_13) {
         PyObject *parts = split_name(s, name);
         if (!parts)
@@ -432,7 +435,8 @@ done:
     Py_XDECREF(reduced);
     clear_place(&place);
     Py_DECREF(name);
-    return status;
+    /* Only now, when the frame alone holds the names: it settles the memo before it drops them. */
+    return ready ? saver_step_global(s) : status;
 }
 
 int saver_step_global(saver *s)

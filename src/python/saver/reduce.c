@@ -323,6 +323,8 @@ static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
 {
     PyObject *obj = saver_top(s)->obj;
     *reduced = NULL;
+    if (s->superset && !s->session && saver_open_session(s) < 0)
+        return -1;
     if (s->hooks->reducer_override) {
         PyObject *hook = Py_NewRef(s->hooks->reducer_override);
         *reduced = PyObject_CallOneArg(hook, obj);

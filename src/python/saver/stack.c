@@ -49,8 +49,8 @@ void saver_drop(saver *s, PyObject *obj)
 {
     if (!obj)
         return;
-    /* Where the memo has caught up there is nothing that it only borrows. */
-    if (Py_REFCNT(obj) == 1 && !(saver_memo_settled(s->memo) && s->owned_depth == s->depth)) { /* it goes now, and with it perhaps what the memo only borrows */
+    /* It goes now, and with it perhaps what the memo only borrows, unless that has caught up. */
+    if (Py_REFCNT(obj) == 1 && !(saver_memo_settled(s->memo) && s->owned_depth == s->depth)) {
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
         /* Without memory the memo's entries are late, which is before the next call of Python. */
