@@ -206,10 +206,10 @@ byvalue_call byvalue_call_of(byvalue_session *session)
 
 PyObject *byvalue_setter(module_state *st, PyObject *callable)
 {
-    return callable == st->v1_function    ? st->v1_function_state
-           : callable == st->v1_class_    ? st->v1_class_state
-           : callable == st->v1_cell      ? st->v1_cell_state
-                                          : st->v1_enum_member_state;
+    return callable == st->v1_function ? st->v1_function_state
+           : callable == st->v1_class_ ? st->v1_class_state
+           : callable == st->v1_cell   ? st->v1_cell_state
+                                       : st->v1_enum_member_state;
 }
 
 PyObject *byvalue_import(const char *module_name, const char *attribute)

@@ -135,7 +135,8 @@ static PyObject *v1_enum_member(PyObject *module, PyObject *const *args, Py_ssiz
         return NULL;
     }
     PyTypeObject *type = (PyTypeObject *)args[0];
-    PyObject *member = count == 4 ? member_by_value(type, args[3]) : member_by_name(st, type, args[1]);
+    PyObject *member =
+        count == 4 ? member_by_value(type, args[3]) : member_by_name(st, type, args[1]);
     if (member || PyErr_Occurred())
         return Py_XNewRef(member);
     PyObject *dict = compat_type_dict(type);

@@ -55,8 +55,8 @@ struct byvalue_session {
     byvalue_map ids;      /* of the root: object with an identity -> its id, bytes */
     PyObject *codes;      /* portable and deterministic: dict: blob -> code object */
     PyObject *ordinals;   /* of the root: dict: digest -> how many objects had it so far */
-    int takes_calls;   /* byvalue_take_calls() */
-    byvalue_call call; /* the last answer, until it is taken */
+    int takes_calls;      /* byvalue_take_calls() */
+    byvalue_call call;    /* the last answer, until it is taken */
     PyObject *log, *skip; /* borrowed or NULL: byvalue_choose() */
     unsigned captures;    /* CODE_* flags of all functions seen, and CAPTURES_* */
 };

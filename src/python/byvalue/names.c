@@ -147,7 +147,8 @@ int byvalue_class_names(module_state *st, PyTypeObject *type, PyObject **module_
     if (metaclass != &PyType_Type) {
         PyObject *const names[] = {st->byvalue_str___getattribute__, st->byvalue_str___module__,
                                    st->byvalue_str___qualname__};
-        if (metaclass->tp_getattro != PyType_Type.tp_getattro && !byvalue_is_python_class(metaclass))
+        if (metaclass->tp_getattro != PyType_Type.tp_getattro &&
+            !byvalue_is_python_class(metaclass))
             return 0;
         for (int i = 0; i < 3; i++) /* a __getattr__ is not asked for what is there */
             if (_PyType_Lookup(metaclass, names[i]) != _PyType_Lookup(&PyType_Type, names[i]))
@@ -166,8 +167,8 @@ int byvalue_class_names(module_state *st, PyTypeObject *type, PyObject **module_
 int byvalue_has_name(module_state *st, PyObject *obj)
 {
     PyObject *module_name = NULL, *qualname = NULL;
-    int status = PyType_Check(obj) &&
-                 byvalue_class_names(st, (PyTypeObject *)obj, &module_name, &qualname);
+    int status =
+        PyType_Check(obj) && byvalue_class_names(st, (PyTypeObject *)obj, &module_name, &qualname);
     if (status == 0)
         status = compat_find_attr(obj, st->byvalue_str___module__, &module_name);
     if (status == 1 && !qualname)

@@ -89,7 +89,8 @@ int saver_step_call(saver *s)
         status = saver_write_op(s, OP_REDUCE) < 0 ? -1 : saver_write_made(s);
         if (status < 0)
             return -1;
-        if (status > 0 || !frame->held[1]) /* written inside its own arguments, and that one counts */
+        if (status > 0 ||
+            !frame->held[1]) /* written inside its own arguments, and that one counts */
             break;
         frame->stage = CALL_SETTER;
         /* fall through */

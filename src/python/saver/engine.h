@@ -8,10 +8,11 @@
  * reduce.c      objects that are written as a call: __reduce__ and its kin; items.c: their items
  * persistent.c  persistent ids
  * call.c        what by-value code answers: a call in parts
- * instance.c    instances for which object's own __reduce_ex__ is known to be right
+ * instance.c    instances for which object's own __reduce_ex__ is known to be right; type_facts.c:
+ *               what makes it known
  * value.c       dates and times
  * stable.c      deterministic dumps: values; order.c: the order of sets
- * global.c      functions and classes by name
+ * global.c      functions and classes by name; place.c: where they are found
  * path.c        errors that say where in the object they happened
  * saver.c       dumps into memory; set-up
  *
@@ -72,8 +73,9 @@ enum saver_frame_kind {
 
 typedef struct saver_frame {
     uint8_t kind;
-    uint8_t stage;  /* what the step function does next; 0 at first */
-    uint8_t closed; /* enum saver_sharing: what is known of its children that have no other reference */
+    uint8_t stage; /* what the step function does next; 0 at first */
+    uint8_t
+        closed; /* enum saver_sharing: what is known of its children that have no other reference */
     uint8_t budget; /* units of the recursion budget that this frame has taken */
     uint8_t single; /* the current batch is one item without MARK */
     uint16_t batch; /* items in the current batch */
@@ -320,7 +322,6 @@ int saver_step_persistent_id(saver *s);
 
 /* Writes an instance the short way, or finds that it has to be asked and becomes a FRAME_REDUCE. */
 int saver_step_instance(saver *s);
-int saver_instance_exec(module_state *st);
 /* Memoizes the top frame's obj, which the stream has made. 1: it was in the memo, written by way of
  * its own parts, and that one counts; 0; -1. */
 int saver_write_made(saver *s);

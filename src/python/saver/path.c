@@ -57,8 +57,7 @@ static int is_instance_state(const saver *s, Py_ssize_t depth)
 /* The name of what a function or class by value is writing of its state, a tuple; NULL if none. */
 static const char *byvalue_part(const saver *s, Py_ssize_t depth)
 {
-    if (!s->superset || depth < 0 || depth + 1 >= s->depth ||
-        !s->frames[depth].obj ||
+    if (!s->superset || depth < 0 || depth + 1 >= s->depth || !s->frames[depth].obj ||
         saver_reduce_part_of(&s->frames[depth]) != SAVER_PART_STATE ||
         s->frames[depth + 1].kind != FRAME_TUPLE)
         return NULL;

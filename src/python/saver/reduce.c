@@ -345,7 +345,7 @@ static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
                 byvalue_note_sent(s->session, obj);
             return 0; /* saver_begin_global() asks for the name */
         }
-        if (decided != 0) /* 3 is ASK_CALL */
+        if (decided != 0)   /* 3 is ASK_CALL */
             return decided; /* by-value code itself answers for what changes */
     }
     if (type == &PyType_Type) {

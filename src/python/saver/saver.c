@@ -1,7 +1,7 @@
 /*
  * saver.c - dumps into memory, and what the saver needs of the interpreter's other modules.
  */
-#include "python/saver/engine.h"
+#include "python/saver/type_facts.h"
 
 int saver_dump_into(module_state *st, PyObject *obj, const saver_options *options, saver_sink *sink,
                     saver_report *report)
@@ -51,7 +51,7 @@ static PyObject *import_attr(const char *module_name, const char *name, PyTypeOb
 int saver_exec(PyObject *module, module_state *st)
 {
     (void)module;
-    if (saver_instance_exec(st) < 0)
+    if (saver_type_facts_exec(st) < 0)
         return -1;
 #define IMPORT(member, module_name, name, type)                                                    \
     if (!(st->member = import_attr(module_name, name, type)))                                      \
