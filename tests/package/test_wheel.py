@@ -24,7 +24,7 @@ def test_wheel_holds_the_package_and_the_command_only(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {"achar/__init__.py", "achar/_achar.pyi", "achar/py.typed"} <= set(names)
     extensions = sorted(name.partition(".")[0] for name in names if name.endswith(".so"))
-    assert extensions == ["achar/_achar", "achar/_memo"]
+    assert extensions == ["achar/_achar", "achar/_memo", "achar/_record"]
     assert any(name.endswith("/scripts/achar") for name in names)
     assert not [name for name in names if name.endswith((".h", ".a", ".pc")) or "libachar" in name]
 
