@@ -20,41 +20,45 @@ def make():
     return Counter
 
 
-def use(data, **options):
-    """In the peer: loads the class, changes it, and tells what it has on arrival the next times."""
-    import io
-    import pickle
+def user():
+    def use(data):
+        """In the peer: loads the class, changes it, and tells what it has on arrival the next times."""
+        import io
+        import pickle
 
-    import achar
+        import achar
 
-    cls = achar.loads(data)
-    cls().step()
-    cls.names.append("b")
-    cls.extra = 1
-    seen = {}
-    for name, load in (
-        ("keep", lambda: achar.loads(data, class_state="keep")),
-        ("keep, of a file", lambda: achar.load(io.BytesIO(data), class_state="keep")),
-        ("reset", lambda: achar.loads(data, class_state="reset")),
-    ):
-        found = load()
-        seen[name] = found is cls, found.count, found.names, hasattr(found, "extra")
-    cls.count = 5
-    assert achar.set_class_state("keep") == "reset"
-    seen["process keeps"] = pickle.loads(data).count, achar.loads(data).count
-    seen["but this load"] = achar.loads(data, class_state="reset").count
-    cls.count = 6
-    assert achar.set_class_state("reset") == "keep" and achar.set_class_state(None) == "reset"
-    seen["process resets"] = pickle.loads(data).count
-    return seen
+        cls = achar.loads(data)
+        cls().step()
+        cls.names.append("b")
+        cls.extra = 1
+        seen = {}
+        for name, load in (
+            ("keep", lambda: achar.loads(data, class_state="keep")),
+            ("keep, of a file", lambda: achar.load(io.BytesIO(data), class_state="keep")),
+            ("reset", lambda: achar.loads(data, class_state="reset")),
+        ):
+            found = load()
+            seen[name] = found is cls, found.count, found.names, hasattr(found, "extra")
+        cls.count = 5
+        seen["before"] = achar.set_class_state("keep")
+        seen["process keeps"] = pickle.loads(data).count, achar.loads(data).count
+        seen["but this load"] = achar.loads(data, class_state="reset").count
+        cls.count = 6
+        seen["after"] = achar.set_class_state("reset"), achar.set_class_state(None)
+        seen["process resets"] = pickle.loads(data).count
+        return seen
+
+    return use
 
 
 def test_keep_and_reset():
     Counter = make()
     with Peer() as peer:
-        seen = peer(use, achar.dumps(Counter))
+        seen = peer(user(), achar.dumps(Counter))
     assert seen.pop("keep") == seen.pop("keep, of a file") == (True, 1, ["a", "b"], True)
     assert seen.pop("reset") == (True, 0, ["a"], False)
+    assert (seen.pop("before"), seen.pop("after")) == ("reset", ("keep", "reset"))
     assert seen == {"process keeps": (5, 5), "but this load": 0, "process resets": 0}
 
 
