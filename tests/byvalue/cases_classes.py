@@ -747,6 +747,17 @@ def pep695_bound_to_itself():
     class Node[T: Node]:
         pass
     return Node, lambda N: N.__type_params__[0].__bound__ is N
+
+@case
+def pep695_alias():
+    class Item:
+        pass
+    type Pair[T] = tuple[T, T]
+    type Items = dict[str, list[Pair[Item]]]
+    return [Pair, Items, Pair, Item], lambda p: p[0] is p[2] and p[0].__name__ == "Pair" and (
+        p[0].__value__.__args__ == p[0].__type_params__ * 2 and p[0][int].__args__ == (int,)
+        and p[1].__value__.__args__[1].__args__[0].__origin__ is p[0]
+        and p[1].__value__.__args__[1].__args__[0].__args__ == (p[3],))
 """
     )
 

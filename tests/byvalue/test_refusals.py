@@ -237,3 +237,13 @@ def test_cells_must_fit_the_code():
         rebuild("function_state", f, (None, (7,)))
     with pytest.raises(pickle.UnpicklingError):
         rebuild("function_state", f, (None, None, 3))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="syntax of Python 3.12")
+def test_an_alias_that_names_itself():
+    space = {"__name__": "made"}
+    exec("type Tree = int | list[Tree]\ntype A = list[B]\ntype B = dict[str, A]", space)
+    for obj, path in (({"k": space["Tree"]}, "obj['k']"), ([space["A"]], "obj[0]")):
+        with pytest.raises(pickle.PicklingError) as caught:
+            dumps(obj)
+        assert str(caught.value).startswith(f"{path}: the alias ") and "names the alias itself" in str(caught.value)

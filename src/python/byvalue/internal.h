@@ -124,6 +124,7 @@ int byvalue_reduce_mappingproxy(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_memoryview(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_typevar(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_newtype(byvalue_session *, PyObject *, PyObject **);
+int byvalue_reduce_type_alias(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_cached_property(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_lru_cache(byvalue_session *, PyObject *, PyObject **);
 int byvalue_reduce_sentinel(byvalue_session *, PyObject *, PyObject **);

@@ -47,6 +47,7 @@ static const struct {
     {"typing", "ParamSpec", byvalue_reduce_typevar},
     {"typing", "TypeVarTuple", byvalue_reduce_typevar},
     {"typing", "NewType", byvalue_reduce_newtype},
+    {"typing", "TypeAliasType", byvalue_reduce_type_alias},
     {"functools", "cached_property", byvalue_reduce_cached_property},
     {"functools", "_lru_cache_wrapper", byvalue_reduce_lru_cache},
     {"functools", "KeyWrapper", byvalue_reduce_key_wrapper},

@@ -272,6 +272,18 @@ int byvalue_reduce_newtype(byvalue_session *session, PyObject *obj, PyObject **r
     return reduce_with_dict(session, (PyObject *)Py_TYPE(obj), args, state, reduced);
 }
 
+/* partial(TypeAliasType, type_params=…)(name, value): the standard library's own, in all streams. */
+int byvalue_reduce_type_alias(byvalue_session *session, PyObject *obj, PyObject **reduced)
+{
+    int named = byvalue_has_name(session->st, obj);
+    if (named)
+        return named < 0 ? -1 : 0;
+    PyObject *reduce = byvalue_import("achar._type_alias", "reduce");
+    *reduced = reduce ? PyObject_CallOneArg(reduce, obj) : NULL;
+    Py_XDECREF(reduce);
+    return *reduced ? 1 : -1;
+}
+
 /* ---- cached functions ---- */
 
 /* lru_cache(function, maxsize, typed): the cache itself starts empty there. */
