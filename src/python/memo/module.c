@@ -30,12 +30,16 @@ static PyObject *raise_status(memo_state *st, memo_status status)
 {
     if (status == MEMO_NOMEM)
         return PyErr_NoMemory();
-    PyErr_SetString(status == MEMO_DAMAGED   ? st->Damaged
-                    : status == MEMO_FULL    ? st->Full
-                    : status == MEMO_FOREIGN ? st->Foreign
-                    : status == MEMO_MOVED   ? st->Moved
-                                             : st->Error,
-                    memo_message());
+    PyObject *class = status == MEMO_DAMAGED   ? st->Damaged
+                      : status == MEMO_FULL    ? st->Full
+                      : status == MEMO_MOVED   ? st->Moved
+                      : status == MEMO_FOREIGN ? st->Foreign
+                                               : st->Error;
+    const char *message = memo_message(); /* may quote what is damaged */
+    PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
+    if (text)
+        PyErr_SetObject(class, text);
+    Py_XDECREF(text);
     return NULL;
 }
 
