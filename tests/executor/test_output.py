@@ -212,7 +212,7 @@ class Stuck:
     def flush(self): pass
 real, stuck = sys.stdout, Stuck()
 def chatty():
-    for n in range(200_000): print("line", n)
+    for n in range(50_000): print("line", n)
     return "done"
 with achar.Executor(2, output="plain") as ex:
     sys.stdout = stuck
@@ -222,13 +222,13 @@ with achar.Executor(2, output="plain") as ex:
     stuck.free.set()
 sys.stdout = real
 lines = "".join(stuck.text).splitlines()
-print(lines[0], len(lines) < 200_000)
+print(lines[0], len(lines) < 50_000)
 """,
         stderr_empty=False,
     )
     assert out == "line 0 True\n"
     dropped = int(run.stderr.split("achar: ")[1].split(" lines")[0])
-    assert 0 < dropped < 200_000 and "were dropped" in run.stderr
+    assert 0 < dropped < 50_000 and "were dropped" in run.stderr
 
 
 def test_results_do_not_wait_for_a_stream_that_is_stuck(run):
@@ -265,11 +265,11 @@ def test_a_slow_client_loses_nothing(run):
     out = run("""
 import achar
 def chatty():
-    for n in range(100_000): print(n, "x" * 50)
+    for n in range(30_000): print(n, "x" * 50)
 with achar.Executor(1, output="plain") as ex:
     ex.submit(chatty).result()
 """)
-    assert [line.split()[0] for line in out.splitlines()] == [str(n) for n in range(100_000)]
+    assert [line.split()[0] for line in out.splitlines()] == [str(n) for n in range(30_000)]
 
 
 def test_a_closed_or_missing_stdout(run):
