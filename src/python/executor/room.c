@@ -36,8 +36,9 @@ static void raise_nothing_ended(PyObject *error)
 {
     PyErr_Format(
         PyExc_MemoryError,
-        "%S, and for room_timeout nothing has become free: is there a task that waits for this "
-        "process? Such a task must not be waited for by submit() and put()",
+        "%S now, and nothing has become free for room_timeout: the tasks that hold the memory run "
+        "longer, or wait for this process. Raise memory_limit or room_timeout, or submit less at "
+        "once",
         error);
     Py_DECREF(error);
 }
