@@ -134,7 +134,7 @@ void achar__task_note_output_locked(achar__pool *pool, const achar__slot *slot, 
     if (!achar__output_was_taken(pool->output, worker, framed_nbytes)) {
         task->at.output.up = slot->up;
         task->at.output.framed_nbytes = framed_nbytes;
-        task->at.output.worker = worker;
+        task->output_worker = (uint16_t)worker;
         task->awaits_output = true;
     }
 }
@@ -148,7 +148,7 @@ void achar__task_await_output(achar__task *task, int64_t timeout_ns)
 {
     achar__pool *pool = task->pool;
     if (achar__task_may_have_output(task) && achar__fork_guard_holds(&pool->guard)) {
-        achar__output_await(pool->output, task->at.output.worker, task->at.output.up,
+        achar__output_await(pool->output, task->output_worker, task->at.output.up,
                             task->at.output.framed_nbytes, timeout_ns);
         atomic_store_explicit(&task->awaits_output, false, memory_order_relaxed);
     }

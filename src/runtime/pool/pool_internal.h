@@ -72,14 +72,17 @@ struct achar__task {
     bool force_cancelled;       /* however it ends: CANCELLED */
     bool looked_at;             /* someone may be reading the result where it stands */
     _Atomic bool awaits_output; /* its worker had sent text that nobody had dealt with at its end */
+    uint16_t output_worker;     /* whose text that is */
     uint32_t result_kind;
-    uint32_t number; /* in the pool, from 1; of a piece: its first call's */
+    uint32_t number;       /* in the pool, from 1; of a piece: its first call's */
+    uint32_t reader_count; /* unfinished tasks that it is an input of */
     achar__pool *pool;
     achar__function *function; /* until finished */
     achar__task *prev, *next;  /* in the queue, the watched list or a slot's releases */
     void *args;                /* until finished */
     size_t args_nbytes;
     uint32_t args_kind;
+    bool disowned;           /* a piece: nobody will ask for the pieces behind */
     achar__mapping *mapping; /* of the result; NULL: no bytes */
     const void *result;
     size_t result_nbytes;
@@ -92,7 +95,6 @@ struct achar__task {
         struct {
             const achar__wire_up *up; /* finished, and awaits_output */
             uint64_t framed_nbytes;
-            unsigned worker;
         } output;
     } at;
     void *user;
@@ -104,7 +106,6 @@ struct achar__task {
 
     achar__inputs *inputs;   /* until finished; NULL: none */
     achar__edge *dependents; /* until finished */
-    uint32_t reader_count;   /* unfinished tasks that it is an input of */
     achar__task *cause;      /* INPUT_FAILED: a reference */
     char *label;
     char *last_words; /* of the worker that it died with; or NULL */
@@ -118,7 +119,6 @@ struct achar__task {
     achar__task *next_piece; /* its owner's reference is the owner of this one's */
     void *copy;              /* of results, in private memory; else NULL */
     size_t result_skip_nbytes;
-    bool disowned; /* nobody will ask for the pieces behind */
 
     /* For the journal (tell.c). Of the attempt that runs or has ended: from 'worker' on. */
     struct {
