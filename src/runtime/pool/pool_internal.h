@@ -114,22 +114,22 @@ struct achar__task {
 
     /* A piece of a stretch: calls [first, first + count). */
     achar__stretch *stretch; /* until finished; NULL: an ordinary task */
-    size_t first, count;
-    size_t skip;             /* calls before them that the worker got with them and has told of */
+    uint32_t first, count;   /* with 'skip' at most UINT32_MAX in all */
+    uint32_t skip;           /* calls before them that the worker got with them and has told of */
     achar__task *next_piece; /* its owner's reference is the owner of this one's */
     void *copy;              /* of results, in private memory; else NULL */
     size_t result_skip_nbytes;
 
-    /* For the journal (tell.c). Of the attempt that runs or has ended: from 'worker' on. */
+    /* For the journal (tell.c). Of the attempt that runs or has ended: from 'worker' on, and overdue. */
     struct {
         uint32_t name;
+        bool overdue; /* it raised when its time was over */
         uint64_t parent;
         int64_t submitted_ns;
         uint32_t worker;
         uint32_t peak_kib;
         int64_t started_ns, ended_ns;
         uint64_t cpu_ns;
-        bool overdue;         /* it raised when its time was over */
         uint32_t raised;      /* calls of a piece */
         uint32_t skip_raised; /* of the calls in 'skip' */
         char *error;          /* what it raised; NULL: not told */
