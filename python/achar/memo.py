@@ -13,6 +13,7 @@ import functools
 import inspect
 import mmap
 import os
+import re
 import secrets
 import sys
 import threading
@@ -54,6 +55,7 @@ COMPRESS_NBYTES = 4 << 10  # smaller ones are not compressed
 _SAMPLE_NBYTES = 64 << 10
 _LEVEL = 3
 
+_FILE_NAME = re.compile(rb"[0-9a-f]{2}/[0-9a-f]{32}-[0-9a-f]{8}")
 _NO_BUFFERS = bytes(8)  # how packed bytes end that have none
 
 _ABSENT = object()
@@ -494,7 +496,8 @@ class Memo:
     def _drop(self, where: str, parameters: tuple[Any, ...]) -> int:
         rows = self._run(f"DELETE FROM result WHERE {where} RETURNING kind, substr(value, 17, 64)", parameters, True)
         for kind, name in rows:
-            if kind & _BESIDE:
+            # A damaged row may say anything; a file that is left over is removed by check().
+            if isinstance(kind, int) and kind & _BESIDE and isinstance(name, bytes) and _FILE_NAME.fullmatch(name):
                 _remove(os.path.join(self.path + ".d", name.decode()))
         self._count("dropped", len(rows))
         return len(rows)

@@ -336,7 +336,10 @@ static memo_status run_statement(sqlite3 *db, run_context *run)
     memo_status status = MEMO_ERROR;
     int code = sql ? sqlite3_prepare_v2(db, sql, -1, &statement, NULL) : SQLITE_ERROR;
     if (code != SQLITE_OK) {
-        status = PyErr_Occurred() ? MEMO_ERROR : memo_status_of(code);
+        /* The statements are ours: what they name is missing where the schema is damaged. */
+        status = PyErr_Occurred()                ? MEMO_ERROR
+                 : (code & 0xFF) == SQLITE_ERROR ? MEMO_DAMAGED
+                                                 : memo_status_of(code);
         goto done;
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(run->parameters); i++) {
