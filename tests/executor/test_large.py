@@ -168,7 +168,8 @@ def test_a_fork_keeps_its_copy(run):
             for n in range(4):
                 assert ex.submit(np.sum, np.full(1 << 20, n)).result() == n << 20
             print(ex.submit(lambda: (os.write(ready, b"!"), os.read(done, 4))[1].decode()).result())
-        """
+        """,
+        stderr_empty=False,  # from 3.12 on os.fork() warns
     )
     assert out.split() == ["0", "good"]
 
@@ -227,7 +228,8 @@ def test_a_fork_may_go_on_reading_what_was_put(run):
                     break
                 time.sleep(0.01)
             print(used() - before < 4 * MIB)
-        """
+        """,
+        stderr_empty=False,  # from 3.12 on os.fork() warns
     )
     assert out.split() == ["good", "good", "True"]
 
