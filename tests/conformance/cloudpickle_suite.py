@@ -73,7 +73,7 @@ def substitute(source, site):
     for file in package.iterdir():
         if file.is_file():
             file.unlink()
-    names = "from achar.compat.cloudpickle import *\n"
+    names = "from achar.compat.cloudpickle.cloudpickle import *\n"
     (package / "__init__.py").write_text(f'from . import cloudpickle\n{names}__version__ = "{VERSION}"\n')
     (package / "cloudpickle.py").write_text(
         "import achar.compat.cloudpickle.cloudpickle as _module\n"
