@@ -1,11 +1,13 @@
 """The record's totals are what the run knows: every kind of task, every kind of end, every worker."""
 
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import achar
@@ -265,6 +267,22 @@ def test_a_file_that_is_something_else_is_left_alone(tmp_path, what):
     with pytest.raises(OSError, match="newer achar" if what == "newer" else "is not a record of achar's"):
         achar.Executor(1, monitor=path)
     assert path.read_bytes() == before
+
+
+def test_a_run_ends_when_one_of_its_pools_could_not_be_made(tmp_path):
+    path = tmp_path / "run.db"
+    with achar.Executor(1, monitor=path) as ex:
+        for _ in range(2):
+            with pytest.raises((TypeError, pickle.PicklingError)):
+                ex.actor(Counter, threading.Lock())
+        assert ex.submit(same, 3).result() == 3
+    assert one(path, "SELECT ended IS NOT NULL FROM run") == 1
+    with pytest.raises((TypeError, pickle.PicklingError)):
+        achar.Executor(1, monitor=path, initializer=same, initargs=(threading.Lock(),))
+    deadline = time.monotonic() + 20
+    while one(path, "SELECT ended IS NULL FROM run WHERE id = 2"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):

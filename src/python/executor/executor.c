@@ -149,6 +149,8 @@ static int pool_init(PyObject *self, PyObject *args, PyObject *kwargs)
     p->packs = has_door;
     p->journals = journal != Py_None;
     p->source = p->journals ? achar__journal_source(pool_options.journal) : 0;
+    if (p->journals)
+        PyCapsule_SetContext(journal, p->pool); /* it ends the journal from here on */
     result = 0;
 done:
     PyMem_Free(argv);

@@ -51,9 +51,14 @@ static achar__record *record_of(PyObject *self)
     return record;
 }
 
+/* The capsule's context is set once a pool tells the journal. No other will: without one the run would never
+ * be over. */
 static void release_journal(PyObject *capsule)
 {
-    achar__journal_release(PyCapsule_GetPointer(capsule, "achar.journal"));
+    achar__journal *journal = PyCapsule_GetPointer(capsule, "achar.journal");
+    if (!PyCapsule_GetContext(capsule))
+        achar__journal_end(journal);
+    achar__journal_release(journal);
 }
 
 PyDoc_STRVAR(journal_doc,
