@@ -3,7 +3,7 @@
 #   make build      the library, build/achar, and achar for .venv/bin/python
 #   make demo       achar at work, in C and in Python
 #   make test       lint, test-c, test-python; of what follows what is quick: CPython's own tests with this
-#                   interpreter, two of the sanitizers, two other interpreters
+#                   interpreter, two of the sanitizers, one other interpreter
 #   make sanitize, make conformance, make test-versions: all of it
 #   make bench      docs/benchmarks, measured anew on this machine
 #   make fuzz       the fuzz targets, FUZZ_SECONDS=60 each
@@ -32,7 +32,7 @@ c_files = $(shell find src include tests examples bench fuzz -name '*.[ch]' -o -
 .DELETE_ON_ERROR:
 .PHONY: build demo test bench fuzz stress lint clean distclean system system-fuzz system-test
 .PHONY: test-c sanitize sanitize-address sanitize-thread sanitize-hostile sanitize-memory conformance
-.PHONY: conformance-here test-python test-versions test-versions-ends
+.PHONY: conformance-here test-python test-versions test-version
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
@@ -53,11 +53,11 @@ demo: build $(VENV)/.has-demo
 	@python examples/resumed_run.py
 
 # system-test first: the compiler cache that it installs serves every build.
-test: system-test lint test-c sanitize-address sanitize-thread conformance-here test-versions-ends test-python
+test: system-test lint test-c sanitize-address sanitize-thread conformance-here test-version test-python
 
 test-c: build
 	@echo "== C tests"
-	@meson test -C $(BUILD) --no-rebuild --print-errorlogs
+	@meson test -C $(BUILD) --num-processes $(test_processes) --no-rebuild --print-errorlogs
 
 # Address and undefined behaviour on all C tests, on the codec's once more with everything tiny; data
 # races on the runtime's; memory that was never set on the others', where Clang's undefined behaviour
@@ -67,11 +67,11 @@ sanitize: sanitize-address sanitize-thread sanitize-hostile sanitize-memory
 sanitize-address: build-asan/build.ninja
 	@echo "== C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@ninja -C build-asan --quiet
-	@meson test -C build-asan --no-rebuild --print-errorlogs
+	@meson test -C build-asan --num-processes $(test_processes) --no-rebuild --print-errorlogs
 
 sanitize-thread: build-tsan/build.ninja
 	@echo "== runtime tests under ThreadSanitizer"
-	@$(no_aslr) meson test --quiet -C build-tsan --suite runtime --print-errorlogs
+	@$(no_aslr) meson test --quiet -C build-tsan --num-processes $(test_processes) --suite runtime --print-errorlogs
 
 sanitize-hostile: build-hostile/build.ninja
 	@echo "== codec tests with tiny chunks, buffers and stacks"
@@ -94,10 +94,10 @@ test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-engines $(VE
 	@echo "== Python tests"
 	@python -m pytest -n $(test_processes)
 
-# What lies closest to the interpreter, on every other CPython 3.X of the machine; on the oldest and the newest.
+# What lies closest to the interpreter, on every other CPython 3.X of the machine; on the newest of them.
 test-versions: versions = --others
-test-versions-ends: versions = --ends
-test-versions test-versions-ends: build
+test-version: versions = --newest
+test-versions test-version: build
 	@echo "== Python tests on other interpreters"
 	@python tests/conformance/matrix.py $(versions) --pytest tests/saver tests/loader tests/byvalue tests/fuzz \
 	  tests/sync/test_threads.py tests/sync/test_aio.py

@@ -8,13 +8,14 @@ far as sources have changed.
     python tests/conformance/matrix.py                      list, and build
     python tests/conformance/matrix.py --pytest tests/x …   run our own tests on each of them
     python tests/conformance/matrix.py --others --pytest …  on one of each other version 3.X
-    python tests/conformance/matrix.py --ends --pytest …    on the oldest and the newest of those
+    python tests/conformance/matrix.py --newest --pytest …  on the newest of those
 
 Each interpreter has a venv beside its build, with what tools/requirements-test.txt names. Each
 folder of tests is a run of pytest; as many run at once as there are processors.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -76,11 +77,12 @@ class Interpreter:
         self.suffix = facts["suffix"]
         self.folder = MATRIX / self.version
         self.prefix = self.folder / "prefix"
+        self.installed = None  # the folder that has an achar for it, if it need not be built
 
     @property
     def site(self):
         """Where achar is installed for it."""
-        return self.prefix / "site"
+        return self.installed or self.prefix / "site"
 
     @property
     def extension(self):
@@ -91,6 +93,8 @@ class Interpreter:
 
     def build(self):
         """Builds and installs achar for this interpreter; raises RuntimeError with the output if it fails."""
+        if self.installed:
+            return
         tools = Path(sys.executable).parent
         meson = str(tools / "meson") if (tools / "meson").exists() else "meson"
         folder = str(self.folder)
@@ -168,8 +172,11 @@ def discover(say=print):
 
 
 def here():
-    """The interpreter that runs this, as a list: empty if it is none to test."""
-    return [one for one in discover() if one.numbers == sys.version_info[:3]]
+    """The interpreter that runs this, with the achar that is installed for it; a list: empty if it is none to test."""
+    found = [one for one in discover() if one.numbers == sys.version_info[:3]]
+    for one in found:
+        one.installed = Path(importlib.util.find_spec("achar").origin).parent.parent
+    return found
 
 
 def others(interpreters):
@@ -177,11 +184,6 @@ def others(interpreters):
     newest = {one.numbers[:2]: one for one in interpreters}
     newest.pop(sys.version_info[:2], None)
     return list(newest.values())
-
-
-def ends(interpreters):
-    """The oldest and the newest."""
-    return interpreters[:1] + interpreters[1:][-1:]
 
 
 def run_pytest(interpreter, path):
@@ -211,16 +213,16 @@ def run_pytest(interpreter, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--others", action="store_true", help="the newest of each 3.X but the one that runs this")
-    parser.add_argument("--ends", action="store_true", help="the oldest and the newest of these")
+    parser.add_argument("--newest", action="store_true", help="the newest of these")
     parser.add_argument("--pytest", nargs="+", metavar="PATH", default=[], help="folders or files of tests")
     options = parser.parse_args()
 
     began = time.monotonic()
     interpreters = discover()
-    if options.others or options.ends:
+    if options.others or options.newest:
         interpreters = others(interpreters)
-    if options.ends:
-        interpreters = ends(interpreters)
+    if options.newest:
+        interpreters = interpreters[-1:]
     for one in interpreters:
         one.build()
         if not options.pytest:

@@ -32,7 +32,8 @@ def test_names_and_places():
         assert getattr(achar.pickle, name).__doc__
         standard = getattr(pickle, name).__text_signature__
         assert getattr(achar.pickle, name).__text_signature__ == standard
-        assert getattr(achar, name).__text_signature__.startswith(standard.removesuffix(")"))  # and more
+        more = " ".join(getattr(achar, name).__text_signature__.split())
+        assert more.startswith(" ".join(standard.removesuffix(")").split()))
 
 
 @pytest.mark.parametrize("module", [achar, achar.pickle])

@@ -23,8 +23,7 @@ def built_interpreters():
     """{minor version: an interpreter for which achar is built}: those that `make test` builds; ACHAR_STRESS=1: all."""
     found = matrix.discover(say=lambda *_: None)
     if not os.environ.get("ACHAR_STRESS"):
-        here = [one for one in found if one.numbers == sys.version_info[:3]]
-        found = here + matrix.ends(matrix.others(found))
+        found = matrix.here() + matrix.others(found)[-1:]
     return {one.numbers[:2]: one for one in reversed(found) if one.extension.exists()}
 
 
