@@ -5,6 +5,9 @@
  * descriptor only. The kernel refuses to seal such a file against writing while anybody has it mapped so.
  * That is the question: it needs no descriptor in the child, which may close them all; a child's child has
  * the mapping, too; and exec ends it.
+ *
+ * Pages of forks that are gone are let go when somebody asks, and before a fork whenever there are twice as
+ * many as the last time left: so there are never many more than there are children.
  */
 #include "runtime/shm/forked.h"
 
@@ -15,6 +18,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define SWEEP_MIN_COUNT 16
 
 typedef struct fork_page {
     uint64_t number;
@@ -30,12 +35,49 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static size_t watcher_count;
 static uint64_t fork_count;
 static fork_page *pages; /* of forks that are not known to be gone, the newest first */
-static bool is_new;      /* the newest is of the fork that is being made */
-static bool knows_none;  /* no memory for a page: from here on everybody may live for ever */
+static size_t page_count;
+static size_t sweep_count =
+    SWEEP_MIN_COUNT;    /* with so many pages, those that are gone are dropped */
+static bool is_new;     /* the newest is of the fork that is being made */
+static bool knows_none; /* no memory for a page: from here on everybody may live for ever */
 
 static size_t page_nbytes(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static bool is_ours(const fork_page *it)
+{
+    struct stat about;
+    return it->fd >= 0 && fstat(it->fd, &about) == 0 && about.st_dev == it->device &&
+           about.st_ino == it->inode;
+}
+
+static bool is_gone(const fork_page *it)
+{
+    return is_ours(it) && fcntl(it->fd, F_ADD_SEALS, F_SEAL_WRITE) == 0;
+}
+
+/* '*link' becomes the next one. */
+static void drop_page(fork_page **link)
+{
+    fork_page *it = *link;
+    *link = it->next;
+    close(it->fd);
+    free(it);
+    page_count--;
+}
+
+static void drop_gone_pages(void)
+{
+    for (fork_page **link = &pages; *link;) {
+        if (is_gone(*link)) {
+            drop_page(link);
+        } else {
+            link = &(*link)->next;
+        }
+    }
+    sweep_count = 2 * page_count > SWEEP_MIN_COUNT ? 2 * page_count : SWEEP_MIN_COUNT;
 }
 
 static void before_fork(void)
@@ -44,6 +86,9 @@ static void before_fork(void)
     is_new = false;
     if (!watcher_count) {
         return;
+    }
+    if (page_count >= sweep_count) {
+        drop_gone_pages();
     }
     fork_count++;
     fork_page *it = calloc(1, sizeof *it);
@@ -68,6 +113,7 @@ static void before_fork(void)
     }
     it->next = pages;
     pages = it;
+    page_count++;
     is_new = true;
 }
 
@@ -77,13 +123,6 @@ static void after_fork_in_parent(void)
         munmap(pages->page, page_nbytes());
     }
     pthread_mutex_unlock(&lock);
-}
-
-static bool is_ours(const fork_page *it)
-{
-    struct stat about;
-    return it->fd >= 0 && fstat(it->fd, &about) == 0 && about.st_dev == it->device &&
-           about.st_ino == it->inode;
 }
 
 /* The parent's forks are not the child's, which holds nothing. Its page stays mapped. */
@@ -97,6 +136,8 @@ static void after_fork_in_child(void)
         free(pages);
         pages = next;
     }
+    page_count = 0;
+    sweep_count = SWEEP_MIN_COUNT;
     pthread_mutex_unlock(&lock);
 }
 
@@ -128,25 +169,17 @@ uint64_t achar__forked_count(void)
     return count;
 }
 
-static bool is_gone(const fork_page *it)
-{
-    return is_ours(it) && fcntl(it->fd, F_ADD_SEALS, F_SEAL_WRITE) == 0;
-}
-
 bool achar__forked_may_see(uint64_t after, uint64_t until)
 {
     pthread_mutex_lock(&lock);
     bool may_see = knows_none && after < until;
     for (fork_page **link = &pages; *link && (*link)->number > after;) {
-        fork_page *it = *link;
-        if (it->number <= until && is_gone(it)) {
-            *link = it->next;
-            close(it->fd);
-            free(it);
+        if ((*link)->number <= until && is_gone(*link)) {
+            drop_page(link);
             continue;
         }
-        may_see = may_see || it->number <= until;
-        link = &it->next;
+        may_see = may_see || (*link)->number <= until;
+        link = &(*link)->next;
     }
     pthread_mutex_unlock(&lock);
     return may_see;

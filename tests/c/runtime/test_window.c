@@ -181,6 +181,14 @@ static void forks_are_known_as_long_as_they_live(void **state)
                                  until)) { /* its memory goes after its descriptors, or before */
         usleep(1000);
     }
+    int lowest_fd = dup(0);
+    close(lowest_fd);
+    for (int i = 0; i < 100; i++) { /* nobody asks meanwhile */
+        assert_int_equal(kit_exit_code(fork_that_exits()), 0);
+    }
+    int fd = dup(0);
+    close(fd);
+    assert_in_range(fd, lowest_fd, lowest_fd + 40);
     achar__forked_unwatch();
     close(go[0]);
     close(go[1]);
