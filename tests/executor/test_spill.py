@@ -227,6 +227,51 @@ def test_a_task_that_waits_for_who_waits_for_room(run):
     assert lines[1:] == ["MemoryError", "MemoryError", "True"]
 
 
+def test_who_could_run_is_not_kept_behind_who_has_no_room(run):
+    """Nothing runs, and the first has no room; but the one behind it has, and makes room."""
+    out = run(
+        """
+        import achar, numpy as np, os, time
+        MIB = 1 << 20
+        def wait(path):
+            while not os.path.exists(path):
+                time.sleep(0.01)
+        with achar.Executor(2, memory_limit=32 * MIB, spill_limit=0) as ex:
+            held = ex.put(np.zeros(10 * MIB, "u1"))  # 16 are the client's
+            running = ex.submit(wait, "flag")
+            reader = ex.submit(lambda held, running: held.nbytes, held, running)
+            del held
+            made = ex.submit(np.zeros, 7 * MIB, "u1")
+            starved = ex.submit(len, made)
+            made.exception()
+            assert not starved.done()
+            open("flag", "w").close()
+            print(starved.result() == 7 * MIB, reader.result() == 10 * MIB)
+        """
+    )
+    assert out == "True True\n"
+
+
+def test_what_a_worker_keeps_for_ever_is_not_waited_for(run):
+    out = run(
+        """
+        import achar, numpy as np
+        MIB = 1 << 20
+        def keep(array):
+            import builtins
+            builtins.kept = array
+        with achar.Executor(1, memory_limit=32 * MIB, spill_limit=0, room_timeout=None) as ex:
+            ref = ex.put(np.zeros(10 * MIB, "u1"))
+            ex.submit(keep, ref).result()
+            del ref
+            print(type(ex.submit(len, ex.submit(np.zeros, 7 * MIB, "u1")).exception()).__name__)
+            print(type(ex.submit(len, bytes(7 * MIB)).exception()).__name__)
+            print(ex.submit(len, bytes(2 * MIB)).result())
+        """
+    )
+    assert out == f"MemoryError\nMemoryError\n{2 * MIB}\n"
+
+
 def test_functions_and_inputs_wait_for_room():
     def function_with(n):
         data = bytes([n]) * (3 * MIB)

@@ -66,6 +66,16 @@ static bool stage_locked(achar__task *input)
     return true;
 }
 
+size_t achar__inputs_lack_locked(const achar__task *task)
+{
+    size_t nbytes = achar__block_cost(task->inputs->count * sizeof *task->inputs->table);
+    for (size_t i = 0; i < task->inputs->count; i++) {
+        const achar__task *input = task->inputs->edges[i].input;
+        nbytes += input->staged ? 0 : input->result_nbytes;
+    }
+    return nbytes;
+}
+
 bool achar__inputs_stage_locked(achar__task *task, size_t *needed_nbytes)
 {
     achar__pool *pool = task->pool;

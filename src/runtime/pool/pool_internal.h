@@ -233,7 +233,8 @@ struct achar__pool {
     achar__queue queue;
     achar__task_list waiting; /* for inputs */
     achar__task_list starved; /* for room for their inputs (starved.c) */
-    uint32_t room_fed;        /* room_word when the first of them was looked at */
+    uint32_t room_fed;        /* room_word when the first of them was looked at, */
+    int64_t room_fed_ns;      /* and the time; 0: another is the first now */
     achar__edge *woken;       /* of inputs that have finished; empty but in graph_wake_locked() */
     bool waking;
     struct achar__pinned *pinned; /* to be freed when no worker looks at them */
@@ -336,8 +337,17 @@ bool achar__functions_make_room(achar__pool *pool);
 
 /* Those who wait for memory may look again. */
 void achar__room_tell_locked(achar__pool *pool);
-/* Whether so much could be free when what goes on has ended. Says yes where it cannot know. */
-bool achar__room_may_come_locked(const achar__pool *pool, size_t needed_nbytes);
+/* What may yet make so much free, with 'stuck_count' of the unfinished tasks not going on by themselves.
+ * Says that something may where it cannot know. */
+enum achar__room_hope {
+    ACHAR__ROOM_NONE,
+    ACHAR__ROOM_PINS, /* only that workers let go of what they look at, after their tasks */
+    ACHAR__ROOM_TASKS
+};
+enum achar__room_hope achar__room_hope_locked(const achar__pool *pool, size_t needed_nbytes,
+                                              size_t stuck_count);
+/* How long that is waited for without anything becoming free. 0: for ever. */
+int64_t achar__room_patience_ns(const achar__pool *pool, enum achar__room_hope hope);
 /* What a block of 'nbytes' takes at most. */
 static inline size_t achar__block_cost(size_t nbytes)
 {
@@ -411,6 +421,8 @@ void achar__inputs_count_locked(achar__task *task);
 /* Makes the inputs, which have returned, readable to workers. False: there is no room for one of
  * '*needed_nbytes'. */
 bool achar__inputs_stage_locked(achar__task *task, size_t *needed_nbytes);
+/* What room that needs. */
+size_t achar__inputs_lack_locked(const achar__task *task);
 /* NULL: no memory. Refers to the inputs, which achar__inputs_free() undoes for a task that is not
  * submitted after all; without the lock. */
 achar__inputs *achar__inputs_new(achar__task *task, achar__task *const *tasks, size_t count);

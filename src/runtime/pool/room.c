@@ -23,16 +23,21 @@ void achar__room_tell_locked(achar__pool *pool)
     }
 }
 
-static bool someone_goes_on(const achar__pool *pool)
-{
-    return pool->unfinished_count > pool->waiting.count + pool->starved.count || pool->pinned;
-}
-
-bool achar__room_may_come_locked(const achar__pool *pool, size_t needed_nbytes)
+enum achar__room_hope achar__room_hope_locked(const achar__pool *pool, size_t needed_nbytes,
+                                              size_t stuck_count)
 {
     size_t freed_nbytes = pool->unfinished_nbytes + pool->input_nbytes + pool->function_nbytes;
-    return someone_goes_on(pool) &&
-           achar__store_may_fit(pool->store, needed_nbytes, pool->pinned ? SIZE_MAX : freed_nbytes);
+    bool someone_goes_on = pool->unfinished_count > stuck_count;
+    if ((!someone_goes_on && !pool->pinned) ||
+        !achar__store_may_fit(pool->store, needed_nbytes, pool->pinned ? SIZE_MAX : freed_nbytes)) {
+        return ACHAR__ROOM_NONE;
+    }
+    return someone_goes_on ? ACHAR__ROOM_TASKS : ACHAR__ROOM_PINS;
+}
+
+int64_t achar__room_patience_ns(const achar__pool *pool, enum achar__room_hope hope)
+{
+    return hope == ACHAR__ROOM_PINS ? PIN_PATIENCE_NS : pool->room_limit_ns;
 }
 
 uint32_t achar__pool_room(achar__pool *pool)
@@ -51,19 +56,20 @@ int achar__pool_await_room(achar__pool *pool, uint32_t seen, size_t needed_nbyte
     while (status == ACHAR_OK && atomic_load(&pool->room_word) == seen) {
         pthread_mutex_lock(&pool->lock);
         bool closed = pool->closed;
-        bool may_come = achar__room_may_come_locked(pool, needed_nbytes);
-        /* Where only pins are left to hope for, that is not for long. */
-        int64_t limit_ns = pool->unfinished_count ? pool->room_limit_ns : PIN_PATIENCE_NS;
+        /* The starved go on, for the tender feeds them or gives them up. */
+        enum achar__room_hope hope =
+            achar__room_hope_locked(pool, needed_nbytes, pool->waiting.count);
+        int64_t limit_ns = achar__room_patience_ns(pool, hope);
         pthread_mutex_unlock(&pool->lock);
         if (atomic_load(&pool->room_word) != seen) {
             break;
         }
-        status = closed ? ACHAR_E_CLOSED : may_come ? ACHAR_OK : ACHAR_E_LIMIT;
+        status = closed ? ACHAR_E_CLOSED : hope == ACHAR__ROOM_NONE ? ACHAR_E_LIMIT : ACHAR_OK;
         if (status == ACHAR_OK) {
             status = achar__futex_wait(&pool->room_word, seen, false,
                                        limit_ns ? start_ns + limit_ns : ACHAR__NO_DEADLINE);
         }
-        if (status == ACHAR_E_TIMEOUT && limit_ns == PIN_PATIENCE_NS) {
+        if (status == ACHAR_E_TIMEOUT && hope == ACHAR__ROOM_PINS) {
             status = ACHAR_E_LIMIT;
         }
     }

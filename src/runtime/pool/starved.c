@@ -2,15 +2,19 @@
  * starved.c - tasks whose inputs have all returned, and for whose inputs there is no room yet.
  *
  * They stand in pool->starved, in their order, until others have ended and freed memory; the tender feeds
- * the first. It gives one up (STARVED) when nothing that goes on could ever make enough room for it, or when
- * nothing has for the pool's room limit: the task that holds the memory may wait for this very one.
+ * the first. Where no task goes on, or the first has waited for the pool's room limit, one behind it may
+ * have its turn: it may need no room, and make some. The tender gives the first up (STARVED) when there
+ * is no such either, and nothing could ever make enough room, or nothing has for that long: the task that
+ * holds the memory may wait for this very one.
  */
 #include "runtime/pool/pool_internal.h"
 
 void achar__starved_append_locked(achar__task *task)
 {
     achar__pool *pool = task->pool;
-    task->not_before_ns = 0; /* the clock runs from when it is the first */
+    if (!pool->starved.head) {
+        pool->room_fed_ns = 0;
+    }
     task->place = ACHAR__PLACE_STARVED;
     achar__list_append(&pool->starved, task);
     achar__pool_kick_locked(pool);
@@ -18,26 +22,65 @@ void achar__starved_append_locked(achar__task *task)
 
 void achar__starved_remove_locked(achar__task *task)
 {
-    achar__list_remove(&task->pool->starved, task);
+    achar__pool *pool = task->pool;
+    if (pool->starved.head == task) {
+        pool->room_fed_ns = 0;
+    }
+    achar__list_remove(&pool->starved, task);
     task->place = ACHAR__PLACE_NONE;
+}
+
+static void feed_locked(achar__task *task)
+{
+    achar__starved_remove_locked(task);
+    achar__queue_append(&task->pool->queue, task);
+}
+
+/* Feeds the first behind the head for whose inputs there is room. What is looked at in vain keeps no room. */
+static bool feed_behind_locked(achar__pool *pool)
+{
+    size_t needed_nbytes;
+    for (achar__task *task = pool->starved.head->next; task; task = task->next) {
+        if (achar__store_may_fit(pool->store, achar__inputs_lack_locked(task), 0) &&
+            achar__inputs_stage_locked(task, &needed_nbytes)) {
+            feed_locked(task);
+            return true;
+        }
+    }
+    return false;
 }
 
 int64_t achar__starved_feed_locked(achar__pool *pool, int64_t now_ns)
 {
+    bool looked_behind = false; /* in vain; once, however many are given up */
     for (achar__task *task; (task = pool->starved.head);) {
         size_t needed_nbytes;
         if (achar__inputs_stage_locked(task, &needed_nbytes)) {
-            achar__starved_remove_locked(task);
-            achar__queue_append(&pool->queue, task);
+            feed_locked(task);
             continue;
         }
-        if (task->not_before_ns == 0 || pool->room_fed != atomic_load(&pool->room_word)) {
-            pool->room_fed = atomic_load(&pool->room_word);
-            task->not_before_ns = now_ns + pool->room_limit_ns;
+        uint32_t room_word = atomic_load(&pool->room_word);
+        if (pool->room_fed_ns == 0 || pool->room_fed != room_word) {
+            pool->room_fed = room_word;
+            pool->room_fed_ns = now_ns;
         }
-        if (achar__room_may_come_locked(pool, needed_nbytes) &&
-            (!pool->room_limit_ns || now_ns < task->not_before_ns)) {
-            return pool->room_limit_ns ? task->not_before_ns : ACHAR__NO_DEADLINE;
+        size_t stuck_count = pool->waiting.count + pool->starved.count;
+        enum achar__room_hope hope = achar__room_hope_locked(pool, needed_nbytes, stuck_count);
+        int64_t patience_ns = achar__room_patience_ns(pool, hope);
+        int64_t due_ns = patience_ns ? pool->room_fed_ns + patience_ns : ACHAR__NO_DEADLINE;
+        bool is_due = patience_ns && now_ns >= due_ns;
+        if (hope == ACHAR__ROOM_TASKS && !is_due) {
+            return due_ns;
+        }
+        if (!looked_behind && (is_due || pool->unfinished_count == stuck_count)) {
+            if (feed_behind_locked(pool)) {
+                pool->room_fed_ns = 0;
+                continue;
+            }
+            looked_behind = true;
+        }
+        if (hope == ACHAR__ROOM_PINS && !is_due) {
+            return due_ns;
         }
         achar__starved_remove_locked(task);
         achar__task_finish_locked(task, ACHAR__TASK_STARVED);

@@ -1,6 +1,8 @@
 /* test_graph.c - tasks that read other tasks' results: order, failure, ends, long chains and wide fans. */
 #include "kit.h"
 
+#include "runtime/pool/pool_internal.h"
+
 #include <signal.h>
 #include <stdlib.h>
 
@@ -243,6 +245,31 @@ static void strangers_are_refused(void **state)
     kit_end(pool);
 }
 
+static void set_counts(achar__pool *pool, size_t unfinished, size_t starved, size_t waiting)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->unfinished_count = unfinished;
+    pool->starved.count = starved;
+    pool->waiting.count = waiting;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* The tender feeds it or gives it up, but may not have come to that: so the moment before that is made here. */
+static void who_waits_for_room_waits_for_the_starved(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){.workers = 1});
+    kit_expect_works(pool);
+    pool->room_limit_ns = SECOND_NS;
+    uint32_t seen = achar__pool_room(pool);
+    set_counts(pool, 1, 1, 0);
+    assert_status(achar__pool_await_room(pool, seen, 1), ACHAR_E_TIMEOUT);
+    set_counts(pool, 1, 0, 1);
+    assert_status(achar__pool_await_room(pool, seen, 1), ACHAR_E_LIMIT);
+    set_counts(pool, 0, 0, 0);
+    kit_expect_works(pool);
+    kit_end(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +283,7 @@ int main(void)
         KIT_TEST(long_chains),
         KIT_TEST(wide_fans),
         KIT_TEST(strangers_are_refused),
+        KIT_TEST(who_waits_for_room_waits_for_the_starved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
