@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import threading
 import time
 
 from . import _achar, _memo
@@ -41,7 +40,6 @@ class Origins:
 
     def __init__(self, memo: Any) -> None:
         self._memo = memo
-        self._lock = threading.Lock()
         self.forget()
 
     def forget(self) -> None:

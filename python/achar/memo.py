@@ -87,6 +87,23 @@ class Unstorable(MemoError):
 # The stores of this process, by path and durability: who opens a file twice has one store.
 _stores: weakref.WeakValueDictionary[tuple[str, str], Any] = weakref.WeakValueDictionary()
 _opening = threading.RLock()
+_memos: weakref.WeakSet[Memo] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Threads that are not here may have had these locks."""
+    global _opening
+    _opening = threading.RLock()
+    for memo in _memos:
+        memo._counting = threading.Lock()
+    _memo.after_fork_in_child()
+
+
+os.register_at_fork(
+    before=_memo.before_fork,
+    after_in_parent=_memo.after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 def _shared_store(path: str, durability: str, instead_of: Any = None) -> Any:
@@ -163,6 +180,7 @@ class Memo:
         self._verified: set[tuple[int, int, int]] = set()  # files whose checksum was right: inode, size, time
         self._readers: list[Any] = []
         self._use(_shared_store(self.path, durability))
+        _memos.add(self)
 
     def _use(self, store: Any) -> None:
         self._store = store
@@ -347,6 +365,9 @@ class Memo:
     def _row(self, key: bytes) -> Any:
         """The row, or None; a damaged one is reported and dropped."""
         try:
+            row = self._store.get(key)
+        except Moved:
+            self._reopen()
             row = self._store.get(key)
         except MemoDamaged as error:
             if not _is_of_one_row(error):

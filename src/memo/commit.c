@@ -52,7 +52,8 @@ static void commit_all(memo_store *store, memo_pending *batch)
         status = step(store, store->begin);
     for (memo_pending *p = batch; p && status == MEMO_OK; p = p->next)
         status = memo_insert_row(store, p->row);
-    status = finish(store, status);
+    if (store->writer)
+        status = finish(store, status);
     int alone = !batch->next || status == MEMO_MOVED;
     for (memo_pending *p = batch; p; p = p->next) /* one that cannot be stored fails alone */
         take_status(p, status == MEMO_OK || alone ? status : commit_row(store, p->row));
@@ -90,23 +91,33 @@ memo_status memo_store_put(memo_store *store, const memo_row *row)
     return mine.status;
 }
 
-void memo_take_writer(memo_store *store)
+void memo_take_turn(memo_store *store)
 {
     pthread_mutex_lock(&store->queue);
     while (store->is_writing)
         pthread_cond_wait(&store->turn, &store->queue);
     store->is_writing = 1;
     pthread_mutex_unlock(&store->queue);
+}
+
+void memo_give_turn(memo_store *store)
+{
+    pthread_mutex_lock(&store->queue);
+    store->is_writing = 0;
+    pthread_cond_broadcast(&store->turn);
+    pthread_mutex_unlock(&store->queue);
+}
+
+void memo_take_writer(memo_store *store)
+{
+    memo_take_turn(store);
     memo_lock_writers(store);
 }
 
 void memo_give_writer(memo_store *store)
 {
     memo_unlock_writers(store);
-    pthread_mutex_lock(&store->queue);
-    store->is_writing = 0;
-    pthread_cond_broadcast(&store->turn);
-    pthread_mutex_unlock(&store->queue);
+    memo_give_turn(store);
 }
 
 memo_status memo_store_write(memo_store *store, memo_work work, void *context)
@@ -117,7 +128,8 @@ memo_status memo_store_write(memo_store *store, memo_work work, void *context)
         status = step(store, store->begin);
     if (status == MEMO_OK && (status = work(store->writer, context)) != MEMO_OK)
         memo_set_message(store->writer);
-    status = finish(store, status);
+    if (store->writer)
+        status = finish(store, status);
     memo_give_writer(store);
     return status;
 }
@@ -126,8 +138,8 @@ memo_status memo_store_read(memo_store *store, memo_work work, void *context)
 {
     pthread_mutex_lock(&store->reading);
     errno = 0;
-    memo_status status = work(store->reader, context);
-    if (status != MEMO_OK)
+    memo_status status = store->reader ? work(store->reader, context) : memo_not_connected();
+    if (status != MEMO_OK && store->reader)
         memo_set_message(store->reader);
     pthread_mutex_unlock(&store->reading);
     return status;

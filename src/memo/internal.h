@@ -5,9 +5,11 @@
  *   row.c     rows in and out; which were used
  *   commit.c  transactions: one writer at a time, threads commit together
  *   flight.c  who is computing what
+ *   fork.c    all stores, and how they get over a fork
  *
- * Locks, in the order in which they are taken: queue (who commits), the file's writer byte, SQLite's own;
- * reading (the reader connection, and the table of uses) alone. flight alone.
+ * Locks, in the order in which they are taken: the list of all stores; queue (who commits); the file's
+ * writer byte; SQLite's own. reading (the reader connection, and the table of uses) with the list's or
+ * alone. flight alone.
  */
 #ifndef ACHAR_MEMO_INTERNAL_H
 #define ACHAR_MEMO_INTERNAL_H
@@ -35,14 +37,16 @@ typedef struct memo_use {
 } memo_use;
 
 struct memo_store {
+    memo_store *next; /* fork.c */
     char *path;
     dev_t device;
     ino_t inode;
     int lock_fd; /* the file whose bytes are the locks between processes */
     memo_durability durability;
+    int is_open; /* memo_store_open() has succeeded */
 
     pthread_mutex_t reading;
-    sqlite3 *reader;
+    sqlite3 *reader; /* NULL, as is 'writer': it could not be opened again after a fork */
     sqlite3_stmt *get;
     memo_use *uses; /* MEMO_USES places; those who hit the same place are flushed */
     size_t use_count;
@@ -63,13 +67,32 @@ struct memo_store {
 int64_t memo_now_ms(void);
 /* What the row is found by: the first eight bytes of its key. */
 int64_t memo_id_of(const uint8_t *key);
-/* MEMO_MOVED if the path no longer leads to the file that is open. Called with the writers' byte. */
+/* MEMO_MOVED if the path no longer leads to the file that is open, or none is. With the writers' byte. */
 memo_status memo_look_after_path(memo_store *store);
+/* MEMO_MOVED, with the message for a store that has no connections. */
+memo_status memo_not_connected(void);
 void memo_set_text(const char *text);
 void memo_set_message(sqlite3 *db); /* SQLite's; NULL: errno's */
 
+/* ---- store.c ---- */
+
+/* Both connections and their statements; the file must be there. Called with the list's lock and ours. */
+memo_status memo_connect(memo_store *store);
+/* 'is_last': nothing comes after it, so the log goes into the file if nobody else has it open. */
+void memo_disconnect(memo_store *store, int is_last);
+
+/* ---- fork.c ---- */
+
+void memo_lock_all(void);
+void memo_unlock_all(void);
+void memo_list_add(memo_store *store); /* these two with the lock */
+void memo_list_remove(memo_store *store);
+
 /* ---- commit.c ---- */
 
+/* Between these two no other thread has the writer. */
+void memo_take_turn(memo_store *store);
+void memo_give_turn(memo_store *store);
 /* Between these two the calling thread has the writer, in no transaction. */
 void memo_take_writer(memo_store *store);
 void memo_give_writer(memo_store *store);

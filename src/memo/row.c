@@ -73,6 +73,8 @@ void memo_finalize_rows(memo_store *store)
                            store->begin, store->commit, store->rollback};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sqlite3_finalize(all[i]);
+    store->get = store->remove = store->insert = store->insert_use = NULL;
+    store->begin = store->commit = store->rollback = NULL;
 }
 
 /* ---- uses ---- */
@@ -154,6 +156,8 @@ static int note_use(memo_store *store, int64_t seq)
 static memo_status read_row(memo_store *store, const uint8_t *key, memo_row *out, int64_t *seq)
 {
     sqlite3_stmt *get = store->get;
+    if (!get)
+        return memo_not_connected();
     sqlite3_bind_int64(get, 1, memo_id_of(key));
     int code = sqlite3_step(get);
     if (code == SQLITE_DONE)

@@ -104,9 +104,17 @@ static memo_status failed(sqlite3 *db, int code)
     return status == MEMO_OK ? MEMO_ERROR : status;
 }
 
+memo_status memo_not_connected(void)
+{
+    memo_set_text("after a fork the file could not be opened again");
+    return MEMO_MOVED;
+}
+
 memo_status memo_look_after_path(memo_store *store)
 {
     struct stat now;
+    if (!store->writer)
+        return memo_not_connected();
     if (stat(store->path, &now) == 0 && now.st_ino == store->inode && now.st_dev == store->device)
         return MEMO_OK;
     memo_set_text("the file was moved or deleted");
@@ -126,10 +134,11 @@ static int ask(sqlite3 *db, const char *sql, int64_t *out)
     return code == SQLITE_ROW ? SQLITE_OK : code == SQLITE_DONE ? SQLITE_ERROR : code;
 }
 
-static memo_status connect_to(memo_store *store, sqlite3 **db)
+static memo_status connect_to(memo_store *store, int creates, sqlite3 **db)
 {
     int code = sqlite3_open_v2(
-        store->path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+        store->path, db,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (creates ? SQLITE_OPEN_CREATE : 0), NULL);
     if (code != SQLITE_OK)
         return *db ? failed(*db, code) : MEMO_NOMEM;
     sqlite3_extended_result_codes(*db, 1);
@@ -218,57 +227,100 @@ static memo_store *new_store(const char *path, memo_durability durability)
     return store;
 }
 
-memo_status memo_store_open(const char *path, memo_durability durability, memo_store **out)
+/* Called with the list's lock. */
+static memo_status open_files(memo_store *store)
 {
-    memo_store *store = *out = new_store(path, durability);
-    if (!store)
-        return MEMO_NOMEM;
     struct stat opened;
     memo_status status = open_lock_file(store);
     if (status != MEMO_OK)
         return status;
     memo_lock_writers(store);
-    status = connect_to(store, &store->writer);
+    status = connect_to(store, 1, &store->writer);
     if (status == MEMO_OK)
         status = set_up(store);
-    if (status == MEMO_OK && stat(path, &opened) == 0) {
+    if (status == MEMO_OK && stat(store->path, &opened) == 0) {
         store->device = opened.st_dev;
         store->inode = opened.st_ino;
     }
     memo_unlock_writers(store);
     if (status == MEMO_OK)
-        status = connect_to(store, &store->reader);
+        status = connect_to(store, 1, &store->reader);
     if (status == MEMO_OK)
         status = memo_prepare_rows(store);
+    store->is_open = status == MEMO_OK;
     return status;
+}
+
+memo_status memo_store_open(const char *path, memo_durability durability, memo_store **out)
+{
+    memo_store *store = *out = new_store(path, durability);
+    if (!store)
+        return MEMO_NOMEM;
+    memo_lock_all();
+    memo_list_add(store);
+    memo_status status = open_files(store);
+    memo_unlock_all();
+    return status;
+}
+
+memo_status memo_connect(memo_store *store)
+{
+    memo_status status = connect_to(store, 0, &store->writer);
+    if (status == MEMO_OK)
+        status = connect_to(store, 0, &store->reader);
+    if (status == MEMO_OK)
+        status = memo_prepare_rows(store);
+    if (status != MEMO_OK)
+        memo_disconnect(store, 0);
+    return status;
+}
+
+void memo_disconnect(memo_store *store, int is_last)
+{
+    memo_finalize_rows(store);
+    if (!is_last && store->writer)
+        sqlite3_db_config(store->writer, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (!is_last && store->reader)
+        sqlite3_db_config(store->reader, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_close(store->reader);
+    sqlite3_close(store->writer);
+    store->reader = store->writer = NULL;
+}
+
+static void free_store(memo_store *store)
+{
+    memo_free_flights(store);
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
+    free(store->uses);
+    free(store->path);
+    free(store);
 }
 
 void memo_store_close(memo_store *store)
 {
     if (!store)
         return;
-    if (store->writer && store->reader && store->insert_use)
+    if (store->is_open)
         memo_store_flush(store); /* if it fails, some results seem less recently used */
-    memo_finalize_rows(store);
-    sqlite3_close(store->reader);
-    sqlite3_close(store->writer);
-    memo_free_flights(store);
-    if (store->lock_fd >= 0)
-        close(store->lock_fd);
+    memo_lock_all();
+    memo_disconnect(store, 1);
+    memo_list_remove(store);
+    memo_unlock_all();
     pthread_mutex_destroy(&store->reading);
     pthread_mutex_destroy(&store->queue);
     pthread_cond_destroy(&store->turn);
     pthread_mutex_destroy(&store->flight);
     pthread_cond_destroy(&store->landed);
-    free(store->uses);
-    free(store->path);
-    free(store);
+    free_store(store);
 }
 
 void memo_store_abandon(memo_store *store)
 {
-    /* SQLite's connections and our locks may be in any state: they are left as they are, with the
-     * memory that they take. The descriptors are only this process's copies. */
-    if (store && store->lock_fd >= 0)
-        close(store->lock_fd);
+    /* The locks may be in any state, with threads at them that are not here: they are not destroyed. */
+    if (store && !store->writer && !store->reader)
+        free_store(store);
+    else if (store && store->lock_fd >= 0)
+        close(
+            store->lock_fd); /* a fork that nobody told us of: SQLite's may be in any state, too */
 }

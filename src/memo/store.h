@@ -6,7 +6,8 @@
  * caller's business.
  *
  * One store has two connections, a reader and a writer. It may be used by many threads of the process
- * that opened it; after a fork the child must open its own. No function of this folder runs Python.
+ * that opened it; after a fork the child must open its own, and memo_before_fork() and its fellows must
+ * be called around the fork. No function of this folder runs Python.
  */
 #ifndef ACHAR_MEMO_STORE_H
 #define ACHAR_MEMO_STORE_H
@@ -57,6 +58,15 @@ void memo_store_close(memo_store *store); /* NULL: nothing */
 
 /* Forgets the store without touching its files: in a child after a fork, where they are the parent's. */
 void memo_store_abandon(memo_store *store);
+
+/*
+ * Around a fork, all three. memo_before_fork() waits until no thread is inside a store, and keeps them out:
+ * the caller must hold nothing that they may want. A file that cannot be opened again afterwards is
+ * MEMO_MOVED to all who use its store.
+ */
+void memo_before_fork(void);
+void memo_after_fork_in_parent(void);
+void memo_after_fork_in_child(void);
 
 /* What was wrong with this thread's last call that failed; good until its next. */
 const char *memo_message(void);

@@ -104,3 +104,9 @@ def test_a_full_disk(tmp_path):
 
 def test_processes_share_one_computation_and_take_over(tmp_path):
     assert run("shared_call.py", tmp_path / "m") == "computed once; taken over; once after a fork\n"
+
+
+def test_forks(tmp_path):
+    first, threads, inside, goes = run("forks.py", tmp_path).splitlines()
+    assert first == "[1, 2, 3]" and threads == "[0, 0, 0]"
+    assert inside == "({0}, 0, [], True)" and goes == "(None, True, 2, [])"

@@ -23,6 +23,12 @@ memo_status memo_get(PyObject *store, PyObject *key, memo_row *out);
 
 int memo_reader_exec(PyObject *module);
 
+/* ---- fork.c ---- */
+
+void memo_lock_opening(void); /* with the GIL, which it lets go of meanwhile */
+void memo_unlock_opening(void);
+extern PyMethodDef memo_fork_functions[];
+
 /* functions.c: checksums and zstd */
 extern PyMethodDef memo_functions[];
 

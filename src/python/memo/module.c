@@ -18,7 +18,7 @@ typedef struct store_object {
     memo_durability durability;
     int users;   /* threads inside */
     int closing; /* the last of them closes */
-    pid_t pid;   /* a child after a fork opens its own */
+    pid_t pid;   /* whose the store is: a child after a fork opens its own */
 } store_object;
 
 static memo_state *state_of(PyObject *self)
@@ -63,16 +63,26 @@ static int open_store(store_object *self)
     return 0;
 }
 
-/* The store, to be left again; NULL with an exception set. */
-static memo_store *enter(store_object *self)
+/* After a fork. 0, or -1 with an exception set; then the next who enters tries again. */
+static int open_in_child(store_object *self)
 {
-    if (self->store && !self->closing && self->pid != getpid()) {
+    int status = 0;
+    memo_lock_opening();
+    if (self->pid != getpid()) { /* no other thread has done it meanwhile */
         memo_store_abandon(self->store);
         self->store = NULL;
         self->users = 0;
-        if (open_store(self) < 0)
-            return NULL;
+        status = open_store(self);
     }
+    memo_unlock_opening();
+    return status;
+}
+
+/* The store, to be left again; NULL with an exception set. */
+static memo_store *enter(store_object *self)
+{
+    if (!self->closing && self->pid != getpid() && open_in_child(self) < 0)
+        return NULL;
     if (!self->store || self->closing) {
         PyErr_SetString(state_of((PyObject *)self)->Error, "the memo is closed");
         return NULL;
@@ -223,13 +233,14 @@ static PyObject *store_begin(PyObject *obj, PyObject *key_object)
     const uint8_t *key;
     memo_store *store;
     memo_status status;
-    if (take_key(key_object, &key) < 0 || !(store = enter((store_object *)obj)))
+    if (take_key(key_object, &key) < 0)
         return NULL;
-    do {
+    do { /* a signal's handler may fork, and return in the child */
+        if (!(store = enter((store_object *)obj)))
+            return NULL;
         Py_BEGIN_ALLOW_THREADS status = memo_store_begin(store, key);
-        Py_END_ALLOW_THREADS
+        Py_END_ALLOW_THREADS leave((store_object *)obj);
     } while (status == MEMO_INTERRUPTED && PyErr_CheckSignals() == 0);
-    leave((store_object *)obj);
     if (status == MEMO_INTERRUPTED)
         return NULL; /* what the signal's handler raised */
     if (status == MEMO_NOMEM)
@@ -447,6 +458,7 @@ static int module_exec(PyObject *module)
     int status = store ? PyModule_AddObjectRef(module, "Store", store) : -1;
     Py_XDECREF(store);
     if (status < 0 || memo_reader_exec(module) < 0 ||
+        PyModule_AddFunctions(module, memo_fork_functions) < 0 ||
         add_exception(module, "achar.memo.MemoError", "A memo cannot do what it was asked.", NULL,
                       &st->Error) < 0 ||
         add_exception(module, "achar.memo.MemoDamaged", "The file is not what was written.",
