@@ -63,7 +63,7 @@ static void add_item(achar__record *record, batch **open, uint32_t pool,
         return;
     }
     record->pending_nbytes += (*open)->items.nbytes - before;
-    record->pending_items++;
+    record->pending_count++;
 }
 
 static void add_event(achar__record *record, uint32_t pool, achar__journal_record *it)
@@ -80,6 +80,7 @@ static void add_event(achar__record *record, uint32_t pool, achar__journal_recor
     *record->events_end = made;
     record->events_end = &made->next;
     record->pending_nbytes += sizeof *made;
+    record->pending_count++;
 }
 
 void record_drop_pending(achar__record *record)
@@ -100,7 +101,7 @@ void record_drop_pending(achar__record *record)
     }
     record->pending_end = &record->pending;
     record->events_end = &record->events;
-    record->pending_nbytes = record->pending_items = 0;
+    record->pending_nbytes = record->pending_count = 0;
 }
 
 void record_forget(achar__record *record)
@@ -310,6 +311,13 @@ static void digest_one(achar__record *record, source *from, writing *open,
     }
 }
 
+static void note_dropped(achar__record *record, source *from)
+{
+    uint64_t dropped = achar__journal_dropped(from->journal);
+    atomic_fetch_add(&record->dropped, dropped - from->dropped);
+    from->dropped = dropped;
+}
+
 size_t record_digest(achar__record *record, source *from)
 {
     achar__journal_record records[TAKE_COUNT];
@@ -323,8 +331,22 @@ size_t record_digest(achar__record *record, source *from)
         count += taken;
     } while (taken == TAKE_COUNT && record->pending_nbytes < PENDING_NBYTES_MAX);
     write_submissions(record, from, &open);
-    uint64_t dropped = achar__journal_dropped(from->journal);
-    atomic_fetch_add(&record->dropped, dropped - from->dropped);
-    from->dropped = dropped;
+    note_dropped(record, from);
     return count;
+}
+
+void record_give_up(achar__record *record)
+{
+    achar__journal_record it;
+    atomic_fetch_add(&record->dropped, record->pending_count);
+    record_drop_pending(record);
+    for (source *from = record->known; from; from = from->next) {
+        while (achar__journal_take(from->journal, &it, 1)) {
+            if (it.kind != ACHAR__JOURNAL_NAME) {
+                free(it.text);
+            }
+            drop(record);
+        }
+        note_dropped(record, from);
+    }
 }

@@ -21,8 +21,9 @@
 #define SLOWEST_COUNT  16
 #define FAILURES_COUNT 64 /* the last ones */
 #define BATCH_ITEMS    512
-#define PENDING_NBYTES_MAX                                                                         \
-    ((size_t)64 << 20) /* beyond it, journals are not read until the file can be written */
+#ifndef PENDING_NBYTES_MAX /* beyond it, journals are not read until the file can be written */
+#define PENDING_NBYTES_MAX ((size_t)64 << 20)
+#endif
 
 /* Text that grows; 'failed': there was no memory, and it ends where it does. */
 typedef struct record_text {
@@ -119,14 +120,16 @@ enum statement {
 struct achar__record {
     _Atomic uint32_t ref_count; /* the user and the thread */
     achar__fork_guard guard;
-    pthread_mutex_t lock; /* 'sources' (the list), 'pool_count', 'trouble' */
+    pthread_mutex_t
+        lock; /* 'sources' (the list), 'pool_count', 'trouble' (the thread alone writes it) */
     achar__journal_bell *bell;
     _Atomic uint32_t asked;  /* how often someone has asked for all to be written */
     _Atomic uint32_t served; /* futex: what was asked before a tick that is over */
     _Atomic bool closed;     /* by the user */
     _Atomic bool failing;    /* the last tick could not write */
+    _Atomic bool ended;      /* the run's end is written, or given up: no pool comes any more */
     _Atomic bool
-        ended; /* the run's end is written, or given up: the thread is done with the file */
+        is_closed; /* and the file is closed: all that will be is in it, nothing beside it */
 
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENT_COUNT];
@@ -140,7 +143,7 @@ struct achar__record {
     uint64_t told_dropped; /* that the file knows of */
 
     batch *pending, **pending_end;
-    size_t pending_nbytes, pending_items;
+    size_t pending_nbytes, pending_count;
     event *events, **events_end;
     slow slowest[SLOWEST_COUNT];
     size_t slowest_count;
@@ -163,6 +166,9 @@ double record_seconds(const achar__record *record, int64_t ns);
 /* The rows of 'pending' are written. */
 void record_drop_pending(achar__record *record);
 
+/* Gives up what is pending and what journals still have: all of it counts as dropped. */
+void record_give_up(achar__record *record);
+
 /* ---- items.c ---- */
 
 /* Appends the record as an item of its kind. */
@@ -170,10 +176,16 @@ void record_add_item(batch *to, const achar__journal_record *it);
 
 /* ---- write.c ---- */
 
-/* SQLITE_OK, or the error; then nothing is in the file, and all is still pending. */
+/* SQLITE_OK, or the error, which is in 'trouble'; then nothing is in the file, and all is still pending. */
 int record_write(achar__record *record, bool sample);
 int record_prepare(achar__record *record);
 int record_write_end(achar__record *record);
+
+/* ---- schema.c ---- */
+
+/* Nothing is in the file, or somebody is making a record of it just now, or was killed at that: WAL mode alone
+ * makes its first page. */
+bool record_is_new(sqlite3 *db);
 
 /* ---- sample.c ---- */
 

@@ -1,7 +1,8 @@
 /*
  * record.c - a record from its opening to its end, and the thread that writes it.
  *
- * The run ends when the user has closed the record and all pools have ended that were added. What cannot be written then is tried for END_PATIENCE_NS, and after that counted as dropped.
+ * The run ends when the user has closed the record and all pools have ended that were added. While nothing can
+ * be written then, it is tried for END_PATIENCE_NS more, and after that counted as dropped.
  */
 #include "record/internal.h"
 
@@ -14,9 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BUSY_MS         5000
-#define BUSY_NAP_MS     20
-#define END_PATIENCE_NS INT64_C(2000000000)
+#define BUSY_MS     5000 /* of the opening, where it is now or never */
+#define BUSY_NAP_MS 20
+#ifndef TICK_BUSY_MS
+#define TICK_BUSY_MS 500 /* of a tick: another one follows */
+#endif
+#ifndef END_PATIENCE_NS
+#define END_PATIENCE_NS INT64_C(4000000000)
+#endif
 
 /* ---- opening ---- */
 
@@ -115,20 +121,8 @@ static int open_file(achar__record *record, const char *path, const achar__recor
     sqlite3_busy_timeout(record->db, BUSY_MS);
     /* Before anything is changed in a file that is not ours. */
     int status = achar__record_check(record->db, path, false, message, message_nbytes);
-    bool is_new = false;
-    if (status != ACHAR_OK) {
-        sqlite3_int64 size = 0;
-        sqlite3_stmt *statement = NULL;
-        if (sqlite3_prepare_v2(record->db, "PRAGMA page_count", -1, &statement, NULL) ==
-                SQLITE_OK &&
-            sqlite3_step(statement) == SQLITE_ROW) {
-            size = sqlite3_column_int64(statement, 0);
-            is_new = size == 0;
-        }
-        sqlite3_finalize(statement);
-        if (!is_new) {
-            return status;
-        }
+    if (status != ACHAR_OK && !record_is_new(record->db)) {
+        return status;
     }
     if (begin_wal(record->db) != SQLITE_OK) {
         return fail(record->db, path, message, message_nbytes);
@@ -142,6 +136,7 @@ static int open_file(achar__record *record, const char *path, const achar__recor
         record_prepare(record) != SQLITE_OK) {
         return fail(record->db, path, message, message_nbytes);
     }
+    sqlite3_busy_timeout(record->db, TICK_BUSY_MS);
     return ACHAR_OK;
 }
 
@@ -182,7 +177,7 @@ static void unref(achar__record *record)
 
 /* ---- the thread ---- */
 
-/* One round; true: the file has all that there was. */
+/* One round; true: the file has all that there was when it began. */
 static bool tick(achar__record *record, bool *busy)
 {
     size_t count = 0;
@@ -199,14 +194,16 @@ static bool tick(achar__record *record, bool *busy)
     bool sample = now_ns >= record->sample_due_ns;
     *busy = count > 0;
     if (!sample && !record->pending && !record->events) {
-        return true;
+        return !atomic_load(&record->failing);
     }
+    /* What is pending only grows while journals are read: below the limit, none was left before its end. */
+    bool is_all = record->pending_nbytes < PENDING_NBYTES_MAX;
     int error = record_write(record, sample);
     if (sample) {
         record->sample_due_ns = now_ns + ACHAR__RECORD_SAMPLE_NS;
     }
     atomic_store(&record->failing, error != SQLITE_OK);
-    return error == SQLITE_OK;
+    return error == SQLITE_OK && is_all;
 }
 
 static bool run_is_over(achar__record *record)
@@ -236,31 +233,52 @@ static bool finish(achar__record *record)
     return last;
 }
 
+/* The run is over. True: the file has all that there was. */
+static bool last_tick(achar__record *record)
+{
+    bool busy;
+    record->sample_due_ns = 0; /* the last counts */
+    if (!tick(record, &busy)) {
+        return false;
+    }
+    bool written = record_write_end(record) == SQLITE_OK;
+    atomic_store(&record->failing, !written);
+    return written;
+}
+
 static void *thread_main(void *argument)
 {
     achar__record *record = argument;
     int64_t give_up_ns = 0;
     for (;;) {
         uint32_t seen = atomic_load(&record->bell->word), asked = atomic_load(&record->asked);
-        bool busy, written = tick(record, &busy);
+        bool busy, complete = tick(record, &busy);
         if (run_is_over(record)) {
-            record->sample_due_ns = 0; /* the last counts */
-            written = tick(record, &busy) && written;
-            give_up_ns = give_up_ns ? give_up_ns : achar__now_ns() + END_PATIENCE_NS;
-            if (written && record_write_end(record) == SQLITE_OK && finish(record)) {
+            complete = last_tick(record);
+            if (complete && finish(record)) {
                 break;
             }
-            if (achar__now_ns() >= give_up_ns && finish(record)) {
-                atomic_fetch_add(&record->dropped, record->pending_items);
+            if (!atomic_load(&record->failing)) {
+                give_up_ns = 0; /* there is much to write, and it is being written */
+            } else if (!give_up_ns) {
+                give_up_ns = achar__now_ns() + END_PATIENCE_NS;
+            } else if (achar__now_ns() >= give_up_ns && finish(record)) {
+                record_give_up(record);
                 break;
             }
         }
-        serve(record, asked);
-        achar__futex_wait(
-            &record->bell->word, seen, false,
-            achar__deadline_in(busy || !written ? ACHAR__RECORD_TICK_NS : ACHAR__RECORD_SAMPLE_NS));
+        if (complete) {
+            serve(record, asked);
+        }
+        if (complete || atomic_load(&record->failing)) { /* otherwise there is more to take */
+            bool soon = busy || !complete;
+            achar__futex_wait(&record->bell->word, seen, false,
+                              soon ? achar__deadline_in(ACHAR__RECORD_TICK_NS)
+                                   : record->sample_due_ns);
+        }
     }
     close_file(record);
+    atomic_store(&record->is_closed, true);
     serve(record, atomic_load(&record->asked));
     unref(record);
     return NULL;
@@ -346,7 +364,7 @@ int achar__record_join(achar__record *record, int64_t timeout_ns)
     for (;;) {
         uint32_t served = atomic_load(&record->served);
         bool failing = atomic_load(&record->failing);
-        if (atomic_load(&record->ended) || ((int32_t)(served - asked) >= 0 && !failing)) {
+        if (atomic_load(&record->is_closed) || ((int32_t)(served - asked) >= 0 && !failing)) {
             return failing ? ACHAR_E_IO : ACHAR_OK;
         }
         int status = achar__futex_wait(&record->served, served, false, deadline_ns);
@@ -369,7 +387,9 @@ uint64_t achar__record_trouble(achar__record *record, char *message, size_t mess
     }
     uint64_t dropped = atomic_load(&record->dropped);
     if (atomic_load(&record->ended) || atomic_load(&record->failing)) {
+        pthread_mutex_lock(&record->lock);
         snprintf(message, message_nbytes, "%s", record->trouble);
+        pthread_mutex_unlock(&record->lock);
     }
     return dropped;
 }

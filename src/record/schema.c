@@ -118,6 +118,14 @@ static int make_schema(sqlite3 *db)
     return error == SQLITE_OK ? sqlite3_exec(db, text, NULL, NULL, NULL) : error;
 }
 
+bool record_is_new(sqlite3 *db)
+{
+    int64_t application = 0, table_count = 0;
+    return pragma_of(db, "PRAGMA application_id", &application) == SQLITE_OK &&
+           pragma_of(db, "SELECT count(*) FROM sqlite_schema", &table_count) == SQLITE_OK &&
+           application == 0 && table_count == 0;
+}
+
 int achar__record_check(sqlite3 *db, const char *path, bool make, char *message,
                         size_t message_nbytes)
 {

@@ -81,6 +81,9 @@ static const char *kind_name(uint8_t kind)
 static int write_batch(achar__record *record, const batch *it)
 {
     sqlite3_stmt *statement = record->statements[STATEMENT_BATCH];
+    if (!it->count) { /* there was no memory for its first item */
+        return SQLITE_OK;
+    }
     it->items.data[it->items.nbytes] = ']'; /* room for it is always there */
     sqlite3_bind_int64(statement, 1, record->run);
     sqlite3_bind_int64(statement, 2, it->pool);
@@ -305,10 +308,18 @@ static void all_is_written(achar__record *record)
     }
 }
 
+static void note_trouble(achar__record *record)
+{
+    pthread_mutex_lock(&record->lock);
+    snprintf(record->trouble, sizeof record->trouble, "%s", sqlite3_errmsg(record->db));
+    pthread_mutex_unlock(&record->lock);
+}
+
 int record_write(achar__record *record, bool sample)
 {
     int error = sqlite3_exec(record->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (error != SQLITE_OK) {
+        note_trouble(record);
         return error;
     }
     error = write_all(record, sample);
@@ -316,7 +327,7 @@ int record_write(achar__record *record, bool sample)
         error = sqlite3_exec(record->db, "COMMIT", NULL, NULL, NULL);
     }
     if (error != SQLITE_OK) {
-        snprintf(record->trouble, sizeof record->trouble, "%s", sqlite3_errmsg(record->db));
+        note_trouble(record);
         sqlite3_exec(record->db, "ROLLBACK", NULL, NULL, NULL);
         return error;
     }
@@ -326,5 +337,9 @@ int record_write(achar__record *record, bool sample)
 
 int record_write_end(achar__record *record)
 {
-    return write_run(record, true);
+    int error = write_run(record, true);
+    if (error != SQLITE_OK) {
+        note_trouble(record);
+    }
+    return error;
 }

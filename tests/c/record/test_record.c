@@ -1,5 +1,6 @@
 /*
- * test_record.c - the thread that writes a record, while others tell: all is in the file, whoever ends first.
+ * test_record.c - the thread that writes a record, while others tell: all is in the file, whoever ends first,
+ * or it is counted. It is built with little patience and a small limit for what is pending (meson.build).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "record/record.h"
+#include "record/internal.h"
 #include "runtime/pool/pool.h"
 #include "runtime/sync/futex.h"
 
@@ -106,8 +107,10 @@ static void test_all_that_is_told_is_in_the_file(void **state)
         pthread_join(threads[i], NULL);
     }
     assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_OK);
-    char message[64];
+    char message[64], wal[160];
     assert_int_equal(achar__record_trouble(record, message, sizeof message), 0);
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    assert_int_not_equal(access(wal, F_OK), 0); /* so the file can be copied */
     achar__record_release(record);
     assert_int_equal(count("SELECT count(*) FROM task"), POOLS * TASKS);
     assert_int_equal(count("SELECT count(*) FROM task WHERE state = 'unfinished'"),
@@ -149,6 +152,82 @@ static void test_no_pool_comes_after_the_end(void **state)
     achar__record_release(record);
 }
 
+/* With a thread that comes late: the journal has been written and ended before it reads. */
+static void test_what_is_told_fast_is_written_to_its_end(void **state)
+{
+    enum { MANY = 20000 };
+    achar__record *record = open_record();
+    achar__journal *journal = achar__record_add(record, "executor");
+    char text[161];
+    memset(text, 'x', 160);
+    text[160] = '\0';
+    for (uint32_t i = 1; i <= MANY; i++) {
+        achar__journal_put(journal, &(achar__journal_record){.kind = ACHAR__JOURNAL_ENDED,
+                                                             .how = ACHAR__TASK_RAISED,
+                                                             .number = i,
+                                                             .calls = 1,
+                                                             .raised = 1,
+                                                             .text = strdup(text)});
+    }
+    achar__record_close(record);
+    achar__journal_end(journal);
+    achar__journal_release(journal);
+    assert_int_equal(achar__record_join(record, INT64_C(50000000000)), ACHAR_OK);
+    achar__record_release(record);
+    assert_int_equal(count("SELECT sum(count) FROM batch"), MANY);
+    assert_int_equal(count("SELECT dropped FROM run"), 0);
+}
+
+static void test_what_cannot_be_written_at_the_end_is_counted_with_a_reason(void **state)
+{
+    achar__record *record = open_record();
+    achar__journal *journal = achar__record_add(record, "executor");
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 20000);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    tell(journal);
+    achar__record_close(record);
+    char message[256];
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_E_IO);
+    assert_true(achar__record_trouble(record, message, sizeof message) >= TASKS);
+    assert_string_equal(message, "database is locked");
+    sqlite3_close(db);
+    achar__record_release(record);
+}
+
+static void test_who_was_killed_while_he_made_the_file_is_in_nobodys_way(void **state)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_equal(count("PRAGMA page_count"), 1);
+    achar__record *record = open_record();
+    achar__record_close(record);
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_OK);
+    achar__record_release(record);
+    assert_int_equal(count("SELECT count(*) FROM run WHERE ended IS NOT NULL"), 1);
+}
+
+/* As it stands after there was no memory for its first item. */
+static void test_a_batch_without_items_is_no_row(void **state)
+{
+    char message[256];
+    achar__record record = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    assert_int_equal(sqlite3_open(path, &record.db), SQLITE_OK);
+    assert_int_equal(achar__record_check(record.db, path, true, message, sizeof message), ACHAR_OK);
+    assert_int_equal(record_prepare(&record), SQLITE_OK);
+    record.pending = calloc(1, sizeof *record.pending);
+    assert_int_equal(record_write(&record, false), SQLITE_OK);
+    assert_null(record.pending);
+    for (int i = 0; i < STATEMENT_COUNT; i++) {
+        sqlite3_finalize(record.statements[i]);
+    }
+    sqlite3_close(record.db);
+    assert_int_equal(count("SELECT count(*) FROM batch"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +236,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_is_released_first_ends_when_its_pools_do, set_path,
                                         remove_file),
         cmocka_unit_test_setup_teardown(test_no_pool_comes_after_the_end, set_path, remove_file),
+        cmocka_unit_test_setup_teardown(test_what_is_told_fast_is_written_to_its_end, set_path,
+                                        remove_file),
+        cmocka_unit_test_setup_teardown(
+            test_what_cannot_be_written_at_the_end_is_counted_with_a_reason, set_path, remove_file),
+        cmocka_unit_test_setup_teardown(
+            test_who_was_killed_while_he_made_the_file_is_in_nobodys_way, set_path, remove_file),
+        cmocka_unit_test_setup_teardown(test_a_batch_without_items_is_no_row, set_path,
+                                        remove_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
