@@ -25,12 +25,11 @@ def complete(cls: type[Flag], boundary: str | None) -> None:
         return
     if boundary is not None:
         type.__setattr__(cls, "_boundary_", boundaries[boundary])
-    if "_flag_mask_" in vars(cls):
-        return
     mask = single = 0
     for member in cls._member_map_.values():
         mask |= member._value_
         single |= member._value_ if member._value_ & (member._value_ - 1) == 0 else 0
-    for name, value in (("_flag_mask_", mask), ("_singles_mask_", single), ("_inverted_", None)):
-        type.__setattr__(cls, name, value)
-    type.__setattr__(cls, "_all_bits_", 2 ** mask.bit_length() - 1)
+    all_bits = 2 ** mask.bit_length() - 1
+    made = {"_flag_mask_": mask, "_singles_mask_": single, "_inverted_": None, "_all_bits_": all_bits}
+    for name in made.keys() - vars(cls).keys():  # 3.11.2 knows some of them
+        type.__setattr__(cls, name, made[name])

@@ -187,7 +187,8 @@ class Color(enum.Enum):
         return self.name.upper()
 
 
-class Rights(enum.Flag):
+# What 3.11.2 takes for the boundary of a plain Flag is not what later ones do.
+class Rights(enum.Flag, **({"boundary": enum.STRICT} if hasattr(enum, "STRICT") else {})):
     READ = 1
     WRITE = 2
     RUN = 4
