@@ -1,8 +1,9 @@
 /*
  * top.c - `achar top`: a run under way, on a terminal; or once, as text.
  *
- * The terminal is put back as it was however this ends: q, Ctrl-C, SIGTERM, or the terminal's own end. It is
- * drawn with a handful of sequences that every terminal of this century obeys; nothing else is needed of it.
+ * The terminal is put back as it was however this ends, q, Ctrl-C, Ctrl-\, SIGTERM, or the terminal's own end,
+ * and while Ctrl-Z stops it. It is drawn with a handful of sequences that every terminal of this century
+ * obeys; nothing else is needed of it.
  */
 #include "cli/cli.h"
 #include "cli/top.h"
@@ -38,21 +39,27 @@ typedef struct options {
     int64_t run;
 } options;
 
-static volatile sig_atomic_t must_end, was_resized;
+static volatile sig_atomic_t must_end, must_stop;
 
 static void note_end(int number)
 {
-    must_end = number;
+    must_end = 1;
 }
 
-static void note_resize(int number)
+static void note_stop(int number)
 {
-    was_resized = 1;
+    must_stop = 1;
+}
+
+/* That the window has another size is seen when it is drawn. */
+static void note_nothing(int number)
+{
 }
 
 /* ---- the terminal ---- */
 
 static struct termios terminal_before;
+static sigset_t asleep; /* the signal mask of the sleep: at any other time, ours wait */
 
 static void put(const char *text)
 {
@@ -61,14 +68,9 @@ static void put(const char *text)
 
 static bool terminal_begin(void)
 {
-    struct sigaction end = {.sa_handler = note_end}, resize = {.sa_handler = note_resize};
     if (tcgetattr(STDIN_FILENO, &terminal_before) != 0) {
         return false;
     }
-    sigaction(SIGINT, &end, NULL);
-    sigaction(SIGTERM, &end, NULL);
-    sigaction(SIGHUP, &end, NULL);
-    sigaction(SIGWINCH, &resize, NULL);
     struct termios raw = terminal_before;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     raw.c_cc[VMIN] = 0;
@@ -83,6 +85,46 @@ static void terminal_end(void)
     put("\033[?25h\033[?1049l");
     fflush(stdout);
     tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
+}
+
+static void on(int number, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+    sigaction(number, &action, NULL);
+}
+
+static void signals_begin(void)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGTSTP);
+    sigaddset(&ours, SIGWINCH);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        sigaddset(&ours, ends[i]);
+    }
+    sigprocmask(SIG_BLOCK, &ours, &asleep);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        on(ends[i], note_end);
+    }
+    on(SIGTSTP, note_stop);
+    on(SIGWINCH, note_nothing);
+}
+
+/* Ctrl-Z, with the terminal as it was until it goes on. */
+static void stop(void)
+{
+    sigset_t it;
+    sigemptyset(&it);
+    sigaddset(&it, SIGTSTP);
+    must_stop = 0;
+    terminal_end();
+    on(SIGTSTP, SIG_DFL);
+    raise(SIGTSTP);
+    sigprocmask(SIG_UNBLOCK, &it, NULL); /* here it is stopped */
+    sigprocmask(SIG_BLOCK, &it, NULL);
+    on(SIGTSTP, note_stop);
+    terminal_begin();
 }
 
 static void draw(const top_view *view, const char *path)
@@ -103,13 +145,19 @@ static void draw(const top_view *view, const char *path)
     fflush(stdout);
 }
 
-/* Sleeps; true: a key says that it is enough. */
+/* Sleeps; true: a key or a signal says that it is enough. */
 static bool pause_for(double seconds)
 {
     struct pollfd keys = {.fd = STDIN_FILENO, .events = POLLIN};
+    struct timespec most = {.tv_sec = (time_t)seconds};
     char key;
-    if (poll(&keys, 1, (int)(seconds * 1000)) <= 0) {
-        return false;
+    most.tv_nsec = (long)((seconds - (double)most.tv_sec) * 1e9);
+    int found = ppoll(&keys, 1, &most, &asleep);
+    if (found < 0 && must_stop && !must_end) {
+        stop();
+    }
+    if (found <= 0) {
+        return must_end;
     }
     ssize_t nbytes = read(STDIN_FILENO, &key, 1);
     return nbytes == 0 || (nbytes == 1 && (key == 'q' || key == 'Q' || key == 4));
@@ -135,18 +183,23 @@ static int show(sqlite3 *db, const options *wanted)
         fprintf(stderr, "achar: %s\n", message);
         return EXIT_BAD_INPUT;
     }
+    if (!once) {
+        signals_begin();
+    }
     if (once || !terminal_begin()) {
         print_once(&view, wanted->path);
         return EXIT_SUCCESS;
     }
-    bool readable = true, enough = false;
-    while (readable && !enough && !must_end) {
-        was_resized = 0;
+    bool readable = true;
+    for (;;) {
         draw(&view, wanted->path);
-        enough = pause_for(wanted->interval);
-        if (!was_resized || !enough) {
-            readable = top_read(db, wanted->path, wanted->run ? wanted->run : view.run.id, &view,
-                                message, sizeof message);
+        if (pause_for(wanted->interval)) {
+            break;
+        }
+        readable = top_read(db, wanted->path, wanted->run ? wanted->run : view.run.id, &view,
+                            message, sizeof message);
+        if (!readable) {
+            break;
         }
     }
     terminal_end();

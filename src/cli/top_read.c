@@ -152,15 +152,10 @@ static bool next(reader *r, sqlite3_stmt *statement)
     return status == SQLITE_ROW;
 }
 
-/* Without what a terminal would obey. */
 static void text_of(sqlite3_stmt *statement, int column, char *out, size_t nbytes)
 {
-    const unsigned char *text = sqlite3_column_text(statement, column);
-    size_t length = 0;
-    for (; text && text[length] && length + 1 < nbytes; length++) {
-        out[length] = text[length] < 0x20 || text[length] == 0x7f ? ' ' : (char)text[length];
-    }
-    out[length] = '\0';
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+    snprintf(out, nbytes, "%s", text ? text : "");
 }
 
 /* Whether the process that has written the run is still there. */

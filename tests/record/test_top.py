@@ -154,7 +154,7 @@ def test_q_quits_and_the_terminal_is_as_it_was(under_way):
 
 
 @in_terminal
-@pytest.mark.parametrize("name", ["TERM", "INT"])
+@pytest.mark.parametrize("name", ["TERM", "INT", "QUIT"])
 def test_a_signal_puts_the_terminal_back(under_way, name):
     path, _ = under_way
     with Terminal(name, 100, 30, ACHAR, "top", path, ";", "stty -a | grep -o -e '-*icanon'") as terminal:
@@ -163,6 +163,34 @@ def test_a_signal_puts_the_terminal_back(under_way, name):
         children = pathlib.Path(f"/proc/{pane}/task/{pane}/children").read_text().split()
         os.kill(int(children[0]), getattr(signal, f"SIG{name}"))
         assert re.search(r"^icanon", terminal.wait_for("icanon"), re.MULTILINE)
+
+
+@in_terminal
+def test_while_it_is_stopped_the_terminal_is_as_it_was(under_way):
+    path, _ = under_way
+    after = ("; stty -a | grep -o -e '-*icanon';", "read line; fg")
+    with Terminal("stop", 100, 30, "set -m; ", ACHAR, "top", path, *after) as terminal:
+        terminal.wait_for("tasks 307")
+        terminal.tmux("send-keys", "C-z")
+        assert re.search(r"^icanon", terminal.wait_for("icanon"), re.MULTILINE)
+        assert terminal.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}") == "0 1\n"
+        terminal.tmux("send-keys", "Enter")
+        terminal.wait_for("tasks 307")
+        terminal.tmux("send-keys", "C-\\")
+        terminal.wait_for("^status 0")
+
+
+def test_what_a_terminal_would_obey_is_not_shown(tmp_path, ended):
+    path = tmp_path / "run\x1b[2J\x9b2J.db"
+    shutil.copy(ended, path)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE name SET text = CAST(? AS TEXT)", ["a\x9b2J\x85\x1b…é\xa0z\x7f\r".encode() + b"\x9b2Jb"])
+    connection.commit()
+    connection.close()
+    done = subprocess.run([ACHAR, "top", path], capture_output=True, timeout=60, check=True)
+    text = done.stdout.decode()
+    assert not re.search("[\0-\x09\x0b-\x1f\x7f-\x9f]", text)
+    assert "a\xa02J\xa0 …é\xa0z   2Jb" in text and "run [2J\xa02J.db" in text
 
 
 def test_without_a_terminal_it_prints_once(under_way):
