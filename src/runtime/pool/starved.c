@@ -36,13 +36,17 @@ static void feed_locked(achar__task *task)
     achar__queue_append(&task->pool->queue, task);
 }
 
-/* Feeds the first behind the head for whose inputs there is room. What is looked at in vain keeps no room. */
-static bool feed_behind_locked(achar__pool *pool)
+/* Feeds the first behind the head for whose inputs there is room. What is looked at in vain keeps no room;
+ * '*least_nbytes' is then the least that any of them lacks. */
+static bool feed_behind_locked(achar__pool *pool, size_t *least_nbytes)
 {
     size_t needed_nbytes;
+    *least_nbytes = SIZE_MAX;
     for (achar__task *task = pool->starved.head->next; task; task = task->next) {
-        if (achar__store_may_fit(pool->store, achar__inputs_lack_locked(task), 0) &&
-            achar__inputs_stage_locked(task, &needed_nbytes)) {
+        size_t lack_nbytes = achar__inputs_lack_locked(task);
+        if (!achar__store_may_fit(pool->store, lack_nbytes, 0)) {
+            *least_nbytes = lack_nbytes < *least_nbytes ? lack_nbytes : *least_nbytes;
+        } else if (achar__inputs_stage_locked(task, &needed_nbytes)) {
             feed_locked(task);
             return true;
         }
@@ -52,7 +56,7 @@ static bool feed_behind_locked(achar__pool *pool)
 
 int64_t achar__starved_feed_locked(achar__pool *pool, int64_t now_ns)
 {
-    bool looked_behind = false; /* in vain; once, however many are given up */
+    size_t least_nbytes = 0; /* with less free nobody looks behind the first again */
     for (achar__task *task; (task = pool->starved.head);) {
         size_t needed_nbytes;
         if (achar__inputs_stage_locked(task, &needed_nbytes)) {
@@ -72,12 +76,11 @@ int64_t achar__starved_feed_locked(achar__pool *pool, int64_t now_ns)
         if (hope == ACHAR__ROOM_TASKS && !is_due) {
             return due_ns;
         }
-        if (!looked_behind && (is_due || pool->unfinished_count == stuck_count)) {
-            if (feed_behind_locked(pool)) {
-                pool->room_fed_ns = 0;
-                continue;
-            }
-            looked_behind = true;
+        if ((is_due || pool->unfinished_count == stuck_count) &&
+            achar__store_may_fit(pool->store, least_nbytes, 0) &&
+            feed_behind_locked(pool, &least_nbytes)) {
+            pool->room_fed_ns = 0;
+            continue;
         }
         if (hope == ACHAR__ROOM_PINS && !is_due) {
             return due_ns;
