@@ -8,6 +8,7 @@ import sys
 import threading
 
 from . import _achar
+from ._memo_code import Both, Code, Computing, where
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
@@ -29,16 +30,7 @@ def _explained(digest: Callable[..., bytes], first: Any, obj: Any, root: str) ->
     except RecursionError:
         raise
     except Exception as error:
-        raise type(error)(_where(obj, root, error)) from None
-
-
-def _where(obj: Any, root: str, error: Exception) -> str:
-    try:
-        _achar.dumps(obj)
-    except Exception as other:
-        text = str(other)
-        return root + text[3:] if text.startswith("obj") else f"{root}: {text}"
-    return f"{root}: {error}"
+        raise type(error)(where(obj, root, error)) from None
 
 
 def of_object(key: Any) -> bytes:
@@ -56,8 +48,9 @@ class Keys:
             raise ValueError('key must be "code", "source", "name", or a callable')
         self.function, self.ignored = function, frozenset(ignore)
         self._by, self._of_arguments = ("code", key) if callable(key) else (key, None)
+        self.code = Code(function)
+        self._chooser = Code(key) if callable(key) else None
         self._identity: tuple[bytes, Any] | None = None
-        self._places: list[tuple[Any, str | None, bytes]] = []
         self._read_signature()
 
     def _read_signature(self) -> None:
@@ -93,7 +86,7 @@ class Keys:
         if watch is None or not watch.holds():
             identity = self._identify()
         if self._of_arguments is not None:
-            arguments = self._of_arguments(*args, **kwargs)
+            arguments = self._chosen(args, kwargs)
         elif not kwargs and len(args) == self._plain_count:
             arguments = args
         elif self._parameters is None:
@@ -150,80 +143,32 @@ class Keys:
 
     def _identify(self) -> bytes:
         """The function's part of the key; kept as long as what it is made of stays the same."""
+        watch: Any = _Always
         if self._by == "name":
-            identity, watch = _achar.digest_call(b"name", name_of(self.function)), _Always
+            identity = _achar.digest_call(b"name", name_of(self.function))
         elif self._by == "source":
-            identity, watch = _achar.digest_call(b"source", (name_of(self.function), _source(self.function))), _Always
+            identity = _achar.digest_call(b"source", (name_of(self.function), _source(self.function)))
         else:
-            try:
-                digest, modules, watch, self._places = _digest_function(self.function)
-            except RecursionError:
-                raise
-            except Exception as error:
-                name = getattr(self.function, "__name__", "function")
-                raise type(error)(_where(self.function, name, error)) from None
-            modules = {*modules, getattr(self.function, "__module__", None) or ""}
+            digest, modules, watch = self.code.identify()
             identity = _achar.digest_call(digest, (_PYTHON, versions(modules)))
+        if self._chooser is not None:
+            digest, modules, also = self._chooser.identify()
+            identity = _achar.digest_call(identity, ("key", digest, versions(modules)))
+            watch = None if watch is None or also is None else Both(watch, also)
+        elif self.ignored:
+            identity = _achar.digest_call(identity, ("ignore", sorted(self.ignored)))
         self._identity = identity, watch
         return identity
 
-    def computing(self) -> _Computing:
+    def _chosen(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What key= makes of the arguments."""
+        assert self._chooser is not None
+        with Computing(self._chooser):
+            return self._of_arguments(*args, **kwargs)
+
+    def computing(self) -> Computing:
         """Around a call of the function: what of its data the call changes is output."""
-        return _Computing(self)
-
-    def called(self) -> None:
-        identity, watch = self._identity or (None, None)
-        if watch is not None and watch.holds():
-            return
-        for owner, name, before in self._places:
-            if _value_digest(owner, name) != before:
-                _outputs[id(owner), name] = _seen.get((id(owner), name), before)
-                _owners.append(owner)
-
-
-# Places of data, a name in a namespace or a cell, that memoized functions have changed while they were called,
-# and the digests to take for them: what they had been before. And what was last seen of those that had not been.
-_outputs: dict[tuple[int, str | None], bytes] = {}
-_seen: dict[tuple[int, str | None], bytes] = {}
-_owners: list[Any] = []  # kept, so that no other object gets their addresses
-_thread = threading.local()
-
-
-class _Computing:
-    __slots__ = ("_keys",)
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-
-    def __enter__(self) -> None:
-        _thread.depth = getattr(_thread, "depth", 0) + 1
-
-    def __exit__(self, *exc_info: object) -> None:
-        _thread.depth -= 1
-        self._keys.called()
-
-
-def _digest_function(function: Any) -> Any:
-    found = _achar.digest_function(function, _outputs)
-    changed = False
-    for owner, name, digest in found[3]:
-        place = (id(owner), name)
-        if not getattr(_thread, "depth", 0):
-            if place not in _seen:
-                _owners.append(owner)
-            _seen[place] = digest
-        elif _seen.setdefault(place, digest) != digest:  # by the calls that are under way
-            _outputs[place] = _seen[place]
-            changed = True
-    return _achar.digest_function(function, _outputs) if changed else found
-
-
-def _value_digest(owner: Any, name: str | None) -> bytes | None:
-    """As digest_function() makes it of a place's value; None: there is none any more, or none that has a digest."""
-    try:
-        return bytes.fromhex(_achar.digest(owner.cell_contents if name is None else owner[name]))
-    except Exception:
-        return None
+        return Computing(self.code)
 
 
 class _Always:
@@ -255,9 +200,15 @@ def _version(name: str) -> str:
         module = sys.modules.get(name)
         version = getattr(module, "__version__", None)
         if not isinstance(version, str):
-            try:
-                version = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
-                version = ""
+            version = _installed_version(name)
         _versions[name] = f"{name} {version}" if version else ""
     return _versions[name]
+
+
+def _installed_version(name: str) -> str:
+    """Of what has installed a module: its distribution may have another name, and a namespace has several."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        found = sorted(set(importlib.metadata.packages_distributions().get(name, ())))
+        return ", ".join(f"{distribution} {importlib.metadata.version(distribution)}" for distribution in found)

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 import time
+import weakref
 
 from . import _achar, _memo
 from ._memo_keys import _PYTHON
@@ -105,12 +106,12 @@ class Origins:
                 changes.append(f"the class {module}.{qualname} is not there any more")
             elif now != digest:
                 changes.append(f"the class {module}.{qualname} has changed since")
-        if not changes:
+        if not changes and not about.classes:  # which may change, with a module that is loaded again
             self.unchanged.add(number)
         return changes
 
 
-_digests: dict[type, str] = {}
+_digests: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
 
 
 def _class_digest(module: str, qualname: str) -> str | None:

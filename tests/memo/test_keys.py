@@ -38,25 +38,22 @@ sys.path.insert(0, {folder!r})
 import helper, helper as h
 from helper import direct
 memo = achar.Memo(sys.argv[1])
-runs = 0
+of_f, of_by_name, of_through = [], [], []  # what one calls changes is input for the others
 @memo
 def f(x):
-    global runs
-    runs += 1
+    of_f.append(x)
     return helper.g(x) + {change}
 @memo(key="name")
 def by_name(x):
-    global runs
-    runs += 1
+    of_by_name.append(x)
     return x + {change}
 @memo
 def through(x):
-    global runs
-    runs += 1
+    of_through.append(x)
     return direct(x)
 memoized = memo(helper.g)
 source = memo(helper.g, key="source")
-print(f(1), by_name(1), through(1), memoized(1), source(1), runs, memo.stats()["misses"])
+print(f(1), by_name(1), through(1), memoized(1), source(1), len(of_f + of_by_name + of_through), memo.stats()["misses"])
 """
 
 
@@ -135,3 +132,91 @@ def test_versions_of_installed_modules_count(tmp_path, monkeypatch):
     before = f.key(1)
     monkeypatch.setitem(_memo_keys._versions, "numpy", "numpy 99")
     assert memo(f.__wrapped__).key(1) != before
+
+
+def test_what_another_function_changes_is_input(tmp_path):
+    def run():
+        space = {"memo": achar.Memo(tmp_path / "m"), "counts": []}
+        exec(
+            "@memo\ndef step(i):\n counts.append(i)\n return i\n"
+            "@memo\ndef total():\n return sum(counts)\n"
+            "@memo\ndef both(i):\n return step(i) + total()",
+            space,
+        )
+        return space
+
+    space = run()
+    step, total, both = space["step"], space["total"], space["both"]
+    assert total() == 0 and step(1) == 1 and total() == 1 and step(2) == 2 and total() == 3
+    assert both(4) == 4 + 7 and total() == 7 and step.key(1) == run()["step"].key(1)
+    assert run()["total"]() == 0  # a later run finds what is right
+    space["counts"].clear()
+    assert total() == 0
+
+
+def test_what_calls_have_changed_is_let_go(tmp_path):
+    import gc
+    import weakref
+
+    from achar import _memo_code
+
+    class Data(list):
+        pass
+
+    memo = achar.Memo(tmp_path / "m")
+    data = Data([1])
+    gone = weakref.ref(data)
+
+    def make(data):
+        @memo
+        def f(x):
+            data.append(x)
+            return x
+
+        return f
+
+    assert make(data)(1) == 1 and len(_memo_code._having_outputs()) >= 1
+    del data
+    gc.collect()
+    assert gone() is None
+
+
+def test_which_arguments_count_is_part_of_the_key(tmp_path):
+    memo = achar.Memo(tmp_path / "m")
+    space = {"N": 1, "asked": []}
+    exec(
+        "def f(a, b): return [a, b]\ndef first(a, b): return a % N\ndef second(a, b): return b\n"
+        "def noting(a, b):\n asked.append(a)\n return a",
+        space,
+    )
+    f, first = space["f"], space["first"]
+    assert memo(f, ignore=["b"])(1, 2) == [1, 2] and memo(f, ignore=["a"])(2, 1) == [2, 1]
+    assert len({memo(f).key(1, 1), *(memo(f, ignore=names).key(1, 1) for names in (["a"], ["b"], ["a", "b"]))}) == 4
+    assert memo(f, ignore=["a", "b"]).key(1, 1) == memo(f, ignore=("b", "a")).key(2, 2)
+    assert memo(f, key=first).key(3, 3) != memo(f, key=space["second"]).key(3, 3)
+    by_first = memo(f, key=first)
+    before = by_first.key(0, 0)
+    space["N"] = 2
+    assert by_first.key(0, 0) != before
+    space["N"] = 1
+    assert by_first.key(0, 0) == before
+    noting = memo(f, key=space["noting"])  # what it changes is output, too
+    assert [noting(1, 1), noting(1, 2), noting(1, 3)] == [[1, 1]] * 3
+    assert memo(f, key=max).key(1, 2) == memo(f, key=max).key(2, 1) != memo(f, key=min).key(2, 1)
+
+
+def test_a_package_whose_distribution_has_another_name(tmp_path, monkeypatch):
+    from achar import _memo_keys
+
+    (tmp_path / "oddly_named.py").write_text("def h(x): return x\n")
+    info = tmp_path / "other_name-1.0.dist-info"
+    info.mkdir()
+    (info / "top_level.txt").write_text("oddly_named\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def version(number):
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: other-name\nVersion: {number}\n")
+        _memo_keys._versions.clear()
+        return _memo_keys.versions(["oddly_named.inner"])
+
+    assert version("1.0") == ("oddly_named other-name 1.0",) and version("2.0") == ("oddly_named other-name 2.0",)

@@ -122,3 +122,24 @@ def test_names_in_pickles():
     assert {("collections", "OrderedDict"), ("achar.memo", "MemoError"), ("achar._v1", "class_")} <= found
     assert (__name__, "Local") in found
     assert _achar.globals_named(_achar.pack([1, "builtins", {"a": 2.5}])) == frozenset()
+
+
+def test_a_class_that_changes_in_the_process(tmp_path, monkeypatch):
+    import importlib
+
+    def write(body):
+        (tmp_path / "reloaded.py").write_text(f"class Point:\n    def f(self): return {body}\n")
+        importlib.invalidate_caches()
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    write(1)
+    import reloaded
+
+    memo = achar.Memo(tmp_path / "m")
+    memo.put("p", reloaded.Point())
+    assert memo.get("p").f() == memo.get("p").f() == 1
+    write("22")
+    importlib.reload(reloaded)
+    with pytest.warns(achar.memo.StaleResultWarning, match="reloaded.Point has changed since"):
+        assert memo.get("p") is None
