@@ -23,29 +23,37 @@ _LEAF = 0x0D  # the first byte of a page that has rows
 _RESULT_COLUMNS, _ORIGIN_COLUMNS = 10, 3
 
 
-def salvage(path: str, error: Exception) -> str | None:
+def salvage(path: str, error: Exception, inode: int | None) -> str | None:
     """Put a new file with all that can be read in the place of a damaged one, which is kept under another name.
 
+    The new file is made beside it, and is whole when it takes its place. inode: of the damaged file.
     Returns what is to be said of it; None: another process has done it already.
     """
-    inode = _inode(path)
     # Never closed: closing it would let go of the locks that this process has through other descriptors.
     lock = os.open(path + "-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     fcntl.lockf(lock, fcntl.LOCK_EX, 1, 0)
+    new = f"{path}.new-{os.getpid()}"
     try:
-        if _inode(path) != inode:
+        if inode is None or _inode(path) != inode:
             return None
+        store = _memo.Store(new, 0)
+        try:
+            kept, lost = _copy(_pages(path), store)
+        finally:
+            store.close()  # the last one, so its log goes into the file
+        if os.path.exists(new + "-wal"):
+            raise _memo.MemoFull(f"{path} is damaged ({error}), and what can be read of it could not be written anew")
         kept_as = _free_name(path)
-        pages = _pages(path)
         os.rename(path, kept_as)
         for ending in ("-wal", "-shm"):
             if os.path.exists(path + ending):
                 os.rename(path + ending, kept_as + ending)
+        os.rename(new, path)
     finally:
+        for ending in ("", "-wal", "-shm", "-lock"):
+            if os.path.exists(new + ending):
+                os.unlink(new + ending)
         fcntl.lockf(lock, fcntl.LOCK_UN, 1, 0)
-    store = _memo.Store(path, 0)
-    kept, lost = _copy(pages, store)
-    store.close()
     return (
         f"{path} was damaged ({error}): {kept} results are kept, {lost} others are damaged and will be computed "
         f"again; the damaged file is now {kept_as}"

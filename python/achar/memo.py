@@ -110,18 +110,26 @@ def _shared_store(path: str, durability: str, instead_of: Any = None) -> Any:
     with _opening:
         store = _stores.get((path, durability))
         if store is None or store is instead_of:
+            inode = _inode(path)
             try:
                 store = _memo.Store(path, _DURABILITY[durability])
             except MemoDamaged as error:
-                store = _salvaged(path, durability, error)
+                store = _salvaged(path, durability, error, inode)
             _stores[path, durability] = store
         return store
 
 
-def _salvaged(path: str, durability: str, error: Exception) -> Any:
+def _inode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _salvaged(path: str, durability: str, error: Exception, inode: int | None) -> Any:
     from . import _memo_salvage
 
-    report = _memo_salvage.salvage(path, error)
+    report = _memo_salvage.salvage(path, error, inode)
     if report:
         warnings.warn(report, MemoDamagedWarning, stacklevel=4)
     return _memo.Store(path, _DURABILITY[durability])
@@ -163,7 +171,7 @@ class Memo:
             raise ValueError("max_bytes must be None or >= 0")
         if max_age is not None and not max_age >= 0:
             raise ValueError("max_age must be None or >= 0")
-        self.path = os.path.abspath(os.fsdecode(path))
+        self.path = os.path.realpath(os.fsdecode(path))  # SQLite follows links, too
         self._options = {
             "durability": durability,
             "max_bytes": max_bytes,
@@ -350,10 +358,10 @@ class Memo:
         damaged = self._store
         with _opening:
             if _stores.get((self.path, self._durability)) is damaged:
-                damaged.close()
-                del _stores[self.path, self._durability]
+                del _stores[self.path, self._durability]  # the other memos that use it find out by themselves
                 self._count("damaged")
-                _stores[self.path, self._durability] = _salvaged(self.path, self._durability, error)
+                store = _salvaged(self.path, self._durability, error, damaged.inode)
+                _stores[self.path, self._durability] = store
         self._reopen()
 
     def _flush(self) -> None:
@@ -741,7 +749,12 @@ def _compressed(data: bytes) -> bytes | None:
 def _write_file(path: str, data: bytes, to_disk: bool) -> None:
     """A file that is there whole or not at all."""
     folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    if not os.path.isdir(folder):
+        parent = os.path.dirname(folder)  # <path>.d
+        os.makedirs(folder, exist_ok=True)
+        if to_disk:
+            _sync_folder(parent)
+            _sync_folder(os.path.dirname(parent))
     unfinished = path + ".new"
     try:
         with open(unfinished, "wb") as file:
@@ -754,11 +767,15 @@ def _write_file(path: str, data: bytes, to_disk: bool) -> None:
         _remove(unfinished)
         raise
     if to_disk:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: str) -> None:

@@ -315,6 +315,11 @@ void memo_store_close(memo_store *store)
     free_store(store);
 }
 
+ino_t memo_store_inode(const memo_store *store)
+{
+    return store->inode;
+}
+
 void memo_store_abandon(memo_store *store)
 {
     /* The locks may be in any state, with threads at them that are not here: they are not destroyed. */

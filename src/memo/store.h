@@ -15,6 +15,7 @@
 #include <sqlite3.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { MEMO_KEY_NBYTES = 32 };
 
@@ -55,6 +56,9 @@ typedef struct memo_store memo_store;
  */
 memo_status memo_store_open(const char *path, memo_durability durability, memo_store **out);
 void memo_store_close(memo_store *store); /* NULL: nothing */
+
+/* Of the file that is open. */
+ino_t memo_store_inode(const memo_store *store);
 
 /* Forgets the store without touching its files: in a child after a fork, where they are the parent's. */
 void memo_store_abandon(memo_store *store);

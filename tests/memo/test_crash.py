@@ -1,5 +1,6 @@
 """Memos whose processes are killed, whose files are damaged, whose disk is full."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -110,3 +111,62 @@ def test_forks(tmp_path):
     first, threads, inside, goes = run("forks.py", tmp_path).splitlines()
     assert first == "[1, 2, 3]" and threads == "[0, 0, 0]"
     assert inside == "({0}, 0, [], True)" and goes == "(None, True, 2, [])"
+
+
+def damaged(path, count=600):
+    """Rows are lost, and SQLite says so when it comes upon them."""
+    with achar.Memo(path) as memo:
+        for i in range(count):
+            memo.put(i, "x" * 200)
+    data = bytearray(path.read_bytes())
+    at = 4096 * 10 + 5
+    data[at : at + 3000] = b"\xff" * 3000
+    path.write_bytes(data)
+
+
+def test_other_memos_of_the_process_go_on_with_the_new_file(tmp_path):
+    damaged(tmp_path / "m")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", achar.memo.MemoDamagedWarning)
+        first, second, power = (achar.Memo(tmp_path / "m", durability=d) for d in ("process", "process", "power"))
+        kept = [sum(memo.get(i) is not None for i in range(600)) for memo in (first, second, power)]
+        assert len(set(kept)) == 1 and 400 < kept[0] < 600
+        for i, memo in enumerate((first, second, power)):
+            memo.put(("new", i), i)
+        assert [memo.get(("new", 2)) for memo in (first, second, power)] == [2, 2, 2]
+    assert not list(tmp_path.glob("m.new-*")) and len(list(tmp_path.glob("m.damaged-*[0-9]"))) == 1
+
+
+SALVAGER = """
+import sys, warnings, achar, achar.memo
+warnings.simplefilter("ignore")
+memo = achar.Memo(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(memo.get(i) is not None for i in range(600)))
+memo.put(sys.argv[2], 1)
+"""
+
+
+def test_processes_that_meet_the_same_damage(tmp_path):
+    damaged(tmp_path / "m")
+    command = [sys.executable, "-c", SALVAGER, tmp_path / "m"]
+    processes = [
+        subprocess.Popen([*command, str(i)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for i in range(3)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = {int(process.communicate(timeout=60)[0]) for process in processes}
+    assert len(found) == 1 and 400 < min(found) < 600
+    with achar.Memo(tmp_path / "m") as memo:
+        assert [memo.get(str(i)) for i in range(3)] == [1, 1, 1] and memo.stats()["results"] == found.pop() + 3
+
+
+def test_a_link_to_the_file(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "m")
+    with achar.Memo(tmp_path / "link", durability="power") as linked, achar.Memo(tmp_path / "m") as memo:
+        linked.put("large", b"0123456789abcdef" * 8 + os.urandom(100_000))
+        assert len(memo.get("large")) == 100_128 and not (tmp_path / "link.d").exists()

@@ -276,6 +276,12 @@ static PyObject *store_flush(PyObject *obj, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *store_inode(PyObject *obj, void *unused)
+{
+    const store_object *self = (store_object *)obj;
+    return PyLong_FromUnsignedLongLong(self->store ? memo_store_inode(self->store) : 0);
+}
+
 /* ---- statements ---- */
 
 typedef struct run_context {
@@ -423,12 +429,18 @@ static PyMemberDef store_members[] = {
     {NULL},
 };
 
+static PyGetSetDef store_getset[] = {
+    {"inode", store_inode, NULL, "of the file that is open; 0: none is", NULL},
+    {NULL},
+};
+
 static PyType_Slot store_slots[] = {
     {Py_tp_doc, (void *)"Store(path, durability)\n--\n\nResults on disk; see achar.memo.Memo."},
     {Py_tp_new, store_new},
     {Py_tp_dealloc, store_dealloc},
     {Py_tp_methods, store_methods},
     {Py_tp_members, store_members},
+    {Py_tp_getset, store_getset},
     {0, NULL},
 };
 
