@@ -412,6 +412,9 @@ class Memo:
             data = self._bytes_of(kind, beside, value, key)
             value = _achar.loads_packed(kind & _PACKED, data)
             return _Raised(value) if kind & _RAISED and isinstance(value, BaseException) else value
+        except _Replaced:
+            row = self._row(key)
+            return _ABSENT if row is None else self._read(key, row, on_stale)
         except _Lost:
             return _ABSENT
         except Exception as error:
@@ -453,18 +456,21 @@ class Memo:
                     raise _Lost
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, _Lost):
-            self._lose(key, f"the file {path} of a result is missing or has another size")
+            self._lose(key, value, f"the file {path} of a result is missing or has another size")
         seen = (status.st_ino, status.st_size, status.st_mtime_ns)
         if seen not in self._verified:
             if _memo.check(mapped) != check:
-                self._lose(key, f"the checksum of {path} is wrong")
+                self._lose(key, value, f"the checksum of {path} is wrong")
             self._verified.add(seen)
         return _memo.decompress(mapped, nbytes) if kind & _ZSTD else mapped
 
-    def _lose(self, key: bytes, message: str) -> None:
+    def _lose(self, key: bytes, value: bytes, message: str) -> None:
+        """The row with this value goes, if it is still there: its file cannot be read."""
+        id = int.from_bytes(key[:8], "big", signed=True)
+        if not self._drop("id=? AND key=? AND value=?", (id, key, value)):
+            raise _Replaced
         self._count("damaged")
         warnings.warn(f"{message}; it is computed again", MemoDamagedWarning, stacklevel=6)
-        self._drop_key(key)
         raise _Lost
 
     def _keep(self, key: bytes, value: Any, name: str, took_ns: int, flags: int) -> None:
@@ -476,15 +482,17 @@ class Memo:
         kind, row_value, beside, path = self._encoded(packed | flags, data, key)
         try:
             try:
-                self._store.put(key, kind, origin, beside, _now_ms(), took_ns, row_value)
+                replaced = self._store.put(key, kind, origin, beside, _now_ms(), took_ns, row_value)
             except (Moved, MemoDamaged) as error:
                 self._reopen() if isinstance(error, Moved) else self._salvage(error)
                 origin = self._origins.of_result(name, data)
-                self._store.put(key, kind, origin, beside, _now_ms(), took_ns, row_value)
+                replaced = self._store.put(key, kind, origin, beside, _now_ms(), took_ns, row_value)
         except BaseException:
             if path:
                 _remove(path)
             raise
+        if replaced is not None:
+            self._remove_beside(replaced[16:])
         self._count("stored")
         if self._max_bytes is not None:
             self._unchecked_nbytes += 256 + len(row_value) + beside
@@ -525,11 +533,15 @@ class Memo:
     def _drop(self, where: str, parameters: tuple[Any, ...]) -> int:
         rows = self._run(f"DELETE FROM result WHERE {where} RETURNING kind, substr(value, 17, 64)", parameters, True)
         for kind, name in rows:
-            # A damaged row may say anything; a file that is left over is removed by check().
-            if isinstance(kind, int) and kind & _BESIDE and isinstance(name, bytes) and _FILE_NAME.fullmatch(name):
-                _remove(os.path.join(self.path + ".d", name.decode()))
+            if isinstance(kind, int) and kind & _BESIDE:
+                self._remove_beside(name)
         self._count("dropped", len(rows))
         return len(rows)
+
+    def _remove_beside(self, name: Any) -> None:
+        """A damaged row may say anything; a file that is left over is removed by check()."""
+        if isinstance(name, bytes) and _FILE_NAME.fullmatch(name):
+            _remove(os.path.join(self.path + ".d", name.decode()))
 
     def _drop_least_recent(self, max_bytes: int) -> int:
         """Down to the limit, and a sixteenth of it further, so that not every result drops another."""
@@ -706,6 +718,10 @@ class _Raised:
 
 class _Lost(Exception):
     """A row's file cannot be used."""
+
+
+class _Replaced(_Lost):
+    """The row has been replaced or dropped since it was read, and its file with it."""
 
 
 def _not_here(key: bytes) -> Any:

@@ -9,6 +9,7 @@
 #include "memo/internal.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static memo_status step(memo_store *store, sqlite3_stmt *statement)
 {
@@ -31,10 +32,10 @@ static memo_status finish(memo_store *store, memo_status status)
     return status;
 }
 
-static memo_status commit_row(memo_store *store, const memo_row *row)
+static memo_status commit_row(memo_store *store, memo_pending *p)
 {
     memo_status status = step(store, store->begin);
-    return finish(store, status == MEMO_OK ? memo_insert_row(store, row) : status);
+    return finish(store, status == MEMO_OK ? memo_insert_row(store, p->row, &p->replaced) : status);
 }
 
 static void take_status(memo_pending *p, memo_status status)
@@ -51,16 +52,22 @@ static void commit_all(memo_store *store, memo_pending *batch)
     if (status == MEMO_OK)
         status = step(store, store->begin);
     for (memo_pending *p = batch; p && status == MEMO_OK; p = p->next)
-        status = memo_insert_row(store, p->row);
+        status = memo_insert_row(store, p->row, &p->replaced);
     if (store->writer)
         status = finish(store, status);
     int alone = !batch->next || status == MEMO_MOVED;
-    for (memo_pending *p = batch; p; p = p->next) /* one that cannot be stored fails alone */
-        take_status(p, status == MEMO_OK || alone ? status : commit_row(store, p->row));
+    for (memo_pending *p = batch; p; p = p->next) {
+        if (status != MEMO_OK) { /* what went is there again */
+            free(p->replaced.data);
+            p->replaced = (memo_bytes){NULL, 0};
+        }
+        /* One that cannot be stored fails alone. */
+        take_status(p, status == MEMO_OK || alone ? status : commit_row(store, p));
+    }
     memo_unlock_writers(store);
 }
 
-memo_status memo_store_put(memo_store *store, const memo_row *row)
+memo_status memo_store_put(memo_store *store, const memo_row *row, memo_bytes *replaced)
 {
     memo_pending mine = {.row = row};
     pthread_mutex_lock(&store->queue);
@@ -88,6 +95,11 @@ memo_status memo_store_put(memo_store *store, const memo_row *row)
     pthread_mutex_unlock(&store->queue);
     if (mine.status != MEMO_OK)
         memo_set_text(mine.message);
+    *replaced = mine.replaced;
+    if (mine.status != MEMO_OK) {
+        free(replaced->data);
+        *replaced = (memo_bytes){NULL, 0};
+    }
     return mine.status;
 }
 

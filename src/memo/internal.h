@@ -25,6 +25,7 @@ struct memo_flight; /* flight.c */
 typedef struct
     memo_pending { /* a row that waits for its commit; on the stack of the thread that waits */
     const memo_row *row;
+    memo_bytes replaced;
     memo_status status;
     int is_done;
     char message[256]; /* of the thread that committed it */
@@ -102,7 +103,7 @@ void memo_give_writer(memo_store *store);
 memo_status memo_prepare_rows(memo_store *store);
 void memo_finalize_rows(memo_store *store);
 /* In a transaction of the writer's. */
-memo_status memo_insert_row(memo_store *store, const memo_row *row);
+memo_status memo_insert_row(memo_store *store, const memo_row *row, memo_bytes *replaced);
 
 /* ---- flight.c ---- */
 

@@ -46,7 +46,7 @@ memo_status memo_prepare_rows(memo_store *store)
         {store->reader, &store->get,
          "SELECT key, kind, origin, beside, stored_ms, took_ns, checksum, value, seq FROM result"
          " WHERE id=?1"},
-        {store->writer, &store->remove, "DELETE FROM result WHERE id=?1"},
+        {store->writer, &store->remove, "DELETE FROM result WHERE id=?1 RETURNING beside, value"},
         {store->writer, &store->insert,
          "INSERT INTO result VALUES(NULL,?1,?2,?3,?4,?5,?6,?7,?8,?9)"},
         {store->writer, &store->insert_use,
@@ -211,9 +211,28 @@ memo_status memo_store_get(memo_store *store, const uint8_t *key, memo_row *out)
     return status;
 }
 
-memo_status memo_insert_row(memo_store *store, const memo_row *row)
+/* The row with this number goes. Without memory for its value the file beside it is left over. */
+static int remove_row(memo_store *store, int64_t id, memo_bytes *replaced)
 {
-    sqlite3_stmt *insert = store->insert, *remove = store->remove;
+    sqlite3_stmt *remove = store->remove;
+    int code;
+    sqlite3_bind_int64(remove, 1, id);
+    while ((code = sqlite3_step(remove)) == SQLITE_ROW) {
+        const void *value = sqlite3_column_blob(remove, 1);
+        size_t nbytes = (size_t)sqlite3_column_bytes(remove, 1);
+        if (sqlite3_column_int64(remove, 0) <= 0 || !value || replaced->data ||
+            !(replaced->data = malloc(nbytes)))
+            continue;
+        memcpy(replaced->data, value, nbytes);
+        replaced->nbytes = nbytes;
+    }
+    sqlite3_reset(remove);
+    return code;
+}
+
+memo_status memo_insert_row(memo_store *store, const memo_row *row, memo_bytes *replaced)
+{
+    sqlite3_stmt *insert = store->insert;
     const int64_t numbers[] = {row->kind,      row->origin,  row->beside,
                                row->stored_ms, row->took_ns, check_of(row)};
     int64_t id = memo_id_of(row->key);
@@ -227,9 +246,7 @@ memo_status memo_insert_row(memo_store *store, const memo_row *row)
     int code = sqlite3_step(insert);
     if (code == SQLITE_CONSTRAINT_UNIQUE) { /* there is one: it goes first */
         sqlite3_reset(insert);
-        sqlite3_bind_int64(remove, 1, id);
-        code = sqlite3_step(remove);
-        sqlite3_reset(remove);
+        code = remove_row(store, id, replaced);
         if (code == SQLITE_DONE)
             code = sqlite3_step(insert);
     }

@@ -48,6 +48,11 @@ typedef struct memo_row {
     size_t value_nbytes;
 } memo_row;
 
+typedef struct memo_bytes {
+    void *data; /* malloc'd, or NULL */
+    size_t nbytes;
+} memo_bytes;
+
 typedef struct memo_store memo_store;
 
 /*
@@ -84,9 +89,10 @@ memo_status memo_store_get(memo_store *store, const uint8_t *key, memo_row *out)
 
 /*
  * memo_store_put() stores a row in place of any with its key; when it returns MEMO_OK it is committed.
- * Rows that several threads put at once are committed together.
+ * Rows that several threads put at once are committed together. '*replaced' becomes the value, the caller's
+ * to free, of the row in whose place it came, if that one had a file beside the database.
  */
-memo_status memo_store_put(memo_store *store, const memo_row *row);
+memo_status memo_store_put(memo_store *store, const memo_row *row, memo_bytes *replaced);
 
 /*
  * memo_store_write() lets 'work' use the writing connection in a transaction of its own. What it returns

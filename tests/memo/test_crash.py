@@ -170,3 +170,25 @@ def test_a_link_to_the_file(tmp_path):
     with achar.Memo(tmp_path / "link", durability="power") as linked, achar.Memo(tmp_path / "m") as memo:
         linked.put("large", b"0123456789abcdef" * 8 + os.urandom(100_000))
         assert len(memo.get("large")) == 100_128 and not (tmp_path / "link.d").exists()
+
+
+def test_a_row_that_is_replaced(tmp_path):
+    """Its file goes with it; who has read the old row reads the new one, and takes nothing for damaged."""
+    with achar.Memo(tmp_path / "m") as memo, achar.Memo(tmp_path / "m") as other:
+        for start in range(3):
+            memo.put("k", bytes([start]) + os.urandom(100_000))
+            assert len(list((tmp_path / "m.d").glob("*/*"))) == 1
+        read = memo._bytes_of
+
+        def late(*args):
+            memo._bytes_of = read
+            other.put("k", b"new" + os.urandom(100_000))
+            return read(*args)
+
+        memo._bytes_of = late
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert memo.get("k")[:3] == other.get("k")[:3] == b"new"
+        assert memo.stats()["damaged"] == 0
+        memo.put("k", 1)
+        assert list((tmp_path / "m.d").glob("*/*")) == []

@@ -190,8 +190,11 @@ static PyObject *store_get(PyObject *obj, PyObject *key)
     return result;
 }
 
-PyDoc_STRVAR(put_doc, "put(key, kind, origin, beside, stored_ms, took_ns, value)\n--\n\n"
-                      "Returns when it is committed.");
+PyDoc_STRVAR(
+    put_doc,
+    "put(key, kind, origin, beside, stored_ms, took_ns, value)\n--\n\n"
+    "Returns when it is committed: None, or the value of the row in whose place it came, if\n"
+    "that one had a file beside.");
 static PyObject *store_put(PyObject *obj, PyObject *args)
 {
     PyObject *key_object;
@@ -199,6 +202,7 @@ static PyObject *store_put(PyObject *obj, PyObject *args)
     Py_buffer value;
     long long numbers[5];
     memo_row row = {{0}};
+    memo_bytes replaced = {NULL, 0};
     memo_status status;
     if (!PyArg_ParseTuple(args, "OLLLLLy*:put", &key_object, &numbers[0], &numbers[1], &numbers[2],
                           &numbers[3], &numbers[4], &value))
@@ -216,12 +220,16 @@ static PyObject *store_put(PyObject *obj, PyObject *args)
     row.took_ns = numbers[4];
     row.value = value.buf;
     row.value_nbytes = (size_t)value.len;
-    Py_BEGIN_ALLOW_THREADS status = memo_store_put(store, &row);
+    Py_BEGIN_ALLOW_THREADS status = memo_store_put(store, &row, &replaced);
     Py_END_ALLOW_THREADS leave((store_object *)obj);
     PyBuffer_Release(&value);
     if (status != MEMO_OK)
         return raise_status(state_of(obj), status);
-    Py_RETURN_NONE;
+    if (!replaced.data)
+        Py_RETURN_NONE;
+    PyObject *result = PyBytes_FromStringAndSize(replaced.data, (Py_ssize_t)replaced.nbytes);
+    free(replaced.data);
+    return result;
 }
 
 PyDoc_STRVAR(
