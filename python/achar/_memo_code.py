@@ -22,14 +22,19 @@ if TYPE_CHECKING:
 
     _Places = list[tuple[Any, str | None, bytes]]  # namespace or cell, name or None, digest
 
+_REMEDY = 'make it an argument that ignore= leaves out, or use key="name" or key="source"'
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
-def where(obj: Any, root: str, error: Exception) -> str:
+def where(obj: Any, root: str, error: Exception, remedy: str) -> str:
+    """Why an object has no digest: where in it pickling stops and why, and what to do here."""
     try:
         _achar.dumps(obj)
     except Exception as other:
         text = str(other)
+        what, refused, why = text.partition(" cannot be sent\n")
+        if refused:
+            text = f"{what} cannot be identified\n{why.partition('  do:')[0]}  do:  {remedy}"
         return root + text[3:] if text.startswith("obj") else f"{root}: {text}"
     return f"{root}: {error}"
 
@@ -56,7 +61,7 @@ class Code:
             raise
         except Exception as error:
             name = getattr(self._function, "__name__", "function")
-            raise type(error)(where(self._function, name, error)) from None
+            raise type(error)(where(self._function, name, error, _REMEDY)) from None
         digest, modules, self._watch, self._places = found
         return digest, {*modules, getattr(self._function, "__module__", None) or ""}, self._watch
 

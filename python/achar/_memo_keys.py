@@ -18,24 +18,31 @@ if TYPE_CHECKING:
 _PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
+_REMEDIES = {
+    "argument": "leave it out with ignore=, or let key= say what stands for it",
+    "what key= returned": "return what can be pickled",
+    "key": "use a key that can be pickled",
+}
+
+
 def name_of(function: Any) -> str:
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return f"{getattr(function, '__module__', None)}.{name}"
 
 
-def _explained(digest: Callable[..., bytes], first: Any, obj: Any, root: str) -> bytes:
+def _explained(first: Any, obj: Any, root: str) -> bytes:
     """A digest; where it is refused, the error says where in the object: what pickling it says."""
     try:
-        return digest(first, obj)
+        return _achar.digest_call(first, obj)
     except RecursionError:
         raise
     except Exception as error:
-        raise type(error)(where(obj, root, error)) from None
+        raise type(error)(where(obj, root, error, _REMEDIES[root])) from None
 
 
 def of_object(key: Any) -> bytes:
     """The key of get() and put()."""
-    return _explained(_achar.digest_call, b"put", key, "key")
+    return _explained(b"put", key, "key")
 
 
 class Keys:
@@ -100,8 +107,8 @@ class Keys:
         except RecursionError:
             raise
         except Exception:
-            root = "argument" if self._of_arguments is None else "key"
-            return _explained(_achar.digest_call, identity, self._named(arguments), root)
+            root = "argument" if self._of_arguments is None else "what key= returned"
+            return _explained(identity, self._named(arguments), root)
 
     def _named(self, arguments: Any) -> Any:
         """The arguments as a dict, for the message about one of them."""
