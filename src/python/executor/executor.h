@@ -22,6 +22,9 @@ typedef struct pool_object {
     PyObject *interrupted; /* a set of pids: the workers that ran when Ctrl-C came; or NULL */
 } pool_object;
 
+/* Pool.__init__; pool_init.c. */
+int pool_init(PyObject *self, PyObject *args, PyObject *kwargs);
+
 /* Starts the thread that tells futures of their end, if it does not run. 0, or -1 and an exception. */
 int pool_start_watcher(PyObject *pool);
 
