@@ -56,11 +56,12 @@ def _show(pool: _achar.Pool) -> None:
                 bar = _make_bar()
             if bar is not None and (ended != shown or bar.total != submitted):
                 bar.total = submitted
+                bar.n = shown = ended
                 if failed:
                     bar.set_postfix_str(f"{failed} failed", refresh=False)
-                bar.update(ended - shown)
-                bar.refresh()
-                shown = ended
+                # tqdm's own refresh() keeps the lock of all bars for ever when the stream is broken.
+                with bar.get_lock():
+                    bar.refresh(nolock=True)
             if ended_for_good:
                 return
             time.sleep(LOOK_SECONDS)
@@ -86,14 +87,17 @@ def _make_bar() -> Any:
             from tqdm import tqdm
     except ImportError:
         return PlainBar()
-    return tqdm(total=0, unit=" tasks", desc="achar", file=None if _in_notebook() else sys.stderr, dynamic_ncols=True)
+    file = None if _in_notebook() else sys.stderr
+    # The delay, since without one it would refresh itself at once, with the lock.
+    return tqdm(total=0, unit=" tasks", desc="achar", file=file, dynamic_ncols=True, delay=1e-9)
 
 
 class PlainBar:
     """What is to be seen without tqdm: a line that is written over."""
 
     def __init__(self) -> None:
-        self.total = self.count = 0
+        self.total = self.n = 0
+        self.lock = threading.Lock()
         self.started = time.monotonic()
         self.postfix = ""
         self.width = 0
@@ -101,13 +105,13 @@ class PlainBar:
     def set_postfix_str(self, text: str, refresh: bool = True) -> None:
         self.postfix = ", " + text
 
-    def update(self, count: int) -> None:
-        self.count += count
+    def get_lock(self) -> threading.Lock:
+        return self.lock
 
-    def refresh(self) -> None:
-        rate = self.count / max(time.monotonic() - self.started, 1e-9)
-        percent = 100 * self.count // self.total if self.total else 0
-        line = f"achar: {percent:3}% {self.count}/{self.total} tasks, {rate:.0f}/s{self.postfix}"
+    def refresh(self, nolock: bool = False) -> None:
+        rate = self.n / max(time.monotonic() - self.started, 1e-9)
+        percent = 100 * self.n // self.total if self.total else 0
+        line = f"achar: {percent:3}% {self.n}/{self.total} tasks, {rate:.0f}/s{self.postfix}"
         sys.stderr.write("\r" + line.ljust(self.width))
         sys.stderr.flush()
         self.width = len(line)

@@ -78,6 +78,10 @@ def test_a_stream_that_is_broken_is_none_of_the_runs_business(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Broken())
     with achar.Executor(1, progress=True) as ex:
         assert sum(ex.map(abs, range(100))) == 4950
+    tqdm = pytest.importorskip("tqdm")
+    for lock in tqdm.tqdm.get_lock().locks:  # which the other bars of the process take
+        assert lock.acquire(timeout=10)
+        lock.release()
 
 
 def test_other_values_are_refused():
