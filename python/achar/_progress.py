@@ -1,7 +1,7 @@
 """Executor(progress=True): a bar that shows how many tasks have ended, by tqdm if that is installed.
 
 A thread looks at the pool's counts a few times a second. Whatever goes wrong with the bar (a stream that is
-closed, a broken tqdm) ends the bar, and nothing else.
+closed, a broken tqdm) ends the bar with a warning, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import warnings
 
 from . import _achar
 
@@ -63,20 +64,14 @@ def _show(pool: _achar.Pool) -> None:
                 with bar.get_lock():
                     bar.refresh(nolock=True)
             if ended_for_good:
-                return
+                break
             time.sleep(LOOK_SECONDS)
-    except Exception:  # noqa: BLE001, S110
-        pass  # the run is none of the bar's business, and stderr may be what is broken
-    finally:
         if bar is not None:
-            _close(bar)
-
-
-def _close(bar: Any) -> None:
-    try:
-        bar.close()
-    except Exception:  # noqa: BLE001, S110
-        pass  # as above
+            bar.close()
+    except Exception as error:
+        if bar is not None:
+            bar.disable = True  # else it writes once more when it is freed
+        warnings.warn(f"the bar of Executor(progress=) has ended, the run goes on: {error!r}", stacklevel=1)
 
 
 def _make_bar() -> Any:

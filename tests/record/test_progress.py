@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import textwrap
+import threading
 import time
 
 import achar
@@ -76,8 +77,12 @@ def test_a_stream_that_is_broken_is_none_of_the_runs_business(monkeypatch):
             raise OSError("no")
 
     monkeypatch.setattr(sys, "stderr", Broken())
-    with achar.Executor(1, progress=True) as ex:
-        assert sum(ex.map(abs, range(100))) == 4950
+    with pytest.warns(UserWarning, match=r"the bar .* has ended, the run goes on: OSError\('no'\)"):
+        with achar.Executor(1, progress=True) as ex:
+            assert sum(ex.map(abs, range(100))) == 4950
+            for thread in threading.enumerate():
+                if thread.name == "achar-progress":
+                    thread.join(20)
     tqdm = pytest.importorskip("tqdm")
     for lock in tqdm.tqdm.get_lock().locks:  # which the other bars of the process take
         assert lock.acquire(timeout=10)
