@@ -233,12 +233,12 @@ static bool finish(achar__record *record)
     return last;
 }
 
-/* The run is over. True: the file has all that there was. */
+/* The run is over, as far as was known. True: it is, and the file has all that there was. */
 static bool last_tick(achar__record *record)
 {
     bool busy;
-    record->sample_due_ns = 0; /* the last counts */
-    if (!tick(record, &busy)) {
+    record->sample_due_ns = 0;                          /* the last counts */
+    if (!tick(record, &busy) || !run_is_over(record)) { /* a pool may have come since, and go on */
         return false;
     }
     bool written = record_write_end(record) == SQLITE_OK;
@@ -262,7 +262,7 @@ static void *thread_main(void *argument)
                 give_up_ns = 0; /* there is much to write, and it is being written */
             } else if (!give_up_ns) {
                 give_up_ns = achar__now_ns() + END_PATIENCE_NS;
-            } else if (achar__now_ns() >= give_up_ns && finish(record)) {
+            } else if (achar__now_ns() >= give_up_ns && run_is_over(record) && finish(record)) {
                 record_give_up(record);
                 break;
             }
