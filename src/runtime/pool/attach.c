@@ -1,10 +1,15 @@
 /*
  * attach.c - a process becomes a pool's worker: it maps the regions, and closes what they came by.
+ *
+ * A task may fork, in the middle of a call or while its result is being written, and the child may come
+ * back into the worker's loop. A region has one writer; so in the child private pages stand where the
+ * worker's own region was. Whatever it still writes there, nobody reads.
  */
 #include "runtime/pool/worker_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +44,28 @@ bool achar__worker_follow(int client_pid)
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == client_pid;
 }
 
+static achar__worker *attached; /* this process's: there is one at most */
+
+static void keep_child_from_writing(void)
+{
+    if (!attached) {
+        return;
+    }
+    achar__region *own = &attached->own;
+    void *page = mmap(own->base, own->nbytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (page == MAP_FAILED) { /* then it ends where it tries to */
+        munmap(own->base, own->nbytes);
+    }
+}
+
+static int watch_error;
+
+static void watch_forks(void)
+{
+    watch_error = pthread_atfork(NULL, NULL, keep_child_from_writing);
+}
+
 static bool range_is_inside(const achar__region *region, uint64_t offset, uint64_t nbytes)
 {
     return offset <= region->nbytes && nbytes <= region->nbytes - offset;
@@ -62,8 +89,11 @@ int achar__worker_attach(achar__worker **out)
     if (!achar__worker_follow(client_pid)) {
         return ACHAR_E_CLOSED;
     }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     worker = calloc(1, sizeof *worker);
-    if (!worker) {
+    if (!worker || watch_error) {
+        free(worker);
         return ACHAR_E_NOMEM;
     }
     worker->client = worker->own = worker->bells_region = ACHAR__REGION_CLOSED;
@@ -103,6 +133,7 @@ int achar__worker_attach(achar__worker **out)
     }
     unsetenv(ACHAR__WIRE_VARIABLE);
     raise_oom_score();
+    attached = worker;
     *out = worker;
     return ACHAR_OK;
 fail:
@@ -114,6 +145,9 @@ void achar__worker_detach(achar__worker *worker)
 {
     if (!worker) {
         return;
+    }
+    if (attached == worker) {
+        attached = NULL;
     }
     achar__store_destroy(worker->store);
     achar__region_unmap(&worker->client);
