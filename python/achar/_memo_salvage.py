@@ -7,7 +7,7 @@ it does not come back.
 
 from __future__ import annotations
 
-import fcntl
+import glob
 import os
 import struct
 import time
@@ -26,38 +26,83 @@ _RESULT_COLUMNS, _ORIGIN_COLUMNS = 10, 3
 def salvage(path: str, error: Exception, inode: int | None) -> str | None:
     """Put a new file with all that can be read in the place of a damaged one, which is kept under another name.
 
-    The new file is made beside it, and is whole when it takes its place. inode: of the damaged file.
-    Returns what is to be said of it; None: another process has done it already.
+    inode: of the damaged file. Returns what is to be said of it; None: another process has done it already.
     """
-    # Never closed: closing it would let go of the locks that this process has through other descriptors.
-    lock = os.open(path + "-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    fcntl.lockf(lock, fcntl.LOCK_EX, 1, 0)
-    new = f"{path}.new-{os.getpid()}"
+    excluded = _memo.exclude_writers(path)
     try:
+        if os.path.exists(path + _SALVAGED):
+            replace(path)
         if inode is None or _inode(path) != inode:
             return None
-        store = _memo.Store(new, 0)
-        try:
-            kept, lost = _copy(_pages(path), store)
-        finally:
-            store.close()  # the last one, so its log goes into the file
-        if os.path.exists(new + "-wal"):
-            raise _memo.MemoFull(f"{path} is damaged ({error}), and what can be read of it could not be written anew")
-        kept_as = _free_name(path)
-        os.rename(path, kept_as)
-        for ending in ("-wal", "-shm"):
-            if os.path.exists(path + ending):
-                os.rename(path + ending, kept_as + ending)
-        os.rename(new, path)
+        kept, lost = _copied(path, error)
+        kept_as = replace(path)
     finally:
-        for ending in ("", "-wal", "-shm", "-lock"):
-            if os.path.exists(new + ending):
-                os.unlink(new + ending)
-        fcntl.lockf(lock, fcntl.LOCK_UN, 1, 0)
+        _memo.admit_writers(excluded)
     return (
         f"{path} was damaged ({error}): {kept} results are kept, {lost} others are damaged and will be computed "
         f"again; the damaged file is now {kept_as}"
     )
+
+
+def finish(path: str) -> None:
+    """What a process that salvaged the file did not live to do."""
+    excluded = _memo.exclude_writers(path)
+    try:
+        replace(path)
+    finally:
+        _memo.admit_writers(excluded)
+
+
+_SALVAGED = ".salvaged"  # as memo_store_open() knows it
+
+
+def _copied(path: str, error: Exception) -> tuple[int, int]:
+    """Make <path>.salvaged, whole, of what can be read. Returns how many results it has, and how many are lost."""
+    _remove_unfinished(path)
+    new = f"{path}.new-{os.getpid()}"
+    try:
+        store = _memo.Store(new, 0)
+        try:
+            counts = _copy(_pages(path), store)
+        finally:
+            store.close()  # the last one, so its log goes into the file
+        if os.path.exists(new + "-wal"):
+            raise _memo.MemoFull(f"{path} is damaged ({error}), and what can be read of it could not be written anew")
+        _sync(new)
+        os.rename(new, path + _SALVAGED)
+        _sync(os.path.dirname(path))
+    finally:
+        _remove_unfinished(path)
+    return counts
+
+
+def _remove_unfinished(path: str) -> None:
+    """Ours, and those of processes that died; nobody else is at it now."""
+    for left in glob.glob(glob.escape(path) + ".new-*"):
+        os.unlink(left)
+
+
+def replace(path: str) -> str:
+    """Put <path>.salvaged in the place of the damaged file. Returns what that one is called now.
+
+    Whoever dies in the middle of this leaves <path>.salvaged, and who opens the file next goes on here: nobody writes
+    to the damaged file any more. Its log goes first, since it must never be seen beside the new file.
+    """
+    salvaged = path + _SALVAGED
+    try:
+        kept_as = _kept_as(path, os.stat(salvaged).st_mtime)
+    except FileNotFoundError:
+        return path  # another process was faster
+    if os.path.exists(path + "-wal"):
+        os.rename(path + "-wal", kept_as + "-wal")
+    if os.path.exists(path + "-shm"):
+        os.unlink(path + "-shm")
+    if os.path.exists(path):
+        os.rename(path, kept_as)
+    os.rename(salvaged, path)
+    _remove_unfinished(path)
+    _sync(os.path.dirname(path))
+    return kept_as
 
 
 def _inode(path: str) -> int | None:
@@ -67,8 +112,17 @@ def _inode(path: str) -> int | None:
         return None
 
 
-def _free_name(path: str) -> str:
-    name = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _kept_as(path: str, seconds: float) -> str:
+    """The same name at each attempt, until the file has it."""
+    name = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.localtime(seconds))}"
     number = 0
     while os.path.exists(name + (f"-{number}" if number else "")):
         number += 1

@@ -22,7 +22,7 @@ import warnings
 import weakref
 
 from . import _achar, _memo, _memo_keys, _memo_origin
-from ._memo import MemoDamaged, MemoError, MemoFull, Moved, NotAMemo
+from ._memo import DamagedRow, MemoDamaged, MemoError, MemoFull, Moved, NotAMemo
 from ._memo_origin import StaleResult
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
@@ -112,7 +112,7 @@ def _shared_store(path: str, durability: str, instead_of: Any = None) -> Any:
         if store is None or store is instead_of:
             inode = _inode(path)
             try:
-                store = _memo.Store(path, _DURABILITY[durability])
+                store = _open(path, durability)
             except MemoDamaged as error:
                 store = _salvaged(path, durability, error, inode)
             _stores[path, durability] = store
@@ -132,7 +132,17 @@ def _salvaged(path: str, durability: str, error: Exception, inode: int | None) -
     report = _memo_salvage.salvage(path, error, inode)
     if report:
         warnings.warn(report, MemoDamagedWarning, stacklevel=4)
-    return _memo.Store(path, _DURABILITY[durability])
+    return _open(path, durability)
+
+
+def _open(path: str, durability: str) -> Any:
+    while True:
+        try:
+            return _memo.Store(path, _DURABILITY[durability])
+        except Moved:  # a salvaged file is to take its place
+            from . import _memo_salvage
+
+            _memo_salvage.finish(path)
 
 
 def _reopened(path: str, options: dict[str, Any]) -> Memo:
@@ -377,17 +387,29 @@ class Memo:
         except Moved:
             self._reopen()
             row = self._store.get(key)
-        except MemoDamaged as error:
-            if not _is_of_one_row(error):
-                self._salvage(error)
-                return self._store.get(key)
-            self._count("damaged")
-            warnings.warn(f"{self.path}: {error}; it is computed again", MemoDamagedWarning, stacklevel=4)
-            self._drop_key(key)
+        except DamagedRow as error:
+            self._drop_damaged(key, error)
             return None
+        except MemoDamaged as error:
+            self._salvage(error)
+            row = self._store.get(key)
         if row is not None and self._max_age is not None and _now_ms() - row[3] > self._max_age * 1000:
             return None
         return row
+
+    def _drop_damaged(self, key: bytes, error: Exception) -> None:
+        """Unless another process has dropped or replaced it meanwhile."""
+        try:
+            value = self._store.drop_damaged(key)
+        except Moved:
+            return  # the row was in a file that is there no more
+        except MemoDamaged as damage:
+            self._salvage(damage)
+            return
+        if value is not None:
+            self._remove_beside(value[16:])
+            self._count("damaged")
+            warnings.warn(f"{self.path}: {error}; it is computed again", MemoDamagedWarning, stacklevel=5)
 
     def _lookup(self, key: bytes, on_stale: str) -> Any:
         """The result, a _Raised, or _ABSENT; counts."""
@@ -739,10 +761,6 @@ class _Closed:
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}")
-
-
-def _is_of_one_row(error: Exception) -> bool:
-    return "checksum of the result" in str(error)
 
 
 def _now_ms() -> int:

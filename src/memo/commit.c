@@ -47,8 +47,8 @@ static void take_status(memo_pending *p, memo_status status)
 
 static void commit_all(memo_store *store, memo_pending *batch)
 {
-    memo_lock_writers(store);
-    memo_status status = memo_look_after_path(store);
+    memo_lock_writers(store->locks);
+    memo_status status = store->writer ? memo_look_after_path(store) : memo_not_connected();
     if (status == MEMO_OK)
         status = step(store, store->begin);
     for (memo_pending *p = batch; p && status == MEMO_OK; p = p->next)
@@ -64,7 +64,7 @@ static void commit_all(memo_store *store, memo_pending *batch)
         /* One that cannot be stored fails alone. */
         take_status(p, status == MEMO_OK || alone ? status : commit_row(store, p));
     }
-    memo_unlock_writers(store);
+    memo_unlock_writers(store->locks);
 }
 
 memo_status memo_store_put(memo_store *store, const memo_row *row, memo_bytes *replaced)
@@ -123,19 +123,19 @@ void memo_give_turn(memo_store *store)
 void memo_take_writer(memo_store *store)
 {
     memo_take_turn(store);
-    memo_lock_writers(store);
+    memo_lock_writers(store->locks);
 }
 
 void memo_give_writer(memo_store *store)
 {
-    memo_unlock_writers(store);
+    memo_unlock_writers(store->locks);
     memo_give_turn(store);
 }
 
 memo_status memo_store_write(memo_store *store, memo_work work, void *context)
 {
     memo_take_writer(store);
-    memo_status status = memo_look_after_path(store);
+    memo_status status = store->writer ? memo_look_after_path(store) : memo_not_connected();
     if (status == MEMO_OK)
         status = step(store, store->begin);
     if (status == MEMO_OK && (status = work(store->writer, context)) != MEMO_OK)
@@ -150,8 +150,8 @@ memo_status memo_store_read(memo_store *store, memo_work work, void *context)
 {
     pthread_mutex_lock(&store->reading);
     errno = 0;
-    memo_status status = store->reader ? work(store->reader, context) : memo_not_connected();
-    if (status != MEMO_OK && store->reader)
+    memo_status status = store->reader ? memo_look_after_path(store) : memo_not_connected();
+    if (status == MEMO_OK && (status = work(store->reader, context)) != MEMO_OK)
         memo_set_message(store->reader);
     pthread_mutex_unlock(&store->reading);
     return status;

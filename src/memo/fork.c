@@ -7,22 +7,57 @@
  * So before a fork every store rests: its connections are closed and its locks taken, and nobody opens
  * or closes a store. Then the parent's stores connect again, and the child has none.
  *
+ * Who salvages a file keeps 'salvaging' meanwhile, which is taken before 'all_lock': so it may open and
+ * close stores, and no other thread does, or forks, while writers wait for it.
+ *
  * Invariant: a connection is opened and closed with 'all_lock', and its store is in the list.
  */
 #include "memo/internal.h"
+#include <unistd.h>
 
+static pthread_mutex_t salvaging = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static int salvage_depth; /* with 'salvaging' */
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static memo_store *all;
 static int are_resting;
 
 void memo_lock_all(void)
 {
+    pthread_mutex_lock(&salvaging);
     pthread_mutex_lock(&all_lock);
 }
 
 void memo_unlock_all(void)
 {
     pthread_mutex_unlock(&all_lock);
+    pthread_mutex_unlock(&salvaging);
+}
+
+memo_status memo_exclude_writers(const char *path, memo_locks **out)
+{
+    pthread_mutex_lock(&salvaging);
+    memo_lock_all();
+    memo_status status = memo_locks_open(path, out);
+    memo_unlock_all();
+    if (status != MEMO_OK) {
+        pthread_mutex_unlock(&salvaging);
+        return status;
+    }
+    salvage_depth++;
+    memo_lock_writers(*out);
+    return MEMO_OK;
+}
+
+void memo_admit_writers(memo_locks *locks)
+{
+    if (locks->pid != getpid())
+        return; /* a child of the thread that salvaged */
+    memo_unlock_writers(locks);
+    memo_lock_all();
+    memo_locks_close(locks);
+    memo_unlock_all();
+    salvage_depth--;
+    pthread_mutex_unlock(&salvaging);
 }
 
 void memo_list_add(memo_store *store)
@@ -43,6 +78,10 @@ void memo_list_remove(memo_store *store)
 void memo_before_fork(void)
 {
     memo_lock_all();
+    if (salvage_depth > 0) { /* a signal's handler forks: writers wait for us */
+        memo_unlock_all();
+        return;
+    }
     for (memo_store *store = all; store; store = store->next) {
         memo_take_turn(store);
         pthread_mutex_lock(&store->reading);
@@ -68,5 +107,8 @@ void memo_after_fork_in_child(void)
 {
     are_resting = 0;
     all = NULL; /* each is abandoned when it is used next */
-    pthread_mutex_init(&all_lock, NULL);
+    memo_locks_forget_all();
+    salvage_depth = 0;
+    all_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    salvaging = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }

@@ -4,12 +4,13 @@
  *   store.c   opening, closing, the schema
  *   row.c     rows in and out; which were used
  *   commit.c  transactions: one writer at a time, threads commit together
+ *   locks.c   the lock file: the writers' turn between processes and between stores of one
  *   flight.c  who is computing what
  *   fork.c    all stores, and how they get over a fork
  *
- * Locks, in the order in which they are taken: the list of all stores; queue (who commits); the file's
- * writer byte; SQLite's own. reading (the reader connection, and the table of uses) with the list's or
- * alone. flight alone.
+ * Locks, in the order in which they are taken: the list of all stores (of which a salvager keeps the outer
+ * half); queue (who commits); the file's writers and their byte; SQLite's own. reading (the reader
+ * connection, and the table of uses) with the list's or alone. flight alone.
  */
 #ifndef ACHAR_MEMO_INTERNAL_H
 #define ACHAR_MEMO_INTERNAL_H
@@ -21,6 +22,24 @@
 enum { MEMO_USES = 4096 /* a power of two */ };
 
 struct memo_flight; /* flight.c */
+
+/* The lock file of a database, as this process has it: locks.c, flight.c. */
+struct memo_locks {
+    memo_locks *next;
+    dev_t device;
+    ino_t inode;
+    int fd; /* its bytes are the locks between processes */
+    pid_t pid;
+    int users; /* stores and salvagers; with the list's lock */
+
+    pthread_mutex_t
+        writers;       /* recursive: a salvager may close, and so flush, a store of the file */
+    int writers_depth; /* with 'writers' */
+
+    pthread_mutex_t flight;
+    pthread_cond_t landed;
+    struct memo_flight *flights;
+};
 
 typedef struct
     memo_pending { /* a row that waits for its commit; on the stack of the thread that waits */
@@ -39,10 +58,10 @@ typedef struct memo_use {
 
 struct memo_store {
     memo_store *next; /* fork.c */
-    char *path;
+    char *path, *salvaged_path;
     dev_t device;
     ino_t inode;
-    int lock_fd; /* the file whose bytes are the locks between processes */
+    memo_locks *locks;
     memo_durability durability;
     int is_open; /* memo_store_open() has succeeded */
 
@@ -58,18 +77,14 @@ struct memo_store {
     int is_writing; /* a thread has the writer */
     memo_pending *first, **last;
     sqlite3 *writer;
-    sqlite3_stmt *remove, *insert, *insert_use, *begin, *commit, *rollback;
-
-    pthread_mutex_t flight;
-    pthread_cond_t landed;
-    struct memo_flight *flights;
+    sqlite3_stmt *get_to_drop, *remove, *insert, *insert_use, *begin, *commit, *rollback;
 };
 
 int64_t memo_now_ms(void);
 /* What the row is found by: the first eight bytes of its key. */
 int64_t memo_id_of(const uint8_t *key);
-/* MEMO_MOVED if the path no longer leads to the file that is open, or none is. With the writers' byte. */
-memo_status memo_look_after_path(memo_store *store);
+/* MEMO_MOVED if the path no longer leads to the file that is open, or soon will not. */
+memo_status memo_look_after_path(const memo_store *store);
 /* MEMO_MOVED, with the message for a store that has no connections. */
 memo_status memo_not_connected(void);
 void memo_set_text(const char *text);
@@ -77,15 +92,17 @@ void memo_set_message(sqlite3 *db); /* SQLite's; NULL: errno's */
 
 /* ---- store.c ---- */
 
-/* Both connections and their statements; the file must be there. Called with the list's lock and ours. */
+/* Both connections and their statements; the file must be there. Called with the list's lock and ours.
+ * Takes the writers' byte: while a file takes the place of another nobody connects to either. */
 memo_status memo_connect(memo_store *store);
 /* 'is_last': nothing comes after it, so the log goes into the file if nobody else has it open. */
 void memo_disconnect(memo_store *store, int is_last);
 
 /* ---- fork.c ---- */
 
-void memo_lock_all(void);
+void memo_lock_all(void); /* a thread that salvages may, too, and only that one, while it does */
 void memo_unlock_all(void);
+int memo_salvages_here(void);          /* with that lock: this thread salvages */
 void memo_list_add(memo_store *store); /* these two with the lock */
 void memo_list_remove(memo_store *store);
 
@@ -105,11 +122,21 @@ void memo_finalize_rows(memo_store *store);
 /* In a transaction of the writer's. */
 memo_status memo_insert_row(memo_store *store, const memo_row *row, memo_bytes *replaced);
 
+/* ---- locks.c ---- */
+
+/* These two with the list's lock. */
+memo_status memo_locks_open(const char *path, memo_locks **out);
+void memo_locks_close(memo_locks *locks);
+void memo_locks_abandon(memo_locks *locks); /* in a child */
+void memo_locks_forget_all(void);           /* in a child */
+/* What fcntl() says of the byte at 'at'. */
+int memo_lock_byte(memo_locks *locks, int command, short type, off_t at);
+/* The writers of this file, in all processes; block. */
+void memo_lock_writers(memo_locks *locks);
+void memo_unlock_writers(memo_locks *locks);
+
 /* ---- flight.c ---- */
 
-/* The byte that writers lock; begin() locks others. Blocks. */
-void memo_lock_writers(memo_store *store);
-void memo_unlock_writers(memo_store *store);
-void memo_free_flights(memo_store *store);
+void memo_free_flights(memo_store *store); /* those that 'store' has begun */
 
 #endif

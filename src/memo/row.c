@@ -36,6 +36,10 @@ static int64_t check_of(const memo_row *row)
 
 /* ---- statements ---- */
 
+#define SELECT_ROW                                                                                 \
+    "SELECT key, kind, origin, beside, stored_ms, took_ns, checksum, value, seq FROM result"       \
+    " WHERE id=?1"
+
 memo_status memo_prepare_rows(memo_store *store)
 {
     const struct {
@@ -43,9 +47,8 @@ memo_status memo_prepare_rows(memo_store *store)
         sqlite3_stmt **statement;
         const char *sql;
     } all[] = {
-        {store->reader, &store->get,
-         "SELECT key, kind, origin, beside, stored_ms, took_ns, checksum, value, seq FROM result"
-         " WHERE id=?1"},
+        {store->reader, &store->get, SELECT_ROW},
+        {store->writer, &store->get_to_drop, SELECT_ROW},
         {store->writer, &store->remove, "DELETE FROM result WHERE id=?1 RETURNING beside, value"},
         {store->writer, &store->insert,
          "INSERT INTO result VALUES(NULL,?1,?2,?3,?4,?5,?6,?7,?8,?9)"},
@@ -69,11 +72,11 @@ memo_status memo_prepare_rows(memo_store *store)
 
 void memo_finalize_rows(memo_store *store)
 {
-    sqlite3_stmt *all[] = {store->get,   store->remove, store->insert,  store->insert_use,
-                           store->begin, store->commit, store->rollback};
+    sqlite3_stmt *all[] = {store->get,        store->get_to_drop, store->remove, store->insert,
+                           store->insert_use, store->begin,       store->commit, store->rollback};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sqlite3_finalize(all[i]);
-    store->get = store->remove = store->insert = store->insert_use = NULL;
+    store->get = store->get_to_drop = store->remove = store->insert = store->insert_use = NULL;
     store->begin = store->commit = store->rollback = NULL;
 }
 
@@ -153,19 +156,16 @@ static int note_use(memo_store *store, int64_t seq)
 
 /* ---- rows ---- */
 
-static memo_status read_row(memo_store *store, const uint8_t *key, memo_row *out, int64_t *seq)
+/* Of one of the statements that select ROW; what it fills '*out' with is good until the next step. */
+static memo_status step_to_row(sqlite3_stmt *get, const uint8_t *key, memo_row *out)
 {
-    sqlite3_stmt *get = store->get;
-    if (!get)
-        return memo_not_connected();
     sqlite3_bind_int64(get, 1, memo_id_of(key));
     int code = sqlite3_step(get);
     if (code == SQLITE_DONE)
         return MEMO_ABSENT;
     if (code != SQLITE_ROW) {
-        memo_status status = memo_status_of(code);
-        memo_set_message(store->reader);
-        return status;
+        memo_set_message(sqlite3_db_handle(get));
+        return memo_status_of(code);
     }
     const void *stored_key = sqlite3_column_blob(get, 0);
     if (sqlite3_column_bytes(get, 0) != MEMO_KEY_NBYTES || !stored_key)
@@ -182,17 +182,29 @@ static memo_status read_row(memo_store *store, const uint8_t *key, memo_row *out
         goto damaged;
     if (memcmp(out->key, key, MEMO_KEY_NBYTES) != 0)
         return MEMO_ABSENT; /* another result with the same number */
+    return MEMO_OK;
+damaged:
+    memo_set_text("the checksum of the result is wrong");
+    return MEMO_DAMAGED_ROW;
+}
+
+static memo_status read_row(memo_store *store, const uint8_t *key, memo_row *out, int64_t *seq)
+{
+    if (!store->get)
+        return memo_not_connected();
+    memo_status status = step_to_row(store->get, key, out);
+    if (status == MEMO_ABSENT) /* here; there may be one in a file that has come into its place */
+        return memo_look_after_path(store) == MEMO_OK ? MEMO_ABSENT : MEMO_MOVED;
+    if (status != MEMO_OK)
+        return status;
     void *copy = malloc(out->value_nbytes ? out->value_nbytes : 1);
     if (!copy)
         return MEMO_NOMEM;
     if (out->value_nbytes)
         memcpy(copy, out->value, out->value_nbytes);
     out->value = copy;
-    *seq = sqlite3_column_int64(get, 8);
+    *seq = sqlite3_column_int64(store->get, 8);
     return MEMO_OK;
-damaged:
-    memo_set_text("the checksum of the result is wrong");
-    return MEMO_DAMAGED;
 }
 
 memo_status memo_store_get(memo_store *store, const uint8_t *key, memo_row *out)
@@ -247,13 +259,42 @@ memo_status memo_insert_row(memo_store *store, const memo_row *row, memo_bytes *
     if (code == SQLITE_CONSTRAINT_UNIQUE) { /* there is one: it goes first */
         sqlite3_reset(insert);
         code = remove_row(store, id, replaced);
-        if (code == SQLITE_DONE)
-            code = sqlite3_step(insert);
+        if (code == SQLITE_DONE && (code = sqlite3_step(insert)) == SQLITE_CONSTRAINT_UNIQUE)
+            code = SQLITE_CORRUPT; /* the index has what no row has */
     }
     memo_status status = memo_status_of(code);
     if (status != MEMO_OK)
         memo_set_message(store->writer);
     sqlite3_reset(insert);
     sqlite3_clear_bindings(insert); /* they are the caller's memory */
+    return status;
+}
+
+typedef struct damaged_row {
+    memo_store *store;
+    const uint8_t *key;
+    memo_bytes *dropped;
+} damaged_row;
+
+static memo_status drop_if_damaged(sqlite3 *db, void *context)
+{
+    const damaged_row *damaged = context;
+    sqlite3_stmt *get = damaged->store->get_to_drop;
+    memo_row row;
+    memo_status status = step_to_row(get, damaged->key, &row);
+    sqlite3_reset(get);
+    if (status != MEMO_DAMAGED_ROW)
+        return status == MEMO_OK ? MEMO_ABSENT : status;
+    return memo_status_of(remove_row(damaged->store, memo_id_of(damaged->key), damaged->dropped));
+}
+
+memo_status memo_store_drop_damaged(memo_store *store, const uint8_t *key, memo_bytes *dropped)
+{
+    damaged_row damaged = {store, key, dropped};
+    memo_status status = memo_store_write(store, drop_if_damaged, &damaged);
+    if (status != MEMO_OK) {
+        free(dropped->data);
+        *dropped = (memo_bytes){NULL, 0};
+    }
     return status;
 }

@@ -18,7 +18,6 @@
  */
 #include "memo/internal.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,14 +109,13 @@ memo_status memo_not_connected(void)
     return MEMO_MOVED;
 }
 
-memo_status memo_look_after_path(memo_store *store)
+memo_status memo_look_after_path(const memo_store *store)
 {
     struct stat now;
-    if (!store->writer)
-        return memo_not_connected();
-    if (stat(store->path, &now) == 0 && now.st_ino == store->inode && now.st_dev == store->device)
+    if (stat(store->path, &now) == 0 && now.st_ino == store->inode && now.st_dev == store->device &&
+        access(store->salvaged_path, F_OK) < 0)
         return MEMO_OK;
-    memo_set_text("the file was moved or deleted");
+    memo_set_text("the file was moved or deleted, or another takes its place");
     return MEMO_MOVED;
 }
 
@@ -192,63 +190,62 @@ static memo_status set_up(memo_store *store)
     return code == SQLITE_OK ? MEMO_OK : failed(store->writer, code);
 }
 
-static memo_status open_lock_file(memo_store *store)
-{
-    char *path = sqlite3_mprintf("%s-lock", store->path);
-    if (!path)
-        return MEMO_NOMEM;
-    store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    sqlite3_free(path);
-    if (store->lock_fd < 0)
-        memo_set_message(NULL);
-    return store->lock_fd < 0 ? MEMO_ERROR : MEMO_OK;
-}
-
 static memo_store *new_store(const char *path, memo_durability durability)
 {
     memo_store *store = calloc(1, sizeof *store);
     if (!store)
         return NULL;
-    store->lock_fd = -1;
     store->durability = durability;
     store->last = &store->first;
     store->flushed_ms = memo_now_ms();
     pthread_mutex_init(&store->reading, NULL);
     pthread_mutex_init(&store->queue, NULL);
     pthread_cond_init(&store->turn, NULL);
-    pthread_mutex_init(&store->flight, NULL);
-    pthread_cond_init(&store->landed, NULL);
     store->path = strdup(path);
+    store->salvaged_path = sqlite3_mprintf("%s.salvaged", path);
     store->uses = calloc(MEMO_USES, sizeof *store->uses);
-    if (!store->path || !store->uses) {
+    if (!store->path || !store->salvaged_path || !store->uses) {
         memo_store_close(store);
         return NULL;
     }
     return store;
 }
 
+static memo_status connect_both(memo_store *store, int creates)
+{
+    memo_status status = connect_to(store, creates, &store->writer);
+    if (status == MEMO_OK && creates)
+        status = set_up(store);
+    if (status == MEMO_OK)
+        status = connect_to(store, 0, &store->reader);
+    return status == MEMO_OK ? memo_prepare_rows(store) : status;
+}
+
 /* Called with the list's lock. */
 static memo_status open_files(memo_store *store)
 {
     struct stat opened;
-    memo_status status = open_lock_file(store);
+    memo_status status = memo_locks_open(store->path, &store->locks);
     if (status != MEMO_OK)
         return status;
-    memo_lock_writers(store);
-    status = connect_to(store, 1, &store->writer);
-    if (status == MEMO_OK)
-        status = set_up(store);
-    if (status == MEMO_OK && stat(store->path, &opened) == 0) {
-        store->device = opened.st_dev;
-        store->inode = opened.st_ino;
+    memo_lock_writers(store->locks);
+    if (access(store->salvaged_path, F_OK) == 0) {
+        memo_set_text("a salvaged file is to take its place");
+        status = MEMO_MOVED;
     }
-    memo_unlock_writers(store);
     if (status == MEMO_OK)
-        status = connect_to(store, 1, &store->reader);
-    if (status == MEMO_OK)
-        status = memo_prepare_rows(store);
-    store->is_open = status == MEMO_OK;
-    return status;
+        status = connect_both(store, 1);
+    if (status == MEMO_OK && stat(store->path, &opened) < 0) {
+        memo_set_message(NULL);
+        status = MEMO_ERROR;
+    }
+    memo_unlock_writers(store->locks);
+    if (status != MEMO_OK)
+        return status;
+    store->device = opened.st_dev;
+    store->inode = opened.st_ino;
+    store->is_open = 1;
+    return MEMO_OK;
 }
 
 memo_status memo_store_open(const char *path, memo_durability durability, memo_store **out)
@@ -265,13 +262,13 @@ memo_status memo_store_open(const char *path, memo_durability durability, memo_s
 
 memo_status memo_connect(memo_store *store)
 {
-    memo_status status = connect_to(store, 0, &store->writer);
+    memo_lock_writers(store->locks);
+    memo_status status = memo_look_after_path(store);
     if (status == MEMO_OK)
-        status = connect_to(store, 0, &store->reader);
-    if (status == MEMO_OK)
-        status = memo_prepare_rows(store);
+        status = connect_both(store, 0);
     if (status != MEMO_OK)
         memo_disconnect(store, 0);
+    memo_unlock_writers(store->locks);
     return status;
 }
 
@@ -289,12 +286,21 @@ void memo_disconnect(memo_store *store, int is_last)
 
 static void free_store(memo_store *store)
 {
-    memo_free_flights(store);
-    if (store->lock_fd >= 0)
-        close(store->lock_fd);
+    sqlite3_free(store->salvaged_path);
     free(store->uses);
     free(store->path);
     free(store);
+}
+
+/* With the writers' byte: SQLite deletes the log by its name, which must be that of this file still. */
+static void close_files(memo_store *store)
+{
+    memo_lock_writers(store->locks);
+    /* Deeper: by who salvages the file, and reads its log, too. */
+    memo_disconnect(store, store->locks->writers_depth == 1);
+    memo_unlock_writers(store->locks);
+    memo_free_flights(store);
+    memo_locks_close(store->locks);
 }
 
 void memo_store_close(memo_store *store)
@@ -304,14 +310,13 @@ void memo_store_close(memo_store *store)
     if (store->is_open)
         memo_store_flush(store); /* if it fails, some results seem less recently used */
     memo_lock_all();
-    memo_disconnect(store, 1);
+    if (store->locks)
+        close_files(store);
     memo_list_remove(store);
     memo_unlock_all();
     pthread_mutex_destroy(&store->reading);
     pthread_mutex_destroy(&store->queue);
     pthread_cond_destroy(&store->turn);
-    pthread_mutex_destroy(&store->flight);
-    pthread_cond_destroy(&store->landed);
     free_store(store);
 }
 
@@ -322,10 +327,11 @@ ino_t memo_store_inode(const memo_store *store)
 
 void memo_store_abandon(memo_store *store)
 {
-    /* The locks may be in any state, with threads at them that are not here: they are not destroyed. */
-    if (store && !store->writer && !store->reader)
-        free_store(store);
-    else if (store && store->lock_fd >= 0)
-        close(
-            store->lock_fd); /* a fork that nobody told us of: SQLite's may be in any state, too */
+    if (!store)
+        return;
+    /* Locks may be in any state, with threads at them that are not here: they are not destroyed. */
+    memo_locks_abandon(store->locks);
+    if (!store->writer && !store->reader)
+        free_store(
+            store); /* else a fork that nobody told us of: SQLite's may be in any state, too */
 }

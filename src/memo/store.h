@@ -23,7 +23,8 @@ typedef enum memo_status {
     MEMO_OK = 0,
     MEMO_ABSENT,      /* there is no such row */
     MEMO_INTERRUPTED, /* a signal came while waiting */
-    MEMO_DAMAGED,     /* the file, or the row, is not what was written */
+    MEMO_DAMAGED,     /* the file is not what was written */
+    MEMO_DAMAGED_ROW, /* one row is not */
     MEMO_FULL,        /* the disk, a quota or a limit on the size of files */
     MEMO_MOVED,       /* another file stands in its place: open that */
     MEMO_FOREIGN,     /* a database, but not one of ours, or of a later version */
@@ -54,10 +55,12 @@ typedef struct memo_bytes {
 } memo_bytes;
 
 typedef struct memo_store memo_store;
+typedef struct memo_locks memo_locks;
 
 /*
  * memo_store_open() opens the file, and makes it where there is none. '*out' is set also when it fails
- * (but for MEMO_NOMEM), to be closed in any case; memo_message() says why.
+ * (but for MEMO_NOMEM), to be closed in any case; memo_message() says why. MEMO_MOVED: a salvaged file is
+ * to take its place, which who salvaged it did not live to see.
  */
 memo_status memo_store_open(const char *path, memo_durability durability, memo_store **out);
 void memo_store_close(memo_store *store); /* NULL: nothing */
@@ -67,6 +70,15 @@ ino_t memo_store_inode(const memo_store *store);
 
 /* Forgets the store without touching its files: in a child after a fork, where they are the parent's. */
 void memo_store_abandon(memo_store *store);
+
+/*
+ * memo_exclude_writers() waits until nobody writes to the file, opens it or closes it, in any process and
+ * any other thread, and keeps them out until memo_admit_writers() by the same thread. For who puts another
+ * file in its place: that file, when it is whole, is named <path>.salvaged, and from then on nobody writes
+ * to the old one, whatever becomes of this process. MEMO_OK, MEMO_NOMEM, MEMO_ERROR.
+ */
+memo_status memo_exclude_writers(const char *path, memo_locks **out);
+void memo_admit_writers(memo_locks *locks);
 
 /*
  * Around a fork, all three. memo_before_fork() waits until no thread is inside a store, and keeps them out:
@@ -83,7 +95,7 @@ const char *memo_message(void);
 /*
  * memo_store_get() finds the row with this key. MEMO_OK: '*out' is filled; its value is malloc'd and the
  * caller's (free()). The use is noted, and written some time later.
- * MEMO_ABSENT, MEMO_DAMAGED (the row or the file), MEMO_ERROR, MEMO_NOMEM.
+ * MEMO_ABSENT, MEMO_DAMAGED_ROW, MEMO_DAMAGED, MEMO_MOVED, MEMO_ERROR, MEMO_NOMEM.
  */
 memo_status memo_store_get(memo_store *store, const uint8_t *key, memo_row *out);
 
@@ -93,6 +105,13 @@ memo_status memo_store_get(memo_store *store, const uint8_t *key, memo_row *out)
  * to free, of the row in whose place it came, if that one had a file beside the database.
  */
 memo_status memo_store_put(memo_store *store, const memo_row *row, memo_bytes *replaced);
+
+/*
+ * memo_store_drop_damaged() drops the row that memo_store_get() has called MEMO_DAMAGED_ROW for this key, if
+ * it still is: somebody may have replaced it. MEMO_OK: it is gone, and '*dropped' as 'replaced' above;
+ * MEMO_ABSENT: there is none that is damaged.
+ */
+memo_status memo_store_drop_damaged(memo_store *store, const uint8_t *key, memo_bytes *dropped);
 
 /*
  * memo_store_write() lets 'work' use the writing connection in a transaction of its own. What it returns

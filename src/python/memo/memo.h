@@ -10,11 +10,13 @@
 #include "memo/store.h"
 
 typedef struct memo_state {
-    PyObject *Error, *Damaged, *Full, *Foreign, *Moved;
+    PyObject *Error, *Damaged, *DamagedRow, *Full, *Foreign, *Moved;
 } memo_state;
 
 /* ---- module.c ---- */
 
+/* Raises what a status means, with memo_message(). Returns NULL. */
+PyObject *memo_raise(memo_state *st, memo_status status);
 int memo_is_store(PyObject *obj);
 /* memo_store_get() of a Store; MEMO_ERROR with an exception set where it is closed, or the key is none. */
 memo_status memo_get(PyObject *store, PyObject *key, memo_row *out);
@@ -28,6 +30,9 @@ int memo_reader_exec(PyObject *module);
 void memo_lock_opening(void); /* with the GIL, which it lets go of meanwhile */
 void memo_unlock_opening(void);
 extern PyMethodDef memo_fork_functions[];
+
+/* salvage.c: who may put another file in the place of a damaged one */
+extern PyMethodDef memo_salvage_functions[];
 
 /* functions.c: checksums and zstd */
 extern PyMethodDef memo_functions[];

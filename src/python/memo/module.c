@@ -26,15 +26,16 @@ static memo_state *state_of(PyObject *self)
     return PyType_GetModuleState(Py_TYPE(self)); /* the type cannot be subclassed */
 }
 
-static PyObject *raise_status(memo_state *st, memo_status status)
+PyObject *memo_raise(memo_state *st, memo_status status)
 {
     if (status == MEMO_NOMEM)
         return PyErr_NoMemory();
-    PyObject *class = status == MEMO_DAMAGED   ? st->Damaged
-                      : status == MEMO_FULL    ? st->Full
-                      : status == MEMO_MOVED   ? st->Moved
-                      : status == MEMO_FOREIGN ? st->Foreign
-                                               : st->Error;
+    PyObject *class = status == MEMO_DAMAGED       ? st->Damaged
+                      : status == MEMO_DAMAGED_ROW ? st->DamagedRow
+                      : status == MEMO_FULL        ? st->Full
+                      : status == MEMO_MOVED       ? st->Moved
+                      : status == MEMO_FOREIGN     ? st->Foreign
+                                                   : st->Error;
     const char *message = memo_message(); /* may quote what is damaged */
     PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
     if (text)
@@ -55,7 +56,7 @@ static int open_store(store_object *self)
         memo_store_close(store);
     Py_END_ALLOW_THREADS if (status != MEMO_OK)
     {
-        raise_status(state_of((PyObject *)self), status);
+        memo_raise(state_of((PyObject *)self), status);
         return -1;
     }
     self->store = store;
@@ -182,11 +183,20 @@ static PyObject *store_get(PyObject *obj, PyObject *key)
     if (status == MEMO_ABSENT)
         Py_RETURN_NONE;
     if (status != MEMO_OK)
-        return PyErr_Occurred() ? NULL : raise_status(state_of(obj), status);
+        return PyErr_Occurred() ? NULL : memo_raise(state_of(obj), status);
     PyObject *result = Py_BuildValue(
         "(LLLLLy#)", (long long)row.kind, (long long)row.origin, (long long)row.beside,
         (long long)row.stored_ms, (long long)row.took_ns, row.value, (Py_ssize_t)row.value_nbytes);
     free((void *)row.value);
+    return result;
+}
+
+static PyObject *bytes_or_none(memo_bytes *bytes)
+{
+    if (!bytes->data)
+        Py_RETURN_NONE;
+    PyObject *result = PyBytes_FromStringAndSize(bytes->data, (Py_ssize_t)bytes->nbytes);
+    free(bytes->data);
     return result;
 }
 
@@ -224,12 +234,30 @@ static PyObject *store_put(PyObject *obj, PyObject *args)
     Py_END_ALLOW_THREADS leave((store_object *)obj);
     PyBuffer_Release(&value);
     if (status != MEMO_OK)
-        return raise_status(state_of(obj), status);
-    if (!replaced.data)
+        return memo_raise(state_of(obj), status);
+    return bytes_or_none(&replaced);
+}
+
+PyDoc_STRVAR(
+    drop_damaged_doc,
+    "drop_damaged(key)\n--\n\n"
+    "Drops the row with this key if it is damaged. None: it is not, any more; else the value\n"
+    "of the row if it had a file beside, or b''.");
+static PyObject *store_drop_damaged(PyObject *obj, PyObject *key_object)
+{
+    const uint8_t *key;
+    memo_store *store;
+    memo_bytes dropped = {NULL, 0};
+    memo_status status;
+    if (take_key(key_object, &key) < 0 || !(store = enter((store_object *)obj)))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = memo_store_drop_damaged(store, key, &dropped);
+    Py_END_ALLOW_THREADS leave((store_object *)obj);
+    if (status == MEMO_ABSENT)
         Py_RETURN_NONE;
-    PyObject *result = PyBytes_FromStringAndSize(replaced.data, (Py_ssize_t)replaced.nbytes);
-    free(replaced.data);
-    return result;
+    if (status != MEMO_OK)
+        return memo_raise(state_of(obj), status);
+    return dropped.data ? bytes_or_none(&dropped) : PyBytes_FromStringAndSize(NULL, 0);
 }
 
 PyDoc_STRVAR(
@@ -280,7 +308,7 @@ static PyObject *store_flush(PyObject *obj, PyObject *unused)
     Py_BEGIN_ALLOW_THREADS status = memo_store_flush(store);
     Py_END_ALLOW_THREADS leave((store_object *)obj);
     if (status != MEMO_OK)
-        return raise_status(state_of(obj), status);
+        return memo_raise(state_of(obj), status);
     Py_RETURN_NONE;
 }
 
@@ -337,8 +365,10 @@ static PyObject *column(sqlite3_stmt *statement, int i)
     }
 }
 
+/* While nothing collects garbage: what that might call may want the store, which is ours now. */
 static int append_row(run_context *run, sqlite3_stmt *statement)
 {
+    int collects = PyGC_Disable();
     int count = sqlite3_column_count(statement);
     PyObject *row = PyTuple_New(count);
     for (int i = 0; row && i < count; i++) {
@@ -350,6 +380,8 @@ static int append_row(run_context *run, sqlite3_stmt *statement)
     }
     int status = row ? PyList_Append(run->rows, row) : -1;
     Py_XDECREF(row);
+    if (collects)
+        PyGC_Enable();
     return status;
 }
 
@@ -416,7 +448,7 @@ static PyObject *store_run(PyObject *obj, PyObject *args)
     if (status == MEMO_OK)
         return run.rows;
     Py_XDECREF(run.rows);
-    return PyErr_Occurred() ? NULL : raise_status(state_of(obj), status);
+    return PyErr_Occurred() ? NULL : memo_raise(state_of(obj), status);
 }
 
 /* ---- the module ---- */
@@ -424,6 +456,7 @@ static PyObject *store_run(PyObject *obj, PyObject *args)
 static PyMethodDef store_methods[] = {
     {"get", store_get, METH_O, get_doc},
     {"put", store_put, METH_VARARGS, put_doc},
+    {"drop_damaged", store_drop_damaged, METH_O, drop_damaged_doc},
     {"begin", store_begin, METH_O, begin_doc},
     {"end", store_end, METH_O, "end(key)\n--\n\nThe computation that begin() announced has ended."},
     {"run", store_run, METH_VARARGS, run_doc},
@@ -479,10 +512,13 @@ static int module_exec(PyObject *module)
     Py_XDECREF(store);
     if (status < 0 || memo_reader_exec(module) < 0 ||
         PyModule_AddFunctions(module, memo_fork_functions) < 0 ||
+        PyModule_AddFunctions(module, memo_salvage_functions) < 0 ||
         add_exception(module, "achar.memo.MemoError", "A memo cannot do what it was asked.", NULL,
                       &st->Error) < 0 ||
         add_exception(module, "achar.memo.MemoDamaged", "The file is not what was written.",
                       st->Error, &st->Damaged) < 0 ||
+        add_exception(module, "achar.memo.DamagedRow", "A row is not what was written.",
+                      st->Damaged, &st->DamagedRow) < 0 ||
         add_exception(module, "achar.memo.MemoFull", "There is no room left to store a result.",
                       st->Error, &st->Full) < 0 ||
         add_exception(module, "achar.memo.Moved", "Another file stands in its place.", st->Error,
@@ -498,6 +534,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     memo_state *st = PyModule_GetState(module);
     Py_VISIT(st->Error);
     Py_VISIT(st->Damaged);
+    Py_VISIT(st->DamagedRow);
     Py_VISIT(st->Full);
     Py_VISIT(st->Foreign);
     Py_VISIT(st->Moved);
@@ -509,6 +546,7 @@ static int module_clear(PyObject *module)
     memo_state *st = PyModule_GetState(module);
     Py_CLEAR(st->Error);
     Py_CLEAR(st->Damaged);
+    Py_CLEAR(st->DamagedRow);
     Py_CLEAR(st->Full);
     Py_CLEAR(st->Foreign);
     Py_CLEAR(st->Moved);
