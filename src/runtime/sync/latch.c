@@ -9,6 +9,15 @@
 #define SPIN_COUNT  100
 #define PATIENCE_NS INT64_C(10000000) /* then see whether the holder lives */
 
+static _Thread_local bool interrupted;
+
+bool achar__latch_was_interrupted(void)
+{
+    bool was = interrupted;
+    interrupted = false;
+    return was;
+}
+
 /* The latch was held by a process that is dead, and is ours now. */
 static void repair(achar_space *space, achar_cell *cell)
 {
@@ -43,6 +52,9 @@ void achar__latch_slowly(achar_space *space, _Atomic uint32_t *latch, achar_cell
         }
         int status =
             achar__futex_wait(latch, marked, space->shared, achar__deadline_in(PATIENCE_NS));
+        if (status == ACHAR_E_INTERRUPTED) {
+            interrupted = true;
+        }
         uint32_t holder = marked & ~ACHAR__LATCH_CONTENDED;
         if (status == ACHAR_E_TIMEOUT && !achar__process_lives(space, holder) &&
             atomic_compare_exchange_strong(latch, &marked, ticket | ACHAR__LATCH_CONTENDED)) {

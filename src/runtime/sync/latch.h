@@ -22,6 +22,12 @@ void achar__latch_slowly(achar_space *space, _Atomic uint32_t *latch, achar_cell
                          uint32_t ticket);
 void achar__latch_wake(achar_space *space, _Atomic uint32_t *latch);
 
+/*
+ * Whether a signal came to this thread while it slept for a latch, since it was asked last: nothing
+ * was told then, and the signal does not interrupt what the thread sleeps on next.
+ */
+bool achar__latch_was_interrupted(void);
+
 /* 'home' is a cell whose home is itself; 'ticket' is this process's. */
 static inline void achar__latch(achar_space *space, achar_cell *home, uint32_t ticket)
 {

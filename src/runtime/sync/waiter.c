@@ -4,6 +4,7 @@
  */
 #include "runtime/sync/waiter.h"
 #include "runtime/sync/futex.h"
+#include "runtime/sync/latch.h"
 #include "runtime/sync/spin.h"
 #include "runtime/sync/strand.h"
 #include "runtime/test_points.h"
@@ -97,6 +98,7 @@ int achar__waiter_take(achar_space *space, uint32_t ticket, const achar_cell *ob
     atomic_store_explicit(&waiter->flags, achar__on_strand() ? ACHAR__WAITER_ASYNC : 0,
                           memory_order_relaxed);
     waiter->value = 0;
+    (void)achar__latch_was_interrupted(); /* before this wait */
     *out = waiter;
     return ACHAR_OK;
 }
@@ -136,6 +138,9 @@ int achar__waiter_sleep(achar_space *space, achar__waiter *waiter, int64_t deadl
                 return status;
             }
             continue;
+        }
+        if (achar__latch_was_interrupted()) {
+            return ACHAR_E_INTERRUPTED;
         }
         if (manner != ACHAR__SLEEP_AT_ONCE) {
             enum achar__spin_outcome outcome = achar__spin(&waiter->bell, seen, deadline_ns);

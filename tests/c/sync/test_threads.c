@@ -3,6 +3,7 @@
  * shared space.
  */
 #include "kit.h"
+#include "runtime/sync/latch.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -425,6 +426,30 @@ ON_BOTH(signals_interrupt_and_lose_nothing)
     sigaction(SIGUSR1, &before, NULL);
 }
 
+/* A signal that comes while the thread still queues up, behind who changes the lock's lists, is not lost. */
+ON_BOTH(a_signal_that_meets_the_latch_interrupts)
+{
+    struct sigaction action = {.sa_handler = do_nothing}, before;
+    sigaction(SIGUSR1, &action, &before);
+    achar_lock lock;
+    assert_status(achar_lock_create(space, 0, &lock), ACHAR_OK);
+    assert_status(achar_lock_acquire(lock, FOR_EVER), ACHAR_OK);
+    achar__latch(space, lock.cell, achar__ticket(space));
+    kit_call call;
+    kit_start(&call, acquire, &lock);
+    while (!(atomic_load(&lock.cell->latch) & ACHAR__LATCH_CONTENDED)) {
+        kit_nap_ms(1);
+    }
+    for (int i = 0; i < 10; i++) {
+        kit_nap_ms(2);
+        pthread_kill(call.thread, SIGUSR1);
+    }
+    achar__unlatch(space, lock.cell);
+    assert_status(kit_join(&call), ACHAR_E_INTERRUPTED);
+    assert_status(achar_lock_release(lock), ACHAR_OK);
+    sigaction(SIGUSR1, &before, NULL);
+}
+
 /* ---- events ---- */
 
 static int wait_event(void *argument)
@@ -667,6 +692,7 @@ int main(int argc, char **argv)
         KIT_TEST(no_wake_up_is_lost_to_a_time_limit),
         KIT_TEST(items_pass_through_a_buffer),
         KIT_TEST(signals_interrupt_and_lose_nothing),
+        KIT_TEST(a_signal_that_meets_the_latch_interrupts),
         KIT_TEST(an_event_lets_all_go),
         KIT_TEST(a_semaphore_counts),
         KIT_TEST(a_barrier_keeps_step),
