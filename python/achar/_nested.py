@@ -1,4 +1,4 @@
-"""Tasks that submit tasks: what stands between a worker and the executor that it works for.
+"""Tasks that submit tasks: the worker's side of what stands between it and the executor that it works for.
 
 A worker opens a connection through the socket that it inherited (nobody else can), and sends calls as
 bytes that the client does not open. The client submits them to workers of the next depth: a task waits
@@ -8,8 +8,7 @@ sleep meanwhile.
 
     frame   [u8 what][u64 id][u64 nbytes][bytes]     both ways; an id is the worker's number for a call
 
-The client's side is one thread with a selector; it never waits for a worker. A connection that ends, or
-on which something else than frames arrives, has its unfinished calls cancelled by force.
+The client's side is in _door.py.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import atexit
 import concurrent.futures
 import contextlib
 import os
-import selectors
 import socket
 import struct
 import threading
@@ -37,8 +35,6 @@ SUBMIT, CANCEL, RELEASE, GOODBYE, PUT, FAILED, *RETURNED_OF_KIND = range(1, 10) 
 REFERENCE = 1  # of those kinds
 HELLO = struct.Struct("<I")  # the worker's depth; sent with the connection
 
-
-# ---- in the worker
 
 _inputs: list[list[Any]] = []  # of the calls that are being opened, the innermost last
 
@@ -254,213 +250,3 @@ def current_executor() -> NestedExecutor:
         _here = NestedExecutor(_worker.place[0])
         _achar.set_nested_future(NestedFuture)
     return _here
-
-
-# ---- in the client
-
-
-class Connection:
-    def __init__(self, link: socket.socket, depth: int) -> None:
-        self.socket, self.depth = link, depth
-        self.received, self.to_send = bytearray(), bytearray()
-        self.futures: dict[int, Any] = {}
-
-    def frames(self) -> Iterator[tuple[int, int, bytes]]:
-        while len(self.received) >= FRAME.size:
-            what, number, size = FRAME.unpack_from(self.received)
-            if what not in (SUBMIT, CANCEL, RELEASE, GOODBYE, PUT):
-                raise ValueError("no frame")
-            if len(self.received) < FRAME.size + size:
-                return
-            body = bytes(memoryview(self.received)[FRAME.size : FRAME.size + size])
-            del self.received[: FRAME.size + size]
-            yield what, number, body
-
-
-class Server:
-    """The thread that takes the workers' calls, and the executors of the depths below the first."""
-
-    def __init__(self, pool: Any, make_executor: Callable[[int], Any]) -> None:
-        self.make_executor = make_executor
-        self.executors: list[Any] = []  # [0] is of depth 1
-        self.pools = [pool]  # [0] is of depth 0
-        self.closed = 0  # so many pools take no more tasks, as far as this thread knows
-        self.spoiled = False
-        self.selector = selectors.DefaultSelector()
-        self.bell, self.ring = socket.socketpair()
-        for end in (self.bell, self.ring):
-            end.setblocking(False)
-        self.selector.register(self.bell, selectors.EVENT_READ, None)
-        self.watch_door(pool)
-        self.lock = threading.Lock()
-        self.finished: list[tuple[Connection, int, Any]] = []
-
-    def watch_door(self, pool: Any) -> None:
-        door = socket.socket(fileno=os.dup(pool.door))
-        door.setblocking(False)
-        self.selector.register(door, selectors.EVENT_READ, None)
-
-    def has_ended(self) -> bool:
-        """Closes each depth when the one above has no tasks left."""
-        while self.closed < len(self.pools) and self.pools[self.closed].closed and self.pools[self.closed].join(0):
-            self.closed += 1
-            if self.closed <= len(self.executors):
-                self.executors[self.closed - 1].shutdown(wait=False)
-        return self.closed == len(self.pools)
-
-    def wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: it has ended
-            self.ring.send(b"!")
-
-    def serve(self) -> None:
-        """Until the pools have ended; each one's door says so."""
-        while not self.has_ended():
-            for key, events in self.selector.select(0.2 if self.spoiled else None):
-                if key.fileobj is self.bell:
-                    with contextlib.suppress(OSError):
-                        self.bell.recv(4096)
-                elif key.data is None:
-                    self.accept(key.fileobj)
-                elif not self.attend(key.data, events):
-                    self.selector.unregister(key.data.socket)
-                    self.drop(key.data)
-            self.reply()
-        for key in list(self.selector.get_map().values()):
-            if key.data is not None:
-                self.drop(key.data)
-            key.fileobj.close()
-        self.ring.close()
-        self.selector.close()
-
-    def accept(self, door: Any) -> None:
-        try:
-            data, ancillary, _, _ = door.recvmsg(64, socket.CMSG_SPACE(4))
-        except OSError:
-            return
-        if not data:  # the pool has ended; or a task has spoiled the door, and no more connections come
-            self.spoiled = True
-            self.selector.unregister(door)
-            door.close()
-        fds = array.array("i")
-        for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(content[: len(content) // 4 * 4])
-        for fd in fds:
-            link = socket.socket(fileno=fd)
-            if len(data) == HELLO.size and link.family == socket.AF_UNIX:
-                link.setblocking(False)
-                self.selector.register(link, selectors.EVENT_READ, Connection(link, HELLO.unpack(data)[0]))
-            else:
-                link.close()
-
-    def attend(self, connection: Connection, events: int) -> bool:
-        """False: it is over."""
-        try:
-            if events & selectors.EVENT_READ:
-                data = connection.socket.recv(1 << 18)
-                if not data:
-                    return False
-                connection.received += data
-                for frame in connection.frames():
-                    self.obey(connection, *frame)
-        except BlockingIOError:
-            pass
-        except Exception:  # nonsense, or no memory: this connection's end, and nobody else's
-            return False
-        return True
-
-    def obey(self, connection: Connection, what: int, number: int, body: bytes) -> None:
-        if what == CANCEL:
-            future = connection.futures.get(number)
-            if future is not None:
-                future._cancel_by_force()
-            return
-        if what == RELEASE:
-            connection.futures.pop(number, None)
-            return
-        if what == GOODBYE:  # the worker leaves in peace; what its tasks have not waited for is done all the same
-            connection.futures.clear()
-            return
-        if what == PUT:
-            connection.futures[number] = self.stored(connection, body)
-            return
-        limit, retries, backoff, priority, parent, input_count, name_size = OPTIONS.unpack_from(body)
-        at = OPTIONS.size
-        inputs = struct.unpack_from(f"<{input_count}Q", body, at)
-        at += 8 * input_count
-        name, packed = body[at : at + name_size].decode(), body[at + name_size :]
-        try:
-            executor = self.executor_at(connection.depth + 1)
-            arguments = (packed, *(connection.futures[n] for n in inputs))
-            options = (limit or None, retries, backoff, priority, self.parent(connection.depth, parent))
-            future = executor._submit_with(options, name, run_packed, arguments, {})
-        except Exception as error:  # whatever it is, it is the task's
-            future = concurrent.futures.Future()
-            future.set_exception(error)
-        connection.futures[number] = future
-        future.add_done_callback(lambda done: self.tell(connection, number, done))
-
-    def parent(self, depth: int, number: int) -> int:
-        """The task that submits, for the record."""
-        source = self.pools[depth].source
-        return 0 if source is None or not number else source << 32 | number
-
-    def stored(self, connection: Connection, packed: bytes) -> Any:
-        try:
-            return self.executor_at(connection.depth + 1)._put_packed(packed)
-        except (MemoryError, RuntimeError) as error:
-            failed = concurrent.futures.Future()  # and so fails the task that needs it
-            failed.set_exception(error)
-            return failed
-
-    def executor_at(self, depth: int) -> Any:
-        while len(self.executors) < depth <= DEPTH_MAX:
-            executor = self.make_executor(len(self.executors) + 1)
-            self.executors.append(executor)
-            self.pools.append(executor._pool)
-            self.watch_door(executor._pool)
-        return self.executors[depth - 1]
-
-    def tell(self, connection: Connection, number: int, future: Any) -> None:
-        with self.lock:
-            self.finished.append((connection, number, future))
-        self.wake()
-
-    @staticmethod
-    def returned(future: Any) -> tuple[int, Any]:
-        """Which frame answers, and what is in it."""
-        returned = future._bytes() if hasattr(future, "_bytes") else None
-        if returned is not None:
-            return RETURNED_OF_KIND[returned[0]], returned[1]
-        error = concurrent.futures.CancelledError() if future.cancelled() else future.exception()
-        try:
-            return FAILED, _achar.dumps(error)
-        except Exception:
-            return FAILED, _achar.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-
-    def reply(self) -> None:
-        with self.lock:
-            finished, self.finished = self.finished, []
-        for connection, number, future in finished:
-            try:
-                what, data = self.returned(future)
-                connection.to_send += FRAME.pack(what, number, len(data)) + data
-            except Exception as error:  # no memory for the answer: the task hears of that
-                data = _achar.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-                connection.to_send += FRAME.pack(FAILED, number, len(data)) + data
-        for key in list(self.selector.get_map().values()):
-            connection = key.data
-            if connection is None or not connection.to_send:
-                continue
-            with contextlib.suppress(OSError):  # a connection that is gone is noticed when it is read
-                sent = connection.socket.send(connection.to_send)
-                del connection.to_send[:sent]
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.to_send else 0)
-            if events != key.events:
-                self.selector.modify(connection.socket, events, connection)
-
-    def drop(self, connection: Connection) -> None:
-        connection.socket.close()
-        for future in list(connection.futures.values()):
-            if not future.done() and hasattr(future, "_cancel_by_force"):
-                future._cancel_by_force()

@@ -412,7 +412,7 @@ def _start_watcher(pool: _achar.Pool) -> threading.Thread:
 
 
 def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], options: dict) -> threading.Thread:
-    """What attends to tasks that submit tasks (achar._nested); it must not keep the executor alive."""
+    """What attends to tasks that submit tasks (achar._door); it must not keep the executor alive."""
 
     def make_executor(depth: int) -> Executor:
         return Executor(*setup, env=env, **options, _depth=depth)
@@ -426,7 +426,7 @@ def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], opt
         door.register(pool.door, select.POLLIN)
         door.poll()  # until a task submits one, or the pool has ended
         if not (pool.closed and pool.join(0)):
-            from ._nested import Server
+            from ._door import Server
 
             Server(pool, make_executor).serve()
 
