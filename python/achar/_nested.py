@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import array
 import atexit
+import collections
 import concurrent.futures
 import contextlib
 import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from . import _achar, _worker
+from ._options import Commands
 
 DEPTH_MAX = 32
 DOOR_FD = 6  # src/runtime/pool/wire.h
@@ -59,9 +61,9 @@ class NestedFuture(concurrent.futures.Future):
     _collecting = threading.local()
     _packed: bytes | None = None
 
-    def __init__(self, link: Link, number: int) -> None:
+    def __init__(self, link: Link, number: int, parent: int) -> None:
         super().__init__()
-        self._link, self._number = link, number
+        self._link, self._number, self._parent = link, number, parent
 
     def __reduce__(self) -> Any:
         inputs = getattr(self._collecting, "inputs", None)
@@ -116,27 +118,45 @@ class Link:
             door.sendmsg([HELLO.pack(depth)], rights)
         self.socket, self.lock, self.number = mine, threading.Lock(), 0
         self.futures: dict[int, NestedFuture] = {}  # unfinished
-        self.released: list[int] = []
+        self.released: collections.deque[int] = collections.deque()
+        self.is_forks = False
         atexit.register(self.send, GOODBYE, 0)
+        os.register_at_fork(after_in_child=self.forget_after_fork)
         threading.Thread(target=self.read, name="achar-nested", daemon=True).start()
 
+    def forget_after_fork(self) -> None:
+        """In a child of the worker: the connection is the worker's, and nobody reads it here."""
+        self.is_forks, self.lock = True, threading.Lock()
+        futures, self.futures = list(self.futures.values()), {}
+        for future in futures:
+            future._condition = threading.Condition()  # another thread may have held it
+            future.set_exception(RuntimeError("this future belongs to the process that forked this one"))
+
     def send(self, what: int, number: int, *parts: bytes) -> None:
+        if self.is_forks:
+            return
         with self.lock:
             for part in (FRAME.pack(what, number, sum(map(len, parts))), *parts):
                 self.socket.sendall(part)
 
     def submit(self, options: tuple, name: str, packed: bytes, inputs: list[int]) -> NestedFuture:
+        parent = _achar.worker_task()[0]
         with self.lock:
             self.number += 1
-            future = self.futures[self.number] = NestedFuture(self, self.number)
-        while self.released:
-            self.send(RELEASE, self.released.pop())
+            future = self.futures[self.number] = NestedFuture(self, self.number, parent)
+        with contextlib.suppress(IndexError):  # other threads take from it, too
+            while True:
+                self.send(RELEASE, self.released.popleft())
         limit, retries, backoff, priority = options
         encoded = name.encode(errors="backslashreplace")
-        parent = _achar.worker_task()[0]
         head = OPTIONS.pack(limit or 0, retries, backoff, priority, parent, len(inputs), len(encoded))
         self.send(SUBMIT, future._number, head, struct.pack(f"<{len(inputs)}Q", *inputs), encoded, packed)
         return future
+
+    def cancel_tasks_of(self, parent: int) -> None:
+        for future in list(self.futures.values()):
+            if future._parent == parent:
+                future.cancel()
 
     def put(self, packed: bytes) -> int:
         with self.lock:
@@ -170,7 +190,7 @@ class Link:
             future.set_result(outcome)
 
 
-class NestedExecutor(concurrent.futures.Executor):
+class NestedExecutor(Commands, concurrent.futures.Executor):
     """In a task: the executor that the task runs on."""
 
     def __init__(self, depth: int) -> None:
@@ -222,8 +242,27 @@ class NestedExecutor(concurrent.futures.Executor):
             f"in a task, {', '.join(sorted(env))} cannot be set for another: workers of its own are needed"
         )
 
-    def map(self, fn: Callable[..., Any], *iterables: Any, timeout: float | None = None, **more: Any) -> Iterator[Any]:
-        return self.options().map(fn, *iterables, timeout=timeout)
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        return self.options().map(fn, *iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
+
+    def wait(self, futures: Any, n: int | None = None, timeout: float | None = None) -> Any:
+        from .executor import Executor
+
+        return Executor.wait(self, futures, n, timeout)  # type: ignore[arg-type]
+
+    def cancel(self, future: concurrent.futures.Future, *, force: bool = False) -> bool:
+        """As Executor.cancel(); what a task has submitted is always ended by force."""
+        return future.cancel()
+
+    def actor(self, *args: Any, **options: Any) -> Any:
+        raise ValueError("a task cannot make an actor, whose process would outlive it: make it where the executor is")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         raise RuntimeError("this is the executor that the task runs on: the process that made it shuts it down")

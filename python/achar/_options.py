@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 import time
 
@@ -59,26 +61,111 @@ class TaskOptions:
             fn, args, kwargs = _calls.call_in_place, (*self._place, fn, args, kwargs), {}
         return self._executor._submit_with(self._options, name, fn, args, kwargs)
 
-    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None) -> Iterator[T]:
-        """Like ``map(fn, *iterables)``, each call a task with these options; 'timeout' is for all of it."""
-        deadline = None if timeout is None else timeout + time.monotonic()
-        return _results([self.submit(fn, *args) for args in zip(*iterables, strict=False)], deadline)
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Like ``map(fn, *iterables)``, each call a task with these options; else as Executor.map()."""
+        return map_tasks(self.submit, fn, iterables, timeout, chunksize, buffersize)
+
+    def map_unordered(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """As map(), the results in the order in which the calls end."""
+        return map_tasks(self.submit, fn, iterables, timeout, chunksize, buffersize, _results_as_they_come)
 
 
-def _results(futures: list[Future], deadline: float | None) -> Iterator[Any]:
-    """The futures' results in order; who stops reading cancels the rest."""
-    futures.reverse()
+def map_tasks(
+    submit: Callable[..., Any],
+    fn: Callable[..., Any],
+    iterables: tuple[Iterable[Any], ...],
+    timeout: float | None,
+    chunksize: int,
+    buffersize: int | None,
+    results: Callable[..., Iterator[Any]] | None = None,
+) -> Iterator[Any]:
+    """map() with a task for each call; the first ones are submitted before it returns."""
+    if chunksize < 1:
+        raise ValueError("chunksize must be >= 1.")
+    if buffersize is not None and not isinstance(buffersize, int):
+        raise TypeError("buffersize must be an integer or None")
+    if buffersize is not None and buffersize < 1:
+        raise ValueError("buffersize must be None or > 0")
+    deadline = None if timeout is None else timeout + time.monotonic()
+    calls = zip(*iterables, strict=False)
+    futures = [submit(fn, *args) for args in itertools.islice(calls, buffersize)]
+    more = (submit(fn, *args) for args in calls)
+    return (results or _results)(futures, more, deadline)
+
+
+def _results(futures: list[Future], more: Iterator[Future], deadline: float | None) -> Iterator[Any]:
+    """The futures' results in order; for each that is read one more is submitted. Who stops cancels the rest."""
+    waiting = collections.deque(futures)
+    futures.clear()
     try:
-        while futures:
+        while waiting:
+            waiting.extend(itertools.islice(more, 1))
             # No name for the future or its result: while the caller has it, nobody else does.
-            yield futures.pop().result(None if deadline is None else deadline - time.monotonic())
+            yield waiting.popleft().result(None if deadline is None else deadline - time.monotonic())
     finally:
-        for future in futures:
+        for future in waiting:
+            future.cancel()
+
+
+def _results_as_they_come(futures: list[Future], more: Iterator[Future], deadline: float | None) -> Iterator[Any]:
+    import queue
+
+    ended: Any = queue.SimpleQueue()
+    waiting: Any = collections.Counter()  # with a memo, two calls may have one future
+
+    def add(future: Future) -> None:
+        waiting[future] += 1
+        future.add_done_callback(ended.put)
+
+    for future in futures:
+        add(future)
+    futures.clear()
+    try:
+        while waiting:
+            try:
+                future = ended.get(timeout=None if deadline is None else max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise TimeoutError from None
+            waiting[future] -= 1
+            if not waiting[future]:
+                del waiting[future]
+            for another in itertools.islice(more, 1):
+                add(another)
+            yield future.result()
+    finally:
+        for future in waiting:
             future.cancel()
 
 
 class Commands:
-    """run() of executors: it makes a program a task of the executor's, with the options that it has."""
+    """run() of executors, which makes a program a task with the options that it has; and map_unordered()."""
+
+    def map_unordered(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """As map(), each call a task, the results in the order in which the calls end."""
+        return self.options().map_unordered(  # type: ignore[attr-defined]
+            fn, *iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize
+        )
 
     def run(
         self,

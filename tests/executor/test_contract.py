@@ -692,6 +692,43 @@ def test_map_buffersize(ex):
         ex.map(len, [], buffersize=0)
 
 
+def test_map_with_options(ex):
+    """As the other one, each call a task."""
+    task = ex.options(retries=1)
+    assert list(task.map(pow, [1, 2], [2, 3, 4], chunksize=2)) == [1, 8]
+    assert list(itertools.islice(task.map(abs, itertools.count(), buffersize=2), 4)) == [0, 1, 2, 3]
+    taken = []
+    results = task.map(abs, (taken.append(n) or n for n in range(9)), buffersize=3)
+    assert len(taken) == 3 and next(results) == 0 and len(taken) == 4
+    for options in ({"chunksize": 0}, {"buffersize": 0}):
+        with pytest.raises(ValueError):
+            task.map(abs, [1], **options)
+    with pytest.raises(TypeError):
+        task.map(abs, [1], buffersize=1.5)
+    with pytest.raises(TimeoutError):
+        next(task.map(time.sleep, [0.5], timeout=0.01))
+
+
+def test_map_unordered(ex, gate):
+    path = gate.path
+
+    def wait_if_first(n):
+        while n == 0 and not os.path.exists(path):
+            time.sleep(0.001)
+        return n
+
+    results = ex.map_unordered(wait_if_first, range(5), timeout=60)
+    assert sorted(itertools.islice(results, 4)) == [1, 2, 3, 4]
+    gate.open()
+    assert list(results) == [0]
+    assert list(ex.map_unordered(abs, [])) == []
+    assert set(itertools.islice(ex.map_unordered(abs, itertools.count(), buffersize=2), 3)) < set(range(5))
+    with pytest.raises(ZeroDivisionError):
+        list(ex.map_unordered(lambda n: 1 / n, [1, 0]))
+    with pytest.raises(TimeoutError):
+        list(ex.options(retries=1).map_unordered(time.sleep, [0.5], timeout=0.01))
+
+
 def test_map_nobody_reads_is_done_all_the_same(tmp_path):
     def touch(n):
         (tmp_path / str(n)).touch()

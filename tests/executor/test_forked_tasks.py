@@ -1,6 +1,7 @@
 """Tasks that fork, and whose children come back to where they should not: nothing of theirs reaches the client."""
 
 import os
+import time
 
 import achar
 import pytest
@@ -34,3 +35,25 @@ def test_a_fork_while_the_result_is_pickled(ex):
 
     results = [*ex.map(task, range(40)), *(f.result() for f in [ex.submit(task, n) for n in range(40)])]
     assert [text for _, text in results] == ["text" * 800 + str(pid) for pid, _ in results]
+
+
+def test_a_child_has_no_part_in_the_tasks_of_the_task(ex):
+    """It comes back and leaves, which must not end them; and it does not wait for them for ever."""
+
+    def parent():
+        here = achar.current_executor()
+        first = here.submit(time.sleep, 0.2)
+        if os.fork() == 0:
+            return None
+        pid = os.fork()
+        if pid == 0:
+            try:
+                first.result(60)
+            except RuntimeError as error:
+                os._exit(7 if "the process that forked this one" in str(error) else 8)
+            os._exit(9)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.wait()
+        return code, here.submit(lambda previous: (previous, "second"), first).result()
+
+    assert ex.submit(parent).result(60) == (7, (None, "second"))

@@ -172,3 +172,64 @@ def test_results_are_let_go_of(ex):
         return sum(len(ex.submit(bytes, 1 << 20).result()) for _ in range(n)) >> 20
 
     assert ex.submit(parent, 40).result() == 40
+
+
+def test_map_and_wait_there(ex):
+    def parent():
+        import itertools
+
+        here = achar.current_executor()
+        refused = []
+        for options in ({"chunksize": 0}, {"buffersize": 0}, {"buffersize": "2"}, {"time_out": 1}):
+            try:
+                here.map(abs, [1], **options)
+            except (ValueError, TypeError) as error:
+                refused.append(type(error).__name__)
+        ahead = list(itertools.islice(here.map(abs, itertools.count(), buffersize=3), 5))
+        slow = [here.submit(time.sleep, n) for n in (0, 60)]
+        done, others = here.wait(slow, 1)
+        is_cancelled = here.cancel(others[0], force=True)
+        output = here.run(["echo", "there"]).result().stdout
+        return refused, ahead, sorted(here.map_unordered(abs, [-1, -2])), done == slow[:1], is_cancelled, output
+
+    refused = ["ValueError", "ValueError", "TypeError", "TypeError"]
+    assert ex.submit(parent).result(60) == (refused, [0, 1, 2, 3, 4], [1, 2], True, True, b"there\n")
+    with pytest.raises(ValueError, match="cannot make an actor"):
+        ex.submit(lambda: achar.current_executor().actor(dict)).result(60)
+
+
+def test_many_threads_of_a_task_submit(ex):
+    def parent():
+        import threading
+
+        results = []
+        threads = [threading.Thread(target=lambda: results.extend(submit_some())) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return len(results)
+
+    def submit_some():
+        return [ex.submit(abs, -1).result() for _ in range(30)]
+
+    assert ex.submit(parent).result(60) == 180
+
+
+def test_tasks_of_a_task_that_is_told_to_end(ex):
+    """They end with it, though its worker goes on."""
+
+    def parent():
+        children = [ex.submit(time.sleep, 600) for _ in range(3)]
+        children[0].result()
+
+    ex.submit(lambda: ex.submit(int).result()).result(60)
+    assert isinstance(ex.options(timeout=0.5).submit(parent).exception(60), TimeoutError)
+    ended = ex.submit(parent)
+    while not ended.running():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert ex.cancel(ended, force=True)
+    start = time.monotonic()
+    ex.shutdown()
+    assert time.monotonic() - start < 60  # and not 600

@@ -118,6 +118,58 @@ def test_child_processes_end_with_it(ex, tmp_path):
         pytest.fail("the child is alive")
 
 
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(") ")[2][0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("how", ["its time limit", "force"])
+def test_a_task_that_ends_when_told_leaves_no_processes_behind(tmp_path, how):
+    """What it has started is killed; what was there before it, and the worker, go on."""
+
+    def start(path):
+        import subprocess
+
+        program = subprocess.Popen(["sleep", "1000"])
+        subprocess.run(["sh", "-c", f"sleep 1000 & echo $! >> {path}"], check=True)
+        return program.pid
+
+    def task(path):
+        with open(path, "a") as file:
+            file.write(f"{start(path)}\n")
+        time.sleep(60)
+
+    path = tmp_path / "pids"
+    with achar.Executor(1) as executor:
+        before = executor.submit(os.getpid).result(), executor.submit(start, tmp_path / "other").result()
+        path.touch()
+        ended = executor.options(timeout=1 if how != "force" else None).submit(task, path)
+        while len(path.read_text().split()) < 2:
+            time.sleep(0.01)
+        if how == "force":
+            assert executor.cancel(ended, force=True)
+        assert concurrent.futures.wait([ended], 50).done
+        assert ended.cancelled() or isinstance(ended.exception(), TimeoutError)
+        assert executor.submit(os.getpid).result() == before[0]  # so it has ended, too, what that task had started
+        assert [pid for pid in path.read_text().split() if is_alive(pid)] == []
+        assert is_alive(before[1])
+    assert not is_alive(before[1])
+
+
+def test_what_is_returned_after_the_limit_is_thrown_away(ex):
+    def task():
+        try:
+            time.sleep(60)
+        except Exception:
+            return "as if nothing had happened"
+
+    error = ex.options(timeout=0.2).submit(task).exception()
+    assert type(error) is TimeoutError and "what it returned after that is thrown away" in str(error)
+
+
 def test_time_in_the_queue_does_not_count():
     with achar.Executor(1) as executor:
         executor.submit(time.sleep, 1)

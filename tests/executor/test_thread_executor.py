@@ -22,6 +22,7 @@ def test_calls(ex):
     assert ex.submit(os.getpid).result() == os.getpid()
     assert list(ex.map(pow, range(5), range(5))) == [n**n for n in range(5)]
     assert list(ex.map(pow, range(5), range(5), buffersize=2)) == [n**n for n in range(5)]
+    assert sorted(ex.map_unordered(abs, [-1, -2])) == [1, 2]
     assert list(ex.options(name="n").map(abs, [-1])) == [1]
     assert ex.put(lock).result() is lock
     done, others = ex.wait([ex.submit(time.sleep, 0), ex.submit(time.sleep, 0.5)], 1)

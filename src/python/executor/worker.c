@@ -141,16 +141,40 @@ static int give_nested(worker_loop *loop, PyObject *future)
     return status;
 }
 
+/* Ends what the task has started, which was told to end itself. An exception that is set stays set. */
+static void end_what_it_started(worker_loop *loop)
+{
+    PyObject *raised = PyErr_Occurred() ? compat_take_exception() : NULL;
+    PyObject *done = NULL, *module = PyImport_ImportModule("achar._ending");
+    if (module)
+        done = PyObject_CallMethod(module, "end_what_it_started", "kd",
+                                   (unsigned long)achar__worker_task_number(loop->worker),
+                                   (double)achar__worker_task_age_ns(loop->worker) / 1e9);
+    if (!done)
+        PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    if (raised)
+        compat_restore_exception(raised);
+}
+
 /* 0; -1: the client has gone. */
 static int run_task(worker_loop *loop, const achar__assignment *a)
 {
     int status = -1;
     PyObject *result = call(loop, a);
+    if (result && achar__worker_was_told_to_end(loop->worker)) {
+        Py_CLEAR(result);
+        PyErr_SetString(PyExc_TimeoutError, "the task's time limit has passed; what it returned "
+                                            "after that is thrown away");
+    }
     if (result && loop->st->nested_future &&
         PyObject_TypeCheck(result, (PyTypeObject *)loop->st->nested_future))
         status = give_nested(loop, result);
     else if (result)
         status = worker_give_result(loop, result);
+    if (status < 0 && achar__worker_was_told_to_end(loop->worker))
+        end_what_it_started(loop);
     if (status < 0)
         status = worker_give_exception(loop, compat_take_exception());
     Py_XDECREF(result);

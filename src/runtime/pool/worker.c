@@ -246,6 +246,11 @@ bool achar__worker_was_told_to_end(const achar__worker *worker)
     return worker->busy && worker->overdue_seen == worker->position + 1;
 }
 
+int64_t achar__worker_task_age_ns(const achar__worker *worker)
+{
+    return achar__now_ns() - worker->started_ns;
+}
+
 void achar__worker_wrote(achar__worker *worker, size_t nbytes)
 {
     if (achar__fork_guard_holds(&worker->guard)) {

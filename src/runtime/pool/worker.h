@@ -87,6 +87,8 @@ void achar__worker_set_error(achar__worker *worker, const char *text, size_t nby
 
 /* Whether OVERDUE or CANCELLED has been told of the current task. */
 bool achar__worker_was_told_to_end(const achar__worker *worker);
+/* How long ago it began. */
+int64_t achar__worker_task_age_ns(const achar__worker *worker);
 
 /* Blocks of this worker's own region, for the result; as in pool.h. */
 int achar__worker_block_reserve(achar__worker *worker, size_t nbytes, achar__block *out);
