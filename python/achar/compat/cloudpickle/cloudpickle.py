@@ -123,7 +123,9 @@ def register_pickle_by_value(module: types.ModuleType) -> None:
     if not isinstance(module, types.ModuleType):
         raise ValueError(f"Input should be a module object, got {module!s} instead")
     if module.__name__ not in sys.modules:
-        raise ValueError(f"{module} was not imported correctly, have you used an `import` statement to access it?")
+        raise ValueError(
+            f"{module} was not imported correctly, have you used an `import` statement to access it?"
+        )
     achar.register_by_value(module)
 
 
