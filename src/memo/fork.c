@@ -7,40 +7,35 @@
  * So before a fork every store rests: its connections are closed and its locks taken, and nobody opens
  * or closes a store. Then the parent's stores connect again, and the child has none.
  *
- * Who salvages a file keeps 'salvaging' meanwhile, which is taken before 'all_lock': so it may open and
- * close stores, and no other thread does, or forks, while writers wait for it.
+ * Who salvages a file keeps 'all_lock' meanwhile, which is recursive: so it may open and close stores, and
+ * no other thread does, or forks, while writers wait for it.
  *
  * Invariant: a connection is opened and closed with 'all_lock', and its store is in the list.
  */
 #include "memo/internal.h"
 #include <unistd.h>
 
-static pthread_mutex_t salvaging = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-static int salvage_depth; /* with 'salvaging' */
-static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t all_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static int salvage_depth; /* with 'all_lock' */
 static memo_store *all;
 static int are_resting;
 
 void memo_lock_all(void)
 {
-    pthread_mutex_lock(&salvaging);
     pthread_mutex_lock(&all_lock);
 }
 
 void memo_unlock_all(void)
 {
     pthread_mutex_unlock(&all_lock);
-    pthread_mutex_unlock(&salvaging);
 }
 
 memo_status memo_exclude_writers(const char *path, memo_locks **out)
 {
-    pthread_mutex_lock(&salvaging);
     memo_lock_all();
     memo_status status = memo_locks_open(path, out);
-    memo_unlock_all();
     if (status != MEMO_OK) {
-        pthread_mutex_unlock(&salvaging);
+        memo_unlock_all();
         return status;
     }
     salvage_depth++;
@@ -53,11 +48,9 @@ void memo_admit_writers(memo_locks *locks)
     if (locks->pid != getpid())
         return; /* a child of the thread that salvaged */
     memo_unlock_writers(locks);
-    memo_lock_all();
     memo_locks_close(locks);
-    memo_unlock_all();
     salvage_depth--;
-    pthread_mutex_unlock(&salvaging);
+    memo_unlock_all();
 }
 
 void memo_list_add(memo_store *store)
@@ -109,6 +102,5 @@ void memo_after_fork_in_child(void)
     all = NULL; /* each is abandoned when it is used next */
     memo_locks_forget_all();
     salvage_depth = 0;
-    all_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    salvaging = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+    all_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }

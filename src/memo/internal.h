@@ -8,9 +8,9 @@
  *   flight.c  who is computing what
  *   fork.c    all stores, and how they get over a fork
  *
- * Locks, in the order in which they are taken: the list of all stores (of which a salvager keeps the outer
- * half); queue (who commits); the file's writers and their byte; SQLite's own. reading (the reader
- * connection, and the table of uses) with the list's or alone. flight alone.
+ * Locks, in the order in which they are taken: the list of all stores (which a salvager keeps); queue (who
+ * commits); the file's writers and their byte; SQLite's own. reading (the reader connection, and the table
+ * of uses) with the list's or alone. flight alone.
  */
 #ifndef ACHAR_MEMO_INTERNAL_H
 #define ACHAR_MEMO_INTERNAL_H
@@ -100,7 +100,7 @@ void memo_disconnect(memo_store *store, int is_last);
 
 /* ---- fork.c ---- */
 
-void memo_lock_all(void); /* a thread that salvages may, too, and only that one, while it does */
+void memo_lock_all(void); /* recursive */
 void memo_unlock_all(void);
 int memo_salvages_here(void);          /* with that lock: this thread salvages */
 void memo_list_add(memo_store *store); /* these two with the lock */
