@@ -17,9 +17,18 @@ typedef struct memo_state {
 
 /* Raises what a status means, with memo_message(). Returns NULL. */
 PyObject *memo_raise(memo_state *st, memo_status status);
+
+/* ---- store.c ---- */
+
+int memo_store_exec(PyObject *module);
 int memo_is_store(PyObject *obj);
 /* memo_store_get() of a Store; MEMO_ERROR with an exception set where it is closed, or the key is none. */
 memo_status memo_get(PyObject *store, PyObject *key, memo_row *out);
+
+/* ---- statements.c ---- */
+
+/* Store.run(), for who has entered the store. */
+PyObject *memo_run(memo_state *st, memo_store *store, PyObject *args);
 
 /* ---- reader.c ---- */
 
