@@ -149,7 +149,7 @@ def _value_digest(owner: Any, name: str | None) -> bytes | None:
 
 def _reached(function: Any) -> set[Code]:
     """The memoized functions that a function may call, as far as its names tell."""
-    from .memo import Memoized
+    from ._memo_function import Memoized
 
     found: set[Code] = set()
     seen: dict[int, Any] = {}

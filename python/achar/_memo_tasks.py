@@ -10,8 +10,11 @@ import threading
 import warnings
 
 from . import _memo_keys
+from ._memo_errors import MemoWarning
+from ._memo_function import Memoized
+from ._memo_rows import ABSENT, Raised
 from .executor import Future
-from .memo import _ABSENT, Memo, Memoized, MemoWarning, _Raised
+from .memo import Memo
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
@@ -84,12 +87,12 @@ class Tasks:
             if other is not None and not other.done():
                 return other
             found = memo._lookup(key, on_stale)
-            future = options._submit(fn, args, kwargs) if found is _ABSENT else _ended(found)
+            future = options._submit(fn, args, kwargs) if found is ABSENT else _ended(found)
         except Exception as error:
             if options._executor._pool.closed:
                 raise
             return _failed(error)
-        if found is not _ABSENT:
+        if found is not ABSENT:
             return future
         with self._lock:  # not around _submit(), which may wait for room that _store() is to make
             other = self._under_way.setdefault(key, future)
@@ -119,7 +122,7 @@ class Tasks:
 
 def _ended(found: Any) -> Future:
     """A future that has ended already."""
-    if type(found) is _Raised:
+    if type(found) is Raised:
         return _failed(found.error)
     future = Future()
     future.set_result(found)
