@@ -71,9 +71,7 @@ static void add_event(achar__record *record, uint32_t pool, achar__journal_recor
     event *made = malloc(sizeof *made);
     if (!made) {
         drop(record);
-        if (it->kind != ACHAR__JOURNAL_NAME) {
-            free(it->text);
-        }
+        achar__journal_record_clear(it);
         return;
     }
     *made = (event){.pool = pool, .record = *it};
@@ -94,9 +92,7 @@ void record_drop_pending(achar__record *record)
     while (record->events) {
         event *it = record->events;
         record->events = it->next;
-        if (it->record.kind != ACHAR__JOURNAL_NAME) {
-            free(it->record.text);
-        }
+        achar__journal_record_clear(&it->record);
         free(it);
     }
     record->pending_end = &record->pending;
@@ -108,7 +104,7 @@ void record_forget(achar__record *record)
 {
     record_drop_pending(record);
     for (size_t i = 0; i < FAILURES_COUNT; i++) {
-        free(record->failures[i].record.text);
+        achar__journal_record_clear(&record->failures[i].record);
     }
     free(record->seen);
 }
@@ -192,15 +188,21 @@ static void rank(achar__record *record, uint32_t pool, const achar__journal_reco
     }
     record->slowest[at] = (slow){.pool = pool, .record = *it};
     record->slowest[at].record.text = NULL;
+    record->slowest[at].record.raised_numbers = NULL;
     record->slowest_dirty = true;
 }
 
-/* Takes over the text. */
-static void keep_failure(achar__record *record, uint32_t pool, const achar__journal_record *it)
+/* Takes over the text. Of a piece, it is the last call's that raised. */
+static void keep_failure(achar__record *record, uint32_t pool, achar__journal_record *it)
 {
     failure *to = &record->failures[record->failure_count++ % FAILURES_COUNT];
-    free(to->record.text);
+    achar__journal_record_clear(&to->record);
     *to = (failure){.pool = pool, .dirty = true, .record = *it};
+    if (it->raised_numbers) {
+        to->record.number = it->raised_numbers[it->raised - 1];
+        to->record.raised_numbers = NULL;
+    }
+    it->text = NULL;
 }
 
 /* ---- submissions ---- */
@@ -280,14 +282,15 @@ static void digest_end(achar__record *record, source *from, writing *open,
     if (is_last) {
         close_submission(from, it);
         from->ended += it->calls;
-        from->failed += it->how == ACHAR__TASK_RETURNED ? it->raised : it->calls;
+        from->failed += it->how == ACHAR__TASK_RETURNED    ? it->raised
+                        : it->how == ACHAR__TASK_CANCELLED ? 0
+                                                           : it->calls;
         rank(record, from->pool, it);
     }
-    if (it->how == ACHAR__TASK_CANCELLED || (it->how == ACHAR__TASK_RETURNED && !it->raised)) {
-        free(it->text);
-    } else {
+    if (it->how != ACHAR__TASK_CANCELLED && (it->how != ACHAR__TASK_RETURNED || it->raised)) {
         keep_failure(record, from->pool, it);
     }
+    achar__journal_record_clear(it);
 }
 
 static void digest_one(achar__record *record, source *from, writing *open,
@@ -342,9 +345,7 @@ void record_give_up(achar__record *record)
     record_drop_pending(record);
     for (source *from = record->known; from; from = from->next) {
         while (achar__journal_take(from->journal, &it, 1)) {
-            if (it.kind != ACHAR__JOURNAL_NAME) {
-                free(it.text);
-            }
+            achar__journal_record_clear(&it);
             drop(record);
         }
         note_dropped(record, from);

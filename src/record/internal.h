@@ -15,8 +15,9 @@
 
 #include <pthread.h>
 
-#define RECORD_APPLICATION_ID 0x61636872 /* "achr" */
-#define RECORD_SCHEMA_VERSION 1
+#define RECORD_APPLICATION_ID   0x61636872 /* "achr" */
+#define RECORD_SCHEMA_VERSION   2
+#define RECORD_STATE_UNFINISHED 1 /* of an item; the others are enum achar__task_state */
 
 #define SLOWEST_COUNT  16
 #define FAILURES_COUNT 64 /* the last ones */

@@ -1,13 +1,13 @@
 /*
  * items.c - records as items of a batch: arrays of JSON, of integers but for an error's line.
  *
- *    submitted   [number, calls, name, submitted, args_nbytes, parent_pool, parent]
- *    the others  [number, calls, name, state, submitted, wait | null, run, worker | null, args_nbytes,
- *                 result_nbytes, cpu_ns | null, peak_kib | null, raised, retries, before, parent_pool, parent,
- *                 code | null, error]
+ *    [number, calls, name, state, submitted, wait | null, run, worker | null, args_nbytes, result_nbytes,
+ *     cpu_ns | null, peak_kib | null, raised, retries, before, parent_pool | null, parent | null, code | null,
+ *     error | null, [number, ...] | null, number - map, item]
  *
- * 'submitted' is nanoseconds from the batch's base; 'wait' begins there, and 'run' behind it. What stands at
- * the end and is nothing is left out.
+ * 'submitted' is nanoseconds from the batch's base; 'wait' begins there, and 'run' behind it. The last three are of
+ * a piece of a map: which of its calls raised, and where it stands. What stands at the end and is nothing is left out. Of a submission that has not
+ * ended, only what is known then is something; its state is 1.
  */
 #include "record/internal.h"
 
@@ -90,64 +90,86 @@ static char *put_text(char *at, const char *from)
     return at;
 }
 
-static char *put_submitted(char *at, const achar__journal_record *it, int64_t base_ns)
+static char *put_or_null(char *at, bool is, int64_t value)
 {
-    at = put_number(at, it->number);
-    at = put_next(at, it->calls);
-    at = put_next(at, it->name);
-    at = put_next(at, it->submitted_ns - base_ns);
-    at = put_next(at, (int64_t)it->args_nbytes);
-    if (it->parent) {
-        at = put_next(at, (int64_t)(it->parent >> 32));
-        at = put_next(at, (int64_t)(it->parent & UINT32_MAX));
+    return is ? put_next(at, value) : put_null(at);
+}
+
+static char *put_numbers(char *at, const uint32_t *numbers, uint32_t count)
+{
+    *at++ = ',';
+    for (uint32_t i = 0; i < count; i++) {
+        *at++ = i ? ',' : '[';
+        at = put_number(at, numbers[i]);
+    }
+    *at++ = ']';
+    return at;
+}
+
+/* What few have, but for pieces; each needs those before it. */
+static char *put_rest(char *at, const achar__journal_record *it)
+{
+    bool has_error = it->text || it->map, has_code = it->pid || has_error;
+    bool has_parent = it->parent || has_code;
+    if (it->raised || it->attempt || it->before || has_parent) {
+        at = put_next(at, it->raised);
+        at = put_next(at, it->attempt);
+    }
+    if (it->before || has_parent) {
+        at = put_next(at, it->before);
+    }
+    if (has_parent) {
+        at = put_or_null(at, it->parent, (int64_t)(it->parent >> 32));
+        at = put_or_null(at, it->parent, (int64_t)(it->parent & UINT32_MAX));
+    }
+    if (has_code) {
+        at = put_or_null(at, it->pid, it->code);
+    }
+    if (has_error) {
+        at = it->text ? put_text(at, it->text) : put_null(at);
+    }
+    if (it->map) {
+        at = it->raised_numbers ? put_numbers(at, it->raised_numbers, it->raised) : put_null(at);
+        at = put_next(at, it->number - it->map);
+        at = put_next(at, it->item);
     }
     return at;
 }
 
-static char *put_attempt(char *at, const achar__journal_record *it, int64_t base_ns)
+static char *put_item(char *at, const achar__journal_record *it, int64_t base_ns)
 {
+    bool is_open = it->kind == ACHAR__JOURNAL_SUBMITTED, has_started = it->started_ns != 0;
     at = put_number(at, it->number);
     at = put_next(at, it->calls);
     at = put_next(at, it->name);
-    at = put_next(at, it->how);
+    at = put_next(at, is_open ? RECORD_STATE_UNFINISHED : it->how);
     at = put_next(at, it->submitted_ns - base_ns);
-    at = it->started_ns ? put_next(at, it->started_ns - it->submitted_ns) : put_null(at);
-    at = put_next(at, it->ended_ns - (it->started_ns ? it->started_ns : it->submitted_ns));
-    at = it->worker ? put_next(at, it->worker) : put_null(at);
+    at = put_or_null(at, has_started, it->started_ns - it->submitted_ns);
+    at =
+        put_or_null(at, !is_open, it->ended_ns - (has_started ? it->started_ns : it->submitted_ns));
+    at = put_or_null(at, it->worker, it->worker);
     at = put_next(at, (int64_t)it->args_nbytes);
-    at = put_next(at, (int64_t)it->result_nbytes);
-    at = it->cpu_ns ? put_next(at, (int64_t)it->cpu_ns) : put_null(at);
-    at = it->peak_nbytes ? put_next(at, (int64_t)(it->peak_nbytes >> 10)) : put_null(at);
-    bool has_more = it->pid || it->text;
-    if (it->raised || it->attempt || it->before || it->parent || has_more) {
-        at = put_next(at, it->raised);
-        at = put_next(at, it->attempt);
+    if (is_open && !it->parent && !it->map) {
+        return at;
     }
-    if (it->before || it->parent || has_more) {
-        at = put_next(at, it->before);
-    }
-    if (it->parent || has_more) {
-        at = it->parent ? put_next(at, (int64_t)(it->parent >> 32)) : put_null(at);
-        at = it->parent ? put_next(at, (int64_t)(it->parent & UINT32_MAX)) : put_null(at);
-    }
-    if (has_more) {
-        at = it->pid ? put_next(at, it->code) : put_null(at);
-    }
-    return it->text ? put_text(at, it->text) : at;
+    at = put_or_null(at, !is_open, (int64_t)it->result_nbytes);
+    at = put_or_null(at, it->cpu_ns, (int64_t)it->cpu_ns);
+    at = put_or_null(at, it->peak_nbytes, (int64_t)(it->peak_nbytes >> 10));
+    return put_rest(at, it);
 }
 
 void record_add_item(batch *to, const achar__journal_record *it)
 {
     size_t error_nbytes = it->text ? strlen(it->text) * 6 : 0;
-    if (!reserve(&to->items, 512 + error_nbytes)) {
+    size_t numbers_nbytes = it->raised_numbers ? (size_t)it->raised * 11 : 0;
+    if (!reserve(&to->items, 512 + error_nbytes + numbers_nbytes)) {
         to->items.failed = true;
         return;
     }
     char *at = to->items.data + to->items.nbytes;
     *at++ = to->count ? ',' : '[';
     *at++ = '[';
-    at = it->kind == ACHAR__JOURNAL_SUBMITTED ? put_submitted(at, it, to->base_ns)
-                                              : put_attempt(at, it, to->base_ns);
+    at = put_item(at, it, to->base_ns);
     *at++ = ']';
     to->items.nbytes = (size_t)(at - to->items.data);
     to->count++;

@@ -73,7 +73,7 @@ static void bind_text(sqlite3_stmt *statement, int at, const char *data)
 
 static const char *kind_name(uint8_t kind)
 {
-    return kind == ACHAR__JOURNAL_SUBMITTED ? "submitted"
+    return kind == ACHAR__JOURNAL_SUBMITTED ? "open"
            : kind == ACHAR__JOURNAL_RETRIED ? "retried"
                                             : "ended";
 }

@@ -238,9 +238,9 @@ def test_what_is_no_record_is_said_to_be_none(tmp_path, ended, name):
     else:
         shutil.copy(ended, path)
         connection = sqlite3.connect(path)
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 99")
         connection.close()
-        message = "was written by a newer achar (its schema is 2, and this one knows 1)"
+        message = "was written by a newer achar (its schema is 99, and this one knows 2)"
     done = top(path)
     assert done.returncode == 1 and done.stderr.startswith(f"achar: {path}") and message in done.stderr, done.stderr
 

@@ -36,6 +36,18 @@ def odd_fails(n):
     return b"x" * n
 
 
+def dies_at(n, last):
+    if n == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return n
+
+
+def dies_once(path):
+    if not os.path.exists(path):
+        open(path, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def submits(count):
     executor = achar.current_executor()
     return sum(future.result() for future in [executor.submit(same, i) for i in range(count)])
@@ -62,7 +74,8 @@ def one(path, query, *arguments):
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """A run with something of everything; (path of its record, what the run knows)."""
-    path = tmp_path_factory.mktemp("record") / "run.db"
+    folder = tmp_path_factory.mktemp("record")
+    path = folder / "run.db"
     known = {"returned": 0, "raised": 0, "lost": 0, "overdue": 0, "cancelled": 0, "input failed": 0}
     with achar.Executor(2, monitor=path) as ex:
         for future in [ex.submit(same, i) for i in range(200)]:
@@ -89,6 +102,26 @@ def recorded(tmp_path_factory):
         assert ex.cancel(forced, force=True)
         ex.wait([forced])
         known["cancelled"] += 1
+        # A map of which every other item raises: all has ended before the first is asked for, and none is cancelled.
+        before, failing = ex._pool.progress(), ex.map(odd_fails, range(1001))
+        while ex._pool.progress()[1] < before[1] + 1001:
+            time.sleep(0.01)
+        with pytest.raises(KeyError):
+            list(failing)
+        known["returned"] += 501
+        known["raised"] += 500
+        # A map with an item that kills its worker: the others are made, before it and behind it.
+        with pytest.raises(achar.WorkerDied):
+            list(ex.map(dies_at, range(100), [99] * 100))
+        known["returned"] += 99
+        known["lost"] += 1
+        twice = ex.options(retries=1, backoff=0, name="died once").submit(dies_once, str(folder / "flag"))
+        assert twice.result() is None
+        assert ex.submit(len, ex.put(b"x" * 1000)).result() == 1000
+        memo = achar.Memo(folder / "memo")
+        assert [ex.options(memo=memo).submit(same, 77).result() for _ in range(3)] == [77] * 3
+        assert memo.stats()["hits"] == 2  # which are no tasks
+        known["returned"] += 3
         assert ex.run(["true"]).result().returncode == 0
         assert ex.actor(Counter).add(7).result() == 7
         known["returned"] += 2
@@ -98,19 +131,55 @@ def recorded(tmp_path_factory):
         assert ex.submit(same, 0).cancel()
         known["returned"] += 2
         known["cancelled"] += 1
+        ex.wait(blockers)
+        known["submitted here"], known["ended here"], known["failed here"] = ex._pool.progress()
     return path, known
+
+
+def ends(known):
+    return {key: count for key, count in known.items() if "here" not in key}
 
 
 def test_every_end_is_counted_as_what_it_was(recorded):
     path, known = recorded
-    found = {state: 0 for state in known}
+    found = {state: 0 for state in ends(known)}
     for state, calls, raised in rows(path, "SELECT state, sum(calls), sum(raised) FROM task GROUP BY state"):
         if state == "returned":
             found["returned"] += calls - raised
             found["raised"] += raised
         else:
             found[state] += calls
-    assert found == known
+    assert found == ends(known)
+
+
+def test_the_pool_itself_has_counted_the_same(recorded):
+    path, known = recorded
+    failed = "sum(CASE state WHEN 'returned' THEN raised WHEN 'cancelled' THEN 0 ELSE calls END)"
+    counts = one(path, f"SELECT sum(calls), sum(calls), {failed} FROM task WHERE pool = 0")
+    assert counts == (known["submitted here"], known["ended here"], known["failed here"])
+    last = one(path, "SELECT submitted, ended, failed FROM load WHERE pool = 0 ORDER BY at DESC LIMIT 1")
+    assert last == counts
+
+
+def test_every_number_is_there_once(recorded):
+    path, _ = recorded
+    for pool, first, last, calls in rows(
+        path, "SELECT pool, min(number), max(number + calls - 1), sum(calls) FROM task GROUP BY pool"
+    ):
+        assert (first, last) == (1, calls), pool
+
+
+def test_calls_of_a_map_that_raised_are_there_by_their_place(recorded):
+    path, _ = recorded
+    items = "SELECT item FROM raised_call WHERE name = 'odd_fails' ORDER BY item"
+    assert rows(path, items) == [(n,) for n in range(1, 1001, 2)]
+    assert one(path, "SELECT sum(raised) FROM task") == one(path, "SELECT count(*) FROM raised_call")
+    lost = one(path, "SELECT item, calls, signal FROM task WHERE name = 'dies_at' AND state = 'lost'")
+    assert lost == (99, 1, signal.SIGKILL)
+    error, number = one(path, "SELECT error, number FROM failure WHERE name ="
+                        " (SELECT id FROM name WHERE text = 'odd_fails') ORDER BY number DESC LIMIT 1")  # fmt: skip
+    assert error == "KeyError: 999"
+    assert one(path, "SELECT item FROM raised_call WHERE pool = 0 AND number = ?", number) == 999
 
 
 def test_the_small_sums_are_those_of_the_tasks(recorded):
@@ -120,7 +189,7 @@ def test_the_small_sums_are_those_of_the_tasks(recorded):
         " sum(other), sum(retries) FROM total",
     )  # fmt: skip
     keys = ("returned", "raised", "lost", "overdue", "cancelled", "input failed")
-    assert sums == (sum(known.values()), *(known[key] for key in keys), 2)
+    assert sums == (sum(ends(known).values()), *(known[key] for key in keys), 3)
     totals = "SELECT sum(args_nbytes), sum(result_nbytes) FROM "
     assert one(path, totals + "total") == one(path, totals + "task")
 
@@ -160,7 +229,7 @@ def test_workers_have_a_beginning_and_a_reason_for_their_end(recorded):
     path, _ = recorded
     assert one(path, "SELECT count(*) FROM worker WHERE ended IS NULL OR reason IS NULL OR started > ended") == 0
     killed = rows(path, "SELECT signal, exit_code FROM worker WHERE reason = 'killed'")
-    assert killed == [(signal.SIGKILL, None)]
+    assert killed == [(signal.SIGKILL, None)] * 3
     assert one(path, "SELECT worker.reason FROM task JOIN worker ON worker.pool = task.pool AND id = worker"
                " WHERE name = 'dies'") == "killed"  # fmt: skip
     assert one(path, "SELECT count(*) FROM worker WHERE reason <> 'left' AND reason <> 'killed'") == 0
@@ -296,6 +365,7 @@ def test_a_disk_that_is_full_stops_no_task_and_is_told(tmp_path):
         import resource, signal, sys, warnings, achar
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         ex = achar.Executor(1, monitor=sys.argv[1], spill_limit=0)
+        ex.submit(abs, 0).result()  # the worker is there, and its memory, which has to obey the limit, too
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # where files can be no longer than that
         assert sum(f.result() for f in [ex.submit(abs, -i) for i in range(2000)]) == 1_999_000
         with warnings.catch_warnings(record=True) as caught:

@@ -34,6 +34,7 @@ typedef struct map_object {
     /* with buffersize: what is still to be submitted */
     PyObject *iterators; /* tuple, or NULL */
     achar__function *function;
+    achar__stretch_map numbers;
 } map_object;
 
 /* Appends a segment; takes over what it is of. 0, or -1 with an exception set, and nothing taken. */

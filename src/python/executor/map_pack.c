@@ -50,7 +50,7 @@ static int flush(packer *k)
     if (wire_sink_finish(&k->ws) < 0)
         return -1;
     int status = achar__pool_submit_stretch(k->p->pool, k->function, &k->ws.block, k->ends,
-                                            k->count, &piece);
+                                            k->count, &k->map->numbers, &piece);
     if (status == ACHAR_E_CLOSED) {
         k->p->closed = 1;
         executor_refuse_if_closed(k->p);
@@ -157,6 +157,7 @@ static int add_call(packer *k, PyObject *args)
             Py_DECREF(exception);
             return -1;
         }
+        k->map->numbers.calls++;
         return 0;
     }
     return k->count >= k->count_max || k->ws.sink.used >= STRETCH_NBYTES ? flush(k) : 0;

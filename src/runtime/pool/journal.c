@@ -53,6 +53,16 @@ struct achar__journal {
     achar__pool *pool;         /* NULL: not yet, or no longer */
 };
 
+void achar__journal_record_clear(achar__journal_record *record)
+{
+    if (record->kind != ACHAR__JOURNAL_NAME) {
+        free(record->text);
+    }
+    free(record->raised_numbers);
+    record->text = NULL;
+    record->raised_numbers = NULL;
+}
+
 static chunk *new_chunk(achar__journal *journal)
 {
     chunk *it = atomic_exchange(&journal->spare, NULL);
@@ -118,9 +128,7 @@ void achar__journal_release(achar__journal *journal)
     }
     achar__journal_record record;
     while (journal->head && achar__journal_take(journal, &record, 1)) {
-        if (record.kind != ACHAR__JOURNAL_NAME) {
-            free(record.text);
-        }
+        achar__journal_record_clear(&record);
     }
     for (chunk *it = journal->head; it;) {
         chunk *next = atomic_load(&it->next);
@@ -232,9 +240,8 @@ void achar__journal_put(achar__journal *journal, const achar__journal_record *re
         chunk *next = new_chunk(journal);
         if (!next) {
             atomic_fetch_add(&journal->dropped_count, 1);
-            if (record->kind != ACHAR__JOURNAL_NAME) {
-                free(record->text);
-            }
+            achar__journal_record it = *record;
+            achar__journal_record_clear(&it);
             return;
         }
         atomic_store_explicit(&tail->next, next, memory_order_release);

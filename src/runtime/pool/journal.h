@@ -66,10 +66,15 @@ typedef struct achar__journal_record {
     char *text;                   /* an error's; the reader's to free. NULL: none */
     int32_t
         pid; /* of the process that ended with the task, or of the worker; 0: 'code' says nothing */
-    uint32_t place; /* of a worker among the pool's, from 0 */
-    uint64_t unused[2];
+    uint32_t place;           /* of a worker among the pool's, from 0 */
+    uint32_t *raised_numbers; /* of the calls that raised; the reader's to free. NULL: not told */
+    uint32_t map;             /* number of the first call of the map that these are of; 0: none */
+    uint32_t item;            /* the place in it of the first of these */
 } achar__journal_record;
 _Static_assert(sizeof(achar__journal_record) == 128, "two cache lines");
+
+/* Frees what is the reader's of it. */
+void achar__journal_record_clear(achar__journal_record *record);
 
 /* What the reader of one or more journals sleeps on (a futex); it lives as long as they do. */
 typedef struct achar__journal_bell {

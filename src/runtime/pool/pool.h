@@ -190,14 +190,21 @@ const char *achar__task_label(const achar__task *task); /* NULL: none */
 #define ACHAR__RECORD_HEADER(nbytes, kind) ((uint64_t)(nbytes) << 2 | (kind))
 #define ACHAR__RECORD_FAILED               1 /* of a result: the call has raised */
 
+/* What several stretches are part of, for the journal; zeros at first. */
+typedef struct achar__stretch_map {
+    uint32_t number; /* of its first call; 0: it has none yet */
+    uint32_t calls;  /* so far; the caller may count others, that it does not submit */
+} achar__stretch_map;
+
 /*
  * achar__pool_submit_stretch() is achar__pool_submit() for 'call_count' calls. ends[i] is where in
- * 'args' the record of call i ends; it is copied. '*out' is the first piece, and the caller owns one
+ * 'args' the record of call i ends; it is copied. 'map' may be NULL. '*out' is the first piece, and the caller owns one
  * reference to each piece, now or later: take the pieces with achar__task_next_piece(), or drop them
  * all. A piece is neither watched nor cancelled by itself.
  */
 int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, achar__block *args,
-                               const size_t *ends, size_t call_count, achar__task **out);
+                               const size_t *ends, size_t call_count, achar__stretch_map *map,
+                               achar__task **out);
 /* How many calls a finished piece has: RETURNED, as many records (may be 0); else those it failed. */
 size_t achar__task_call_count(const achar__task *piece);
 /* The piece after a finished one, or NULL: the caller's own reference, which it had already. */

@@ -37,6 +37,8 @@ typedef struct achar__stretch {
     size_t ref_count; /* unfinished pieces; guarded by the lock */
     void *args;       /* in the client's region */
     size_t nbytes;    /* of them */
+    uint32_t map;     /* number of the first call of the map that it is part of; 0: of its own */
+    uint32_t item;    /* the place in that map of its first call */
     size_t ends[];    /* where each call's record ends */
 } achar__stretch;
 
@@ -119,22 +121,24 @@ struct achar__task {
     achar__task *next_piece; /* its owner's reference is the owner of this one's */
     void *copy;              /* of results, in private memory; else NULL */
     size_t result_skip_nbytes;
+    uint32_t raised;      /* calls of a piece */
+    uint32_t skip_raised; /* of the calls in 'skip' */
 
-    /* For the journal (tell.c). Of the attempt that runs or has ended: from 'worker' on, and overdue. */
-    struct {
-        uint32_t name;
-        bool overdue; /* it raised when its time was over */
-        uint64_t parent;
-        int64_t submitted_ns;
-        uint32_t worker;
-        uint32_t peak_kib;
-        int64_t started_ns, ended_ns;
-        uint64_t cpu_ns;
-        uint32_t raised;      /* calls of a piece */
-        uint32_t skip_raised; /* of the calls in 'skip' */
-        char *error;          /* what it raised; NULL: not told */
-    } told;
+    struct achar__told *told; /* behind it, in the same memory; NULL: the pool has no journal */
 };
+
+/* What a task has for the journal (tell.c). Of the attempt that runs or has ended: from 'worker' on, and overdue. */
+typedef struct achar__told {
+    uint32_t name;
+    bool overdue; /* it raised when its time was over */
+    uint64_t parent;
+    int64_t submitted_ns;
+    uint32_t worker;
+    uint32_t peak_kib;
+    int64_t started_ns, ended_ns;
+    uint64_t cpu_ns;
+    char *error; /* what it raised; NULL: not told */
+} achar__told;
 
 struct achar__function {
     achar__pool *pool;
@@ -484,9 +488,17 @@ bool achar__stretch_completed_locked(achar__pool *pool, achar__slot *slot, achar
 void achar__stretch_died_locked(achar__pool *pool, achar__slot *slot, achar__task *piece,
                                 achar__death death);
 void achar__stretch_unref_locked(achar__pool *pool, achar__stretch *stretch);
+/* The places, in a piece that has its results, of the calls that raised. False: there are not 'count' of them. */
+bool achar__stretch_find_raised(const achar__task *piece, uint32_t *out, size_t count);
 
 /* ---- tell.c ---- */
 
+/* A task of zeros, with room for what the pool's journal wants to know of it, if it has one. NULL: no memory. */
+achar__task *achar__task_new(achar__pool *pool);
+/* It has gone into this worker's ring. */
+void achar__tell_sent(const achar__slot *slot, achar__task *task);
+/* 'rest' was cut off it. */
+void achar__tell_split(const achar__task *piece, achar__task *rest);
 void achar__tell_submitted_locked(achar__task *task);
 /* What a worker has told of a task's end, and, of a task that is not told of, when it began. */
 void achar__tell_completion(const achar__slot *slot, achar__task *task,

@@ -118,7 +118,7 @@ static void put_into_ring(achar__pool *pool, achar__slot *slot, achar__task *tas
     task->place = ACHAR__PLACE_RING;
     task->at.ring.slot = slot;
     task->at.ring.position = slot->tail++;
-    task->told.worker = slot->serial;
+    achar__tell_sent(slot, task);
     slot->assigned += task->stretch ? task->count : 1;
 }
 

@@ -35,7 +35,7 @@ void achar__stretch_unref_locked(achar__pool *pool, achar__stretch *stretch)
 achar__task *achar__stretch_split_locked(achar__task *piece, size_t keep)
 {
     achar__pool *pool = piece->pool;
-    achar__task *rest = calloc(1, sizeof *rest);
+    achar__task *rest = achar__task_new(pool);
     if (!rest) {
         return NULL;
     }
@@ -53,10 +53,7 @@ achar__task *achar__stretch_split_locked(achar__task *piece, size_t keep)
     rest->next_piece = piece->next_piece;
     rest->disowned = piece->disowned;
     rest->priority = piece->priority;
-    rest->told.name = piece->told.name;
-    rest->told.parent = piece->told.parent;
-    rest->told.submitted_ns = piece->told.submitted_ns;
-    rest->told.worker = piece->told.worker;
+    achar__tell_split(piece, rest);
     piece->next_piece = rest;
     piece->count = keep;
     return rest;
@@ -138,6 +135,22 @@ static bool skip_records(const unsigned char *data, size_t nbytes, size_t count,
         *offset += (size_t)(header >> 2);
     }
     return true;
+}
+
+bool achar__stretch_find_raised(const achar__task *piece, uint32_t *out, size_t count)
+{
+    size_t offset = piece->result_skip_nbytes, found = 0;
+    for (uint32_t i = 0; i < piece->count; i++) {
+        uint32_t raised = 0;
+        if (!skip_records(piece->result, piece->result_nbytes, 1, &offset, &raised) ||
+            found + raised > count) {
+            return false;
+        }
+        if (raised) {
+            out[found++] = i;
+        }
+    }
+    return found == count;
 }
 
 bool achar__stretch_completed_locked(achar__pool *pool, achar__slot *slot, achar__task *piece,
@@ -256,10 +269,12 @@ void achar__stretch_harvest_locked(achar__pool *pool, achar__slot *slot)
     /* The rest takes the place in the ring; nobody waits for it yet. */
     size_t index = position % ACHAR__RING_SLOTS;
     rest->skip = done;
-    rest->told.skip_raised = piece->told.skip_raised + raised;
-    rest->told.started_ns = achar__now_ns();
+    rest->skip_raised = piece->skip_raised + raised;
+    if (rest->told) {
+        rest->told->started_ns = achar__now_ns();
+    }
     achar__tell_started(slot, piece);
-    piece->told.raised = raised;
+    piece->raised = raised;
     rest->place = ACHAR__PLACE_RING;
     rest->at.ring.slot = slot;
     rest->at.ring.position = position;
@@ -291,7 +306,7 @@ static bool keep_results(achar__slot *slot, achar__task *piece, size_t done)
     piece->result = mapping->region.base + start;
     piece->result_nbytes = end - start;
     piece->result_skip_nbytes = skipped - start;
-    piece->told.raised = raised - skipped_raised;
+    piece->raised = raised - skipped_raised;
     achar__tell_started(slot, piece);
     return true;
 }

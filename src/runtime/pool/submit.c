@@ -50,14 +50,16 @@ void achar__pool_block_free(achar__pool *pool, achar__block *block)
 static int submit(achar__pool *pool, achar__function *function, achar__task *task, const char *name,
                   size_t name_nbytes)
 {
-    task->told.submitted_ns = pool->journal ? achar__now_ns() : 0;
+    if (task->told) {
+        task->told->submitted_ns = achar__now_ns();
+    }
     pthread_mutex_lock(&pool->lock);
     if (pool->closed) {
         pthread_mutex_unlock(&pool->lock);
         return ACHAR_E_CLOSED;
     }
-    if (pool->journal && name) {
-        task->told.name = achar__journal_name(pool->journal, name, name_nbytes);
+    if (task->told && name) {
+        task->told->name = achar__journal_name(pool->journal, name, name_nbytes);
     }
     achar__function_retain_locked(function);
     atomic_fetch_add(&pool->ref_count, 1);
@@ -98,7 +100,9 @@ static int set_options(achar__pool *pool, achar__task *task, const achar__task_o
     task->backoff_ns = options->backoff_ns;
     task->priority = options->priority;
     task->args_kind = options->args_kind;
-    task->told.parent = options->parent;
+    if (task->told) {
+        task->told->parent = options->parent;
+    }
     if (options->retry_count) {
         task->attempts = calloc(options->retry_count, sizeof *task->attempts);
     }
@@ -134,7 +138,7 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
     if (function->pool != pool || args_nbytes > (args ? args->capacity : 0)) {
         return ACHAR_E_INVALID;
     }
-    achar__task *task = calloc(1, sizeof *task);
+    achar__task *task = achar__task_new(pool);
     int status = task ? ACHAR_OK : ACHAR_E_NOMEM;
     if (status != ACHAR_OK ||
         (options && (status = set_options(pool, task, options)) != ACHAR_OK)) {
@@ -160,7 +164,8 @@ int achar__pool_submit(achar__pool *pool, achar__function *function, achar__bloc
 }
 
 int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, achar__block *args,
-                               const size_t *ends, size_t call_count, achar__task **out)
+                               const size_t *ends, size_t call_count, achar__stretch_map *map,
+                               achar__task **out)
 {
     if (!is_open(pool)) {
         return ACHAR_E_CLOSED;
@@ -170,7 +175,7 @@ int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, ach
         return ACHAR_E_INVALID;
     }
     int status = ACHAR_E_NOMEM;
-    achar__task *task = calloc(1, sizeof *task);
+    achar__task *task = achar__task_new(pool);
     achar__stretch *stretch = malloc(sizeof *stretch + call_count * sizeof *ends);
     if (!task || !stretch) {
         goto fail;
@@ -179,12 +184,18 @@ int achar__pool_submit_stretch(achar__pool *pool, achar__function *function, ach
     stretch->ref_count = 1;
     stretch->args = args->data;
     stretch->nbytes = ends[call_count - 1];
+    stretch->map = map ? map->number : 0;
+    stretch->item = map ? map->calls : 0;
     memcpy(stretch->ends, ends, call_count * sizeof *ends);
     task->stretch = stretch;
     task->count = call_count;
     status = submit(pool, function, task, NULL, 0);
     if (status != ACHAR_OK) {
         goto fail;
+    }
+    if (map) {
+        map->number = map->number ? map->number : task->number;
+        map->calls += (uint32_t)call_count;
     }
     *args = (achar__block){0};
     *out = task;

@@ -50,7 +50,9 @@ static void free_task_locked(achar__task *task)
     free(task->copy);
     free(task->attempts);
     free(task->last_words);
-    free(task->told.error);
+    if (task->told) {
+        free(task->told->error);
+    }
     free(task);
 }
 

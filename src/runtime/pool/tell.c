@@ -24,32 +24,72 @@ static uint32_t calls_of(const achar__task *task)
     return task->stretch ? (uint32_t)task->count : 1;
 }
 
+static uint32_t map_of(const achar__task *task)
+{
+    if (!task->stretch) {
+        return 0;
+    }
+    return task->stretch->map ? task->stretch->map : task->number - (uint32_t)task->first;
+}
+
 static achar__journal_record record_of(const achar__task *task, enum achar__journal_kind kind)
 {
     return (achar__journal_record){
         .kind = (uint8_t)kind,
         .attempt = (uint16_t)task->attempt_count,
-        .name = task->told.name,
+        .name = task->told->name,
         .number = task->number,
         .before = task->stretch ? (uint32_t)task->first : 0,
+        .map = map_of(task),
+        .item = task->stretch ? task->stretch->item + (uint32_t)task->first : 0,
         .calls = calls_of(task),
-        .parent = task->told.parent,
-        .submitted_ns = task->told.submitted_ns,
+        .parent = task->told->parent,
+        .submitted_ns = task->told->submitted_ns,
         .args_nbytes = args_nbytes_of(task),
     };
 }
 
+achar__task *achar__task_new(achar__pool *pool)
+{
+    struct {
+        achar__task task;
+        achar__told told;
+    } * both;
+    achar__task *task = calloc(1, pool->journal ? sizeof *both : sizeof *task);
+    if (task && pool->journal) {
+        both = (void *)task;
+        task->told = &both->told;
+    }
+    return task;
+}
+
 void achar__tell_submitted_locked(achar__task *task)
 {
-    achar__journal *journal = task->pool->journal;
-    if (!journal) {
+    if (!task->told) {
         return;
     }
-    if (!task->told.name) {
-        task->told.name = task->function->name;
+    if (!task->told->name) {
+        task->told->name = task->function->name;
     }
     achar__journal_record record = record_of(task, ACHAR__JOURNAL_SUBMITTED);
-    achar__journal_put(journal, &record);
+    achar__journal_put(task->pool->journal, &record);
+}
+
+void achar__tell_sent(const achar__slot *slot, achar__task *task)
+{
+    if (task->told) {
+        task->told->worker = slot->serial;
+    }
+}
+
+void achar__tell_split(const achar__task *piece, achar__task *rest)
+{
+    if (piece->told) {
+        *rest->told = (achar__told){.name = piece->told->name,
+                                    .parent = piece->told->parent,
+                                    .submitted_ns = piece->told->submitted_ns,
+                                    .worker = piece->told->worker};
+    }
 }
 
 /* A piece may begin when a part of it that was already done was taken. */
@@ -60,27 +100,31 @@ static int64_t later(int64_t a_ns, int64_t b_ns)
 
 void achar__tell_started(const achar__slot *slot, achar__task *task)
 {
-    task->told.started_ns = later(task->told.started_ns, atomic_load(&slot->up->started_ns));
+    achar__told *told = task->told;
+    if (told) {
+        told->started_ns = later(told->started_ns, atomic_load(&slot->up->started_ns));
+    }
 }
 
 void achar__tell_completion(const achar__slot *slot, achar__task *task,
                             const achar__wire_completion *completion)
 {
-    task->told.raised = completion->raised_count > task->told.skip_raised
-                            ? completion->raised_count - task->told.skip_raised
-                            : 0;
-    if (!task->pool->journal) {
+    task->raised = completion->raised_count > task->skip_raised
+                       ? completion->raised_count - task->skip_raised
+                       : 0;
+    achar__told *told = task->told;
+    if (!told) {
         return;
     }
-    task->told.overdue = completion->state == ACHAR__TASK_RAISED && !task->force_cancelled &&
-                         slot->overdue == slot->completed + 1;
-    task->told.ended_ns = completion->started_ns + (int64_t)completion->duration_ns;
-    task->told.started_ns = later(task->told.started_ns, completion->started_ns);
-    task->told.cpu_ns = completion->cpu_ns;
-    task->told.peak_kib = completion->peak_kib;
+    told->overdue = completion->state == ACHAR__TASK_RAISED && !task->force_cancelled &&
+                    slot->overdue == slot->completed + 1;
+    told->ended_ns = completion->started_ns + (int64_t)completion->duration_ns;
+    told->started_ns = later(told->started_ns, completion->started_ns);
+    told->cpu_ns = completion->cpu_ns;
+    told->peak_kib = completion->peak_kib;
     size_t index = slot->completed % ACHAR__RING_SLOTS;
     if (completion->error_nbytes && completion->error_nbytes <= ACHAR__ERROR_NBYTES) {
-        task->told.error = strndup(slot->up->errors[index], completion->error_nbytes);
+        told->error = strndup(slot->up->errors[index], completion->error_nbytes);
     }
 }
 
@@ -88,46 +132,64 @@ void achar__tell_completion(const achar__slot *slot, achar__task *task,
 static void add_attempt(achar__journal_record *record, achar__task *task,
                         enum achar__task_state state, achar__death death)
 {
-    bool has_started = task->told.started_ns != 0;
+    achar__told *told = task->told;
+    bool has_started = told->started_ns != 0;
     /* It was told to end, and did. */
     record->how =
-        (uint8_t)(state == ACHAR__TASK_RAISED && task->told.overdue ? ACHAR__TASK_OVERDUE : state);
-    record->started_ns = task->told.started_ns;
-    record->ended_ns = task->told.ended_ns ? task->told.ended_ns : achar__now_ns();
-    record->worker = has_started ? task->told.worker : 0;
-    record->cpu_ns = task->told.cpu_ns;
-    record->peak_nbytes = (uint64_t)task->told.peak_kib << 10;
+        (uint8_t)(state == ACHAR__TASK_RAISED && told->overdue ? ACHAR__TASK_OVERDUE : state);
+    record->started_ns = told->started_ns;
+    record->ended_ns = told->ended_ns ? told->ended_ns : achar__now_ns();
+    record->worker = has_started ? told->worker : 0;
+    record->cpu_ns = told->cpu_ns;
+    record->peak_nbytes = (uint64_t)told->peak_kib << 10;
     if (death.pid && (death.signal || death.exit_code >= 0)) {
         record->pid = death.pid;
         record->code = death.signal ? -death.signal : death.exit_code;
     }
-    record->text = task->told.error;
-    task->told.error = NULL;
+    record->text = told->error;
+    told->error = NULL;
 }
 
 void achar__tell_retried_locked(achar__task *task, enum achar__task_state state, achar__death death)
 {
-    achar__journal *journal = task->pool->journal;
-    if (journal) {
-        achar__journal_record record = record_of(task, ACHAR__JOURNAL_RETRIED);
-        add_attempt(&record, task, state, death);
-        achar__journal_put(journal, &record);
+    achar__told *told = task->told;
+    if (!told) {
+        return;
     }
-    task->told.started_ns = task->told.ended_ns = 0;
-    task->told.cpu_ns = task->told.peak_kib = 0;
+    achar__journal_record record = record_of(task, ACHAR__JOURNAL_RETRIED);
+    add_attempt(&record, task, state, death);
+    achar__journal_put(task->pool->journal, &record);
+    told->started_ns = told->ended_ns = 0;
+    told->cpu_ns = told->peak_kib = 0;
+}
+
+/* The numbers of the calls of a piece that raised; NULL: there is no memory, or its results are not what they were. */
+static uint32_t *raised_numbers_of(const achar__task *piece, uint32_t count)
+{
+    uint32_t *numbers = malloc(count * sizeof *numbers);
+    if (numbers && !achar__stretch_find_raised(piece, numbers, count)) {
+        free(numbers);
+        return NULL;
+    }
+    for (uint32_t i = 0; numbers && i < count; i++) {
+        numbers[i] += piece->number;
+    }
+    return numbers;
 }
 
 void achar__tell_ended_locked(achar__task *task, enum achar__task_state state)
 {
     achar__pool *pool = task->pool;
     uint32_t calls = calls_of(task);
-    uint32_t raised = task->told.raised < calls ? task->told.raised : calls;
+    uint32_t raised = task->raised < calls ? task->raised : calls;
     if (state != ACHAR__TASK_RETURNED) {
         raised = state == ACHAR__TASK_RAISED ? calls : 0;
     }
     pool->ended_calls += calls;
-    pool->failed_calls += state == ACHAR__TASK_RETURNED ? raised : calls;
-    if (!pool->journal || !calls) { /* a piece of which none was begun */
+    pool->failed_calls += state == ACHAR__TASK_RETURNED    ? raised
+                          : state == ACHAR__TASK_CANCELLED ? 0
+                                                           : calls;
+    if (!task->told || !calls) { /* a piece of which none was begun */
         return;
     }
     bool has_death =
@@ -136,6 +198,9 @@ void achar__tell_ended_locked(achar__task *task, enum achar__task_state state)
     add_attempt(&record, task, state, has_death ? task->at.death : (achar__death){0});
     record.raised = record.how == ACHAR__TASK_OVERDUE ? 0 : raised;
     record.result_nbytes = task->result_nbytes - task->result_skip_nbytes;
+    if (task->stretch && state == ACHAR__TASK_RETURNED && raised) {
+        record.raised_numbers = raised_numbers_of(task, raised);
+    }
     achar__journal_put(pool->journal, &record);
 }
 
@@ -240,7 +305,7 @@ size_t achar__tell_sights(achar__pool *pool, achar__journal_sight *out, size_t c
                 .place = i,
                 .pid = slot->pid,
                 .number = task ? task->number : 0,
-                .name = task ? task->told.name : 0,
+                .name = task && task->told ? task->told->name : 0,
                 .started_ns = task ? atomic_load(&slot->up->started_ns) : 0,
             };
         }

@@ -53,9 +53,9 @@ __attribute__((format(printf, 1, 2))) static void add(const char *format, ...)
 static void submit(void)
 {
     achar__function *function = kit_function(all.pool);
-    assert_status(
-        achar__pool_submit_stretch(all.pool, function, &all.args, all.ends, all.count, &all.piece),
-        ACHAR_OK);
+    assert_status(achar__pool_submit_stretch(all.pool, function, &all.args, all.ends, all.count,
+                                             NULL, &all.piece),
+                  ACHAR_OK);
     assert_null(all.args.data);
     achar__function_release(function);
 }
