@@ -1,6 +1,7 @@
 """What Executor(monitor=) costs: the same work with and without it, in one run, rounds interleaved.
 
     python bench/record.py [--workers N] [--rounds N] [--tasks N] [--calls N]
+    python bench/record.py --write         docs/benchmarks/record.md is made anew
 
 Each round measures both, the first of them in turn; a figure is the median over the rounds of the ratio within a
 round, so that what else the machine does hits both alike. Tasks do nothing, and are submitted as fast as
@@ -11,10 +12,15 @@ written; it says more where the machine has other things to do.
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
+from pathlib import Path
 
 import achar
+
+HERE = Path(__file__).resolve().parent
+TARGET = 2.0  # percent
 
 
 def nothing():
@@ -66,18 +72,80 @@ def processor_seconds(executor):
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
+def compare(plain, recorded, measure, count, rounds):
+    """(without, with, ratio of rates, quartiles of it, us each without, with, ratio of costs)."""
+    rates, costs = {plain: [], recorded: []}, {plain: [], recorded: []}
+    for i in range(rounds):
+        for executor in (plain, recorded) if i % 2 else (recorded, plain):
+            before = processor_seconds(executor)
+            rates[executor].append(measure(executor, count))
+            costs[executor].append((processor_seconds(executor) - before) / count)
+    ratios = [b / a for a, b in zip(rates[plain], rates[recorded], strict=True)]
+    quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return (
+        statistics.median(rates[plain]),
+        statistics.median(rates[recorded]),
+        statistics.median(ratios),
+        (quartiles[0], quartiles[2]),
+        1e6 * statistics.median(costs[plain]),
+        1e6 * statistics.median(costs[recorded]),
+        statistics.median(b / a for a, b in zip(costs[plain], costs[recorded], strict=True)),
+    )
+
+
+# ---- the page
+
+PAGE = """# The record of a run: what it costs
+
+Made by `python bench/record.py --write`, which `make bench` runs: CPython {version}, {cpus} CPUs, {workers} workers,
+{rounds} interleaved rounds, load {load:.1f} when it began. Tasks are submitted as fast as possible; the target is that
+`monitor=` costs less than {target:.0f} % of throughput. What costs more has a plus.
+
+{table}
+
+Processor time is that of the client and the workers until all is written.
+{tasks:,} tasks and calls were recorded in a file of {size:.1f} MB.
+"""
+
+
+def as_percent(ratio):
+    return f"{100 * (ratio - 1):+.1f} %"
+
+
+def as_table(rows):
+    lines = [
+        "| | without | with | throughput lost | quartiles | processor time, each | target |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for title, (without, with_it, ratio, (low, high), cost, cost_with, cost_ratio) in rows:
+        cells = [
+            title,
+            f"{without:,.0f}/s",
+            f"{with_it:,.0f}/s",
+            as_percent(2 - ratio),
+            f"{as_percent(2 - high)} to {as_percent(2 - low)}",
+            f"{cost:,.2f} to {cost_with:,.2f} µs, {as_percent(cost_ratio)}",
+            f"{TARGET:.0f} %" + ("" if 100 * (1 - ratio) < TARGET else ", **missed**"),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--tasks", type=int, default=20_000)
-    parser.add_argument("--calls", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--calls", type=int, default=1_000_000)
+    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     kinds = [
-        ("submit, tasks/s", submitted, options.tasks),
-        ("map, calls/s", mapped, options.calls),
-        ("submit of 1 ms, tasks/s", working, options.tasks // 40),
+        ("`submit` of tasks that do nothing", submitted, options.tasks),
+        ("`map` of calls that do nothing", mapped, options.calls),
+        ("`submit` of tasks of 1 ms", working, options.tasks // 40),
     ]
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "record.db")
         with achar.Executor(options.workers) as plain, achar.Executor(options.workers, monitor=path) as recorded:
@@ -85,26 +153,16 @@ def main():
                 submitted(executor, 2000)
                 mapped(executor, 20_000)
             for name, measure, count in kinds:
-                rates, costs = {plain: [], recorded: []}, {plain: [], recorded: []}
-                for i in range(options.rounds):
-                    for executor in (plain, recorded) if i % 2 else (recorded, plain):
-                        before = processor_seconds(executor)
-                        rates[executor].append(measure(executor, count))
-                        costs[executor].append((processor_seconds(executor) - before) / count)
-                ratio = statistics.median(b / a for a, b in zip(rates[plain], rates[recorded], strict=True))
-                print(
-                    f"{name:26} {statistics.median(rates[plain]):12,.0f} without"
-                    f" {statistics.median(rates[recorded]):12,.0f} with   {100 * (1 - ratio):+5.1f} %"
-                )
-                without, with_it = (1e6 * statistics.median(costs[executor]) for executor in (plain, recorded))
-                ratio = statistics.median(b / a for a, b in zip(costs[plain], costs[recorded], strict=True))
-                print(
-                    f"{'  processor time, us each':26} {without:12,.2f} without {with_it:12,.2f} with"
-                    f"   {100 * (ratio - 1):+5.1f} %"
-                )
-        tasks = 2 * (2000 + 20_000) // 2 + options.rounds * sum(count for _, _, count in kinds)
-        size = os.path.getsize(path)
-        print(f"{tasks:,} tasks and calls recorded in {size / 1e6:.1f} MB")
+                rows.append((name, compare(plain, recorded, measure, count, options.rounds)))
+        tasks = 2000 + 20_000 + options.rounds * sum(count for _, _, count in kinds)
+        size = os.path.getsize(path) / 1e6
+    page = PAGE.format(
+        version=sys.version.split()[0], cpus=len(os.sched_getaffinity(0)), workers=options.workers, load=load,
+        rounds=options.rounds, target=TARGET, table=as_table(rows), tasks=tasks, size=size,
+    )  # fmt: skip
+    print(page)
+    if options.write:
+        (HERE.parent / "docs" / "benchmarks" / "record.md").write_text(page)
 
 
 main()
