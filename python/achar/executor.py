@@ -48,6 +48,7 @@ class Future(_achar.FutureCore, concurrent.futures.Future):
     """
 
     __slots__ = ()
+    __dict__ = vars(_achar.FutureCore)["__dict__"]  # not the one that a class gets by itself: see future_track()
 
 
 class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):

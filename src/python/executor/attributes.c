@@ -17,6 +17,7 @@ static const char *const STATE_NAMES[] = {
 static PyObject *get_condition(PyObject *self, void *unused)
 {
     future_object *f = (future_object *)self;
+    future_track(f);
     if (!f->condition) {
         PyObject *threading = PyImport_ImportModule("threading");
         PyObject *condition = threading ? PyObject_CallMethod(threading, "Condition", NULL) : NULL;
@@ -34,6 +35,7 @@ static PyObject *get_condition(PyObject *self, void *unused)
 
 static PyObject *get_list(future_object *f, PyObject **list)
 {
+    future_track(f);
     if (future_ask_to_be_told(f) < 0 || future_make_list(list) < 0)
         return NULL;
     return Py_NewRef(*list);
@@ -58,6 +60,13 @@ static PyObject *get_state(PyObject *self, void *unused)
     if (f->watch == WATCH_PENDING && future_is_done(state))
         state = FUTURE_RUNNING;
     return PyUnicode_InternFromString(STATE_NAMES[state]);
+}
+
+/* What a future has been given by others may refer to it. */
+static PyObject *get_dict(PyObject *self, void *unused)
+{
+    future_track((future_object *)self);
+    return PyObject_GenericGetDict(self, NULL);
 }
 
 static int refuse_change(const future_object *f)
@@ -108,6 +117,7 @@ static int set_outcome(PyObject *self, PyObject *value, void *offset)
 }
 
 PyGetSetDef future_attributes[] = {
+    {"__dict__", get_dict, PyObject_GenericSetDict, NULL},
     {"_condition", get_condition, NULL, NULL},
     {"_waiters", get_waiters, NULL, NULL},
     {"_done_callbacks", get_done_callbacks, NULL, NULL},

@@ -229,6 +229,7 @@ static PyObject *future_add_done_callback(METHOD_ARGS)
     PyObject *fn = one_argument("add_done_callback", "fn", 1, args, nargs, kwnames);
     if (!fn)
         return NULL;
+    future_track(f);
     if (!future_is_done(future_state_now(f))) {
         if (future_ask_to_be_told(f) < 0 || future_make_list(&f->callbacks) < 0)
             return NULL;
@@ -388,6 +389,12 @@ static int future_clear(PyObject *self)
     return 0;
 }
 
+static int future_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    future_track((future_object *)self);
+    return PyObject_GenericSetAttr(self, name, value);
+}
+
 static void future_dealloc(PyObject *self)
 {
     future_object *f = (future_object *)self;
@@ -410,6 +417,7 @@ static PyType_Slot future_slots[] = {
     {Py_tp_clear, future_clear},
     {Py_tp_dealloc, future_dealloc},
     {Py_tp_repr, future_repr},
+    {Py_tp_setattro, future_setattro},
     {Py_tp_methods, future_methods},
     {Py_tp_getset, future_attributes},
     {0, NULL},
@@ -440,6 +448,7 @@ PyObject *future_of_task(module_state *st, achar__task *task, PyObject *pool, Py
     }
     f->task = task;
     f->pool = Py_NewRef(pool);
+    PyObject_GC_UnTrack(f); /* future_track() */
     return (PyObject *)f;
 }
 

@@ -40,6 +40,17 @@ typedef struct future_object {
     uint8_t keeps_bytes;           /* _keep_bytes() */
 } future_object;
 
+/*
+ * Has the garbage collector look at 'f' from here on. A submitted task's future refers to nothing that could
+ * refer to it, and many of them wait at a time: the collector does not see it until that changes. To be
+ * called before anything but a str or a number is put into it.
+ */
+static inline void future_track(future_object *f)
+{
+    if (!PyObject_GC_IsTracked((PyObject *)f))
+        PyObject_GC_Track((PyObject *)f);
+}
+
 static inline int future_is_done(enum future_state state)
 {
     return state >= FUTURE_CANCELLED;

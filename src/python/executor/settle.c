@@ -186,6 +186,7 @@ static int wait_for_other(future_object *f)
             Py_DECREF(event);
             return 0;
         }
+        future_track(f);
         f->decoded = Py_NewRef(event);
     }
     PyObject *woken = PyObject_CallMethod(event, "wait", NULL);
@@ -233,6 +234,8 @@ int future_settle(module_state *st, future_object *f)
     int status =
         future_read_outcome(st, f->name ? f->name : Py_None, f->pool, &r, &result, &exception);
     if (status == 0 && f->task) {
+        if (exception || (result && PyObject_IS_GC(result)))
+            future_track(f);
         f->result = result;
         f->exception = exception;
         f->state =
