@@ -155,7 +155,7 @@ class Htex:
     """Parsl's HighThroughputExecutor, with apps as a user writes them."""
 
     name = "Parsl HTEX"
-    slow = 20
+    slow = 40
 
     def __init__(self, workers):
         import parsl
