@@ -94,13 +94,13 @@ test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-engines $(VE
 	@echo "== Python tests"
 	@python -m pytest -n $(test_processes)
 
-# What lies closest to the interpreter, on every other CPython 3.X of the machine; on the newest of them.
-test-versions: versions = --others
-test-version: versions = --newest
+# What lies closest to the interpreter, on every other CPython 3.X of the machine; most of it, on the newest of them.
+test-versions: versions = --others --pytest tests/saver tests/loader tests/byvalue tests/fuzz tests/sync/test_threads.py \
+  tests/sync/test_aio.py
+test-version: versions = --newest --pytest tests/saver tests/loader tests/byvalue
 test-versions test-version: build
 	@echo "== Python tests on other interpreters"
-	@python tests/conformance/matrix.py $(versions) --pytest tests/saver tests/loader tests/byvalue tests/fuzz \
-	  tests/sync/test_threads.py tests/sync/test_aio.py
+	@python tests/conformance/matrix.py $(versions)
 
 bench: build
 	@python bench/run

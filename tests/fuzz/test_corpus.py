@@ -25,8 +25,8 @@ def small(files, limit_nbytes):
 
 
 STRESS = "ACHAR_STRESS" in os.environ
-GOLDEN = small((ROOT / "tests" / "golden").glob("*/*.pickle"), 2000 if STRESS else 120)
-KEPT = small((ROOT / "fuzz" / "corpus" / "loads").iterdir(), 500 if STRESS else 60)
+GOLDEN = small((ROOT / "tests" / "golden").glob("*/*.pickle"), 2000 if STRESS else 80)
+KEPT = small((ROOT / "fuzz" / "corpus" / "loads").iterdir(), 500 if STRESS else 50)
 
 
 @pytest.mark.parametrize("part", range(2))

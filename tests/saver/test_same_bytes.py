@@ -560,7 +560,7 @@ def link(obj, data):
             target.y = value
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(graphs, st.data())
 def test_random_graphs(obj, data):
     link(obj, data)

@@ -16,10 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MILLISECOND_NS     INT64_C(1000000)
-#define SECOND_NS          INT64_C(1000000000)
-#define ENOUGH_NS          (60 * SECOND_NS) /* for anything that must happen */
-#define TEST_LIMIT_S       120
+#define MILLISECOND_NS INT64_C(1000000)
+#define SECOND_NS      INT64_C(1000000000)
+#define ENOUGH_NS      (60 * SECOND_NS) /* for anything that must happen */
+#define TEST_LIMIT_S   120
+#ifdef __SANITIZE_THREAD__ /* each costs ten times as much, and races show in a few */
+#define KIT_MANY(usual) ((usual) / 10)
+#else
+#define KIT_MANY(usual) (usual)
+#endif
 #define KIT_TEST(function) cmocka_unit_test_setup(function, kit_set_alarm)
 #define assert_status(got, wanted)                                                                 \
     assert_string_equal(achar_status_name(got), achar_status_name(wanted))

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-enum { MANY = 100000 };
+enum { MANY = KIT_MANY(100000) };
 
 static achar__task *submit_on(achar__pool *pool, achar__function *function, const char *command,
                               achar__task *const *inputs, size_t count)

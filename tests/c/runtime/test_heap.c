@@ -186,7 +186,8 @@ static void blocks_never_overlap(void **state)
         pthread_t threads[THREADS];
         churn jobs[THREADS];
         for (int t = 0; t < THREADS; t++) {
-            jobs[t] = (churn){.it = &it, .seed = (unsigned)(i * THREADS + t + 1), .rounds = 6000};
+            jobs[t] = (churn){
+                .it = &it, .seed = (unsigned)(i * THREADS + t + 1), .rounds = KIT_MANY(6000)};
             assert_int_equal(pthread_create(&threads[t], NULL, churn_main, &jobs[t]), 0);
         }
         for (int t = 0; t < THREADS; t++) {

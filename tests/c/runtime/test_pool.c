@@ -213,7 +213,7 @@ static void many_tasks_from_many_threads(void **state)
         pthread_t threads[THREADS];
         sender jobs[THREADS];
         for (int i = 0; i < THREADS; i++) {
-            jobs[i] = (sender){.pool = pool, .number = i, .count = 3000};
+            jobs[i] = (sender){.pool = pool, .number = i, .count = KIT_MANY(3000)};
             assert_int_equal(pthread_create(&threads[i], NULL, sender_main, &jobs[i]), 0);
         }
         for (int i = 0; i < THREADS; i++) {

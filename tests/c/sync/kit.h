@@ -20,11 +20,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MS_NS              INT64_C(1000000)
-#define SECOND_NS          INT64_C(1000000000)
-#define ENOUGH_NS          (30 * SECOND_NS) /* for anything that must happen */
-#define FOR_EVER           INT64_C(-1)
-#define TEST_LIMIT_S       240
+#define MS_NS        INT64_C(1000000)
+#define SECOND_NS    INT64_C(1000000000)
+#define ENOUGH_NS    (30 * SECOND_NS) /* for anything that must happen */
+#define FOR_EVER     INT64_C(-1)
+#define TEST_LIMIT_S 240
+#ifdef __SANITIZE_THREAD__ /* each costs ten times as much, and races show in a few */
+#define KIT_MANY(usual) ((usual) / 10)
+#else
+#define KIT_MANY(usual) (usual)
+#endif
 #define KIT_TEST(function) cmocka_unit_test_setup(function, kit_set_alarm)
 #define assert_status(got, wanted)                                                                 \
     assert_string_equal(achar_status_name(got), achar_status_name(wanted))

@@ -133,7 +133,7 @@ static void long_messages_are_handed_over(void **state)
     }
     assert_status(achar_message_create(space, SIZE_MAX / 2, &message), ACHAR_E_LIMIT);
     /* Free memory is used again: what lies before the end is joined. */
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < KIT_MANY(3000); i++) {
         put(queue, 70000 + (size_t)i * 17 % 90000, 1, 0);
         get(queue);
     }
@@ -144,7 +144,7 @@ static void long_messages_are_handed_over(void **state)
 
 /* ---- many threads ---- */
 
-enum { MAKERS = 3, TAKERS = 3, EACH = 3000 };
+enum { MAKERS = 3, TAKERS = 3, EACH = KIT_MANY(3000) };
 
 typedef struct stage {
     achar_queue queue;
