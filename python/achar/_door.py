@@ -190,7 +190,14 @@ class Server:
 
     def executor_at(self, depth: int) -> Any:
         while len(self.executors) < depth <= DEPTH_MAX:
-            executor = self.make_executor(len(self.executors) + 1)
+            try:
+                executor = self.make_executor(len(self.executors) + 1)
+            except RuntimeError as error:
+                raise RuntimeError(
+                    f"no workers can be started for the tasks of a task: {error}\n"
+                    "  why: the program's main thread has ended, and CPython 3.12 starts no thread from then on\n"
+                    "  do:  leave a `with` block of the executor, or shut it down, before the program's end"
+                ) from error
             self.executors.append(executor)
             self.pools.append(executor._pool)
             self.watch_door(executor._pool)
