@@ -21,6 +21,7 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -280,9 +281,12 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
 _here: NestedExecutor | None = None
 
 
-def current_executor() -> NestedExecutor:
+def current_executor() -> Any:
     """In a task, the executor that it runs on: tasks that it submits there run on other workers."""
     global _here
+    threads = sys.modules.get("achar._threads")
+    if threads is not None and (level := getattr(threads._local, "executor", None)) is not None:
+        return level
     if _here is None:
         if _worker.place is None:
             raise RuntimeError("current_executor() is for tasks; here, use the executor itself")

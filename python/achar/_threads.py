@@ -2,6 +2,10 @@
 
 Nothing is pickled: functions, arguments and results are the caller's own objects. What only a process can
 have (a time limit, an environment, a folder, an end by force) is refused, with the reason.
+
+What a task submits is done by threads of the next level, up to max_workers at each: a task waits only for tasks
+that are deeper than itself, in whatever way, and the deepest always run. Where it waits for the result of one that is
+not deeper, another thread takes its place meanwhile.
 """
 
 from __future__ import annotations
@@ -14,19 +18,21 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from . import _calls, _command
 from ._launch import default_workers
-from ._options import Commands
+from ._options import Commands, map_tasks
 from .executor import Executor
 
-_local = threading.local()  # .executor: whose task this thread runs
+_local = threading.local()  # .executor: the level whose task this thread runs
+_making = threading.Lock()  # a level
 
 
 class ThreadFuture(concurrent.futures.Future):
-    """A future that a task may wait for without holding up the others: another thread takes its place."""
+    _executor: ThreadExecutor | None = None  # the level that does it
 
     def result(self, timeout: float | None = None) -> Any:
         with self._lend():
@@ -38,15 +44,16 @@ class ThreadFuture(concurrent.futures.Future):
 
     @contextlib.contextmanager
     def _lend(self) -> Iterator[None]:
-        executor = getattr(_local, "executor", None)
-        if executor is None or self.done():
+        here, there = getattr(_local, "executor", None), self._executor
+        is_deeper = there is None or here is None or there._deeper is not here._deeper or there._depth > here._depth
+        if is_deeper or self.done():
             yield
             return
-        executor._add_workers(1)
+        here._add_workers(1)
         try:
             yield
         finally:
-            executor._add_workers(-1)
+            here._add_workers(-1)
 
 
 class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
@@ -58,14 +65,35 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         *,
         kind: str = "thread",
+        _deeper: list[ThreadExecutor] | None = None,
         **others: Any,
     ) -> None:
         for name, value in others.items():
             if value is not None and value is not False:
                 raise ValueError(f"{name} is for processes: threads share this process's")
         super().__init__(max_workers or default_workers(), "achar", initializer, initargs)
+        self._setup = (self._max_workers, None, initializer, initargs)
         self._lending = threading.Lock()
-        self._actors: list[ThreadExecutor] = []
+        self._actors: weakref.WeakSet[ThreadExecutor] = weakref.WeakSet()
+        self._deeper = [] if _deeper is None else _deeper  # all levels but the first share this list
+        self._depth = 0 if _deeper is None else 1 + len(_deeper)
+        if self._depth:
+            self._deeper.append(self)
+        self._closed = False
+        self._waiting: set[_Waiting] = set()
+        self._changed = threading.Condition()  # of the two above
+        if self._depth == 0:
+            _executors.add(self)
+
+    def _level(self) -> ThreadExecutor:
+        """The one that does what this thread submits."""
+        here = getattr(_local, "executor", None)
+        if here is None or here._deeper is not self._deeper:
+            return self
+        with _making:
+            if here._depth == len(self._deeper):
+                ThreadExecutor(*self._setup, _deeper=self._deeper)
+            return self._deeper[here._depth]
 
     def _add_workers(self, count: int) -> None:
         with self._lending:
@@ -85,20 +113,20 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
             raise ValueError("a thread cannot be ended, so a task on threads has no time limit: use processes")
         if priority:
             raise ValueError("threads take tasks in the order in which they come: priority is for processes")
-        inputs: list[concurrent.futures.Future] = []
-        _find(args, inputs)
-        _find(kwargs, inputs)
-        call = _Call(self, retries, backoff, name or _calls.name_of(fn), fn, args, kwargs)
-        if not inputs:
-            future = super().submit(call)
-            future.__class__ = ThreadFuture
-            return future
-        if self._shutdown:  # type: ignore[attr-defined]
+        level = self._level()
+        call = _Call(level, retries, backoff, name or _calls.name_of(fn), fn, args, kwargs)
+        inputs = _futures_in((args, kwargs))
+        if inputs:
+            return _Waiting(level, call, inputs).future
+        if level._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        return _Waiting(self, call, inputs).future
+        return level._submit_now(call)
 
-    def _submit_now(self, call: Callable[[], None]) -> None:
-        super().submit(call)
+    def _submit_now(self, call: Callable[[], Any]) -> ThreadFuture:
+        future = super().submit(call)
+        future.__class__ = ThreadFuture
+        future._executor = self  # type: ignore[attr-defined]
+        return future  # type: ignore[return-value]
 
     def map(
         self,
@@ -108,27 +136,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[Any]:
-        if buffersize is None:
-            return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
-        if not isinstance(buffersize, int):
-            raise TypeError("buffersize must be an integer or None")
-        if buffersize < 1:
-            raise ValueError("buffersize must be None or > 0")
-        return self._map_ahead(fn, zip(*iterables, strict=False), timeout, buffersize)
-
-    def _map_ahead(self, fn: Any, calls: Iterator[tuple], timeout: float | None, ahead: int) -> Iterator[Any]:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        futures: list[Any] = []
-        try:
-            for args in calls:
-                futures.append(self.submit(fn, *args))
-                if len(futures) >= ahead:
-                    yield futures.pop(0).result(None if deadline is None else deadline - time.monotonic())
-            while futures:
-                yield futures.pop(0).result(None if deadline is None else deadline - time.monotonic())
-        finally:
-            for future in futures:
-                future.cancel()
+        return map_tasks(self.submit, fn, iterables, timeout, chunksize, buffersize)
 
     def options(self, *, env: Any = None, cwd: Any = None, **options: Any) -> Any:
         if env is not None or cwd is not None:
@@ -156,13 +164,33 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
 
     def actor(self, cls: Callable[..., Any], /, *args: Any, restarts: int = 0, **kwargs: Any) -> ThreadActor:
         """An object that is called by one thread, in the order of the calls."""
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
         executor = ThreadExecutor(1)
-        self._actors.append(executor)
+        self._actors.add(executor)
         return ThreadActor(executor, _calls.name_of(cls), executor.submit(cls, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        for executor in (*self._actors, super()):
+        for executor in list(self._actors):
             executor.shutdown(wait=wait, cancel_futures=cancel_futures)
+        self._shut_down(wait, cancel_futures)
+        if wait or cancel_futures:  # else the tasks may go on submitting some
+            for level in self._deeper:
+                level._shut_down(wait, cancel_futures)
+
+    def _shut_down(self, wait: bool, cancel_futures: bool) -> None:
+        with self._changed:
+            self._closed = True
+            waiting = list(self._waiting)
+        if cancel_futures:
+            for each in waiting:
+                each.future.cancel()
+        with self._changed:
+            while wait and self._waiting:
+                self._changed.wait()
+            if self._waiting:  # the last one does it
+                return
+        super().shutdown(wait=wait, cancel_futures=cancel_futures)
 
     def __reduce__(self) -> Any:
         raise TypeError("cannot pickle 'Executor' object: it owns threads")
@@ -210,9 +238,23 @@ class _Waiting:
 
     def __init__(self, executor: ThreadExecutor, call: _Call, inputs: list[concurrent.futures.Future]) -> None:
         self.executor, self.call, self.future = executor, call, ThreadFuture()
-        self.left, self.lock = len(inputs), threading.Lock()
+        self.future._executor = executor
+        self.left, self.lock, self.is_over = len(inputs), threading.Lock(), False
+        with executor._changed:
+            if executor._closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            executor._waiting.add(self)
+        self.future.add_done_callback(self.over)
         for future in inputs:
             future.add_done_callback(self.ended)
+
+    def over(self, future: concurrent.futures.Future) -> None:
+        with self.executor._changed:
+            self.executor._waiting.discard(self)
+            self.executor._changed.notify_all()
+            is_last = self.executor._closed and not self.executor._waiting
+        if is_last:
+            concurrent.futures.ThreadPoolExecutor.shutdown(self.executor, wait=False)
 
     def ended(self, future: concurrent.futures.Future) -> None:
         from .errors import InputFailed, _input_failed
@@ -226,20 +268,19 @@ class _Waiting:
                 error = _input_failed(self.call.name, getattr(future, "_name", None), failure)
         with self.lock:
             self.left -= 1
-            if self.future.done() or (error is None and self.left):
+            if self.is_over or (error is None and self.left and not self.future.cancelled()):
                 return
-            if error is not None:
-                if self.future.set_running_or_notify_cancel():
-                    self.future.set_exception(error)
-                return
+            self.is_over = True
         try:
-            self.executor._submit_now(self.run)
+            if error is None:
+                self.executor._submit_now(self.run)
         except RuntimeError as closed:
-            if self.future.set_running_or_notify_cancel():
-                self.future.set_exception(closed)
+            error = closed
+        if error is not None and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
 
     def run(self) -> None:
-        if not self.future.set_running_or_notify_cancel():
+        if self.future.done() or not self.future.set_running_or_notify_cancel():
             return
         try:
             self.call.args, self.call.kwargs = _resolved(self.call.args), _resolved(self.call.kwargs)
@@ -248,24 +289,27 @@ class _Waiting:
             self.future.set_exception(error)
 
 
-def _find(value: Any, found: list[concurrent.futures.Future]) -> None:
-    if isinstance(value, concurrent.futures.Future):
-        found.append(value)
-    elif type(value) in (list, tuple):
-        for item in value:
-            _find(item, found)
-    elif type(value) is dict:
-        for item in value.values():
-            _find(item, found)
+def _futures_in(value: Any) -> list[concurrent.futures.Future]:
+    """At any depth of lists, tuples and dicts, which may hold themselves."""
+    found, to_look_at, seen = [], [value], set()
+    while to_look_at:
+        value = to_look_at.pop()
+        if isinstance(value, concurrent.futures.Future):
+            found.append(value)
+        elif type(value) in (list, tuple, dict) and id(value) not in seen:
+            seen.add(id(value))
+            to_look_at += value.values() if type(value) is dict else value
+    return found
 
 
 def _resolved(value: Any) -> Any:
+    """The same with results for futures; what holds none stays the object that it is."""
     if isinstance(value, concurrent.futures.Future):
         return value.result()
-    if type(value) in (list, tuple):
+    if type(value) in (list, tuple, dict) and _futures_in(value):
+        if type(value) is dict:
+            return {key: _resolved(item) for key, item in value.items()}
         return type(value)(map(_resolved, value))
-    if type(value) is dict:
-        return {key: _resolved(item) for key, item in value.items()}
     return value
 
 
@@ -292,3 +336,19 @@ def _run_command(
     if check:
         command.check_returncode()
     return command
+
+
+# ---- the end: before concurrent.futures stops taking tasks, those that wait for others are submitted
+
+_executors: weakref.WeakSet[ThreadExecutor] = weakref.WeakSet()
+
+
+def _finish_at_exit() -> None:
+    for executor in list(_executors):
+        for level in [executor, *executor._deeper]:
+            with level._changed:
+                while level._waiting:
+                    level._changed.wait()
+
+
+threading._register_atexit(_finish_at_exit)  # type: ignore[attr-defined]

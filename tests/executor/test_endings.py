@@ -380,16 +380,19 @@ def test_steady(run):
                 assert [len(f.result()) for f in fs[:400]] == [2000] * 400
                 assert len(list(ex.map(len, ["abc"] * 400))) == 400
                 assert len(ex.submit(bytes.swapcase, bytes(3 << 20)).result()) == 3 << 20
+        # What the allocators keep grows for a while, and then no more; a leak grows in every window.
         with achar.Executor(2) as ex:
             round(ex)
-            gc.collect()
-            before, files, threads = rss(), descriptors(), threading.active_count()
-            for _ in range(5):
-                round(ex)
-            gc.collect()
-            grown = rss() - before
+            files, threads, grown = descriptors(), threading.active_count(), []
+            while len(grown) < 8 and min(grown, default=1 << 30) > 512 << 10:
+                gc.collect()
+                before = rss()
+                for _ in range(5):
+                    round(ex)
+                gc.collect()
+                grown.append(rss() - before)
             assert descriptors() == files and threading.active_count() == threads
-        assert grown < 4 << 20, grown
+        assert min(grown) <= 512 << 10, grown
         with achar.Executor(1) as ex:
             ex.submit(len, "").result()
         del ex

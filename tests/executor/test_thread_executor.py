@@ -51,6 +51,71 @@ def test_nesting_does_not_deadlock(ex):
     assert ex.submit(lambda: ex.submit(pow, 2, 3)).result() == 8
 
 
+def test_tasks_that_wait_for_tasks_in_every_way(ex):
+    def parent():
+        here = achar.current_executor()
+        concurrent.futures.wait([ex.submit(abs, -n) for n in range(4)])
+        ended = [
+            future.result() for future in concurrent.futures.as_completed([here.submit(abs, -n) for n in range(4)])
+        ]
+        done, _ = ex.wait([ex.submit(abs, n) for n in range(4)], 4)
+        return sum(ended) + len(done) + sum(ex.map(abs, range(3))) + sum(here.map_unordered(abs, range(3)))
+
+    before = threading.active_count()
+    assert [f.result(60) for f in [ex.submit(parent) for _ in range(50)]] == [16] * 50
+    assert threading.active_count() - before <= 4  # two at each level, however many wait
+
+    later = []
+    go_on = threading.Event()
+    waits = [ex.submit(lambda: go_on.wait(60) and later[0].result()) for _ in range(2)]  # for one that is behind them
+    later.append(ex.submit(abs, -5))
+    go_on.set()
+    assert [future.result(60) for future in waits] == [5, 5]
+
+
+@pytest.mark.parametrize("way", ["with", "wait=False", "nothing"])
+def test_what_waits_for_others_is_done_when_the_executor_ends(run, way):
+    out = run(f"""
+        import achar, time
+        def chain(ex):
+            slow = ex.submit(time.sleep, 0.2)
+            ex.submit(print, "second", ex.submit(lambda done: "first", slow), flush=True)
+        if {way!r} == "with":
+            with achar.Executor(2, kind="thread") as ex:
+                chain(ex)
+        else:
+            ex = achar.Executor(2, kind="thread")
+            chain(ex)
+        if {way!r} == "wait=False":
+            ex.shutdown(wait=False)
+            try:
+                ex.submit(print, ex.put(1))
+            except RuntimeError:
+                print("closed", flush=True)
+        """)
+    assert out == ("closed\n" if way == "wait=False" else "") + "second first\n"
+
+
+def test_cancelling_what_waits():
+    ex = achar.Executor(1, kind="thread")
+    slow = ex.submit(time.sleep, 0.3)
+    waiting = ex.submit(len, [slow])
+    last = ex.submit(len, [waiting])
+    ex.shutdown(cancel_futures=True)
+    assert slow.done() and waiting.cancelled() and last.done()
+
+
+def test_arguments_that_hold_themselves_or_are_deep(ex):
+    loop = [1]
+    loop.append(loop)
+    assert ex.submit(lambda x: x is loop, loop).result()
+    assert ex.submit(lambda x, y: x is loop and y == [2], loop, [ex.put(2)]).result()
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert ex.submit(lambda x: x is deep, deep).result()
+
+
 def test_retries(ex):
     tries = []
 
