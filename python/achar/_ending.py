@@ -1,6 +1,8 @@
 """In a worker: what a task that was told to end (by its time limit, or by force) has started, is ended with it.
 
 The worker goes on, and with it what others have started there: an earlier task, an initializer, an actor.
+The kernel tells the age of a process in hundredths of a second: what was started in the same one, before the task
+began, is taken for the task's.
 """
 
 import os

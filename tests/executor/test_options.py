@@ -146,6 +146,7 @@ def test_a_task_that_ends_when_told_leaves_no_processes_behind(tmp_path, how):
     with achar.Executor(1) as executor:
         before = executor.submit(os.getpid).result(), executor.submit(start, tmp_path / "other").result()
         path.touch()
+        time.sleep(0.05)  # the kernel's clock of processes ticks every 10 ms
         ended = executor.options(timeout=1 if how != "force" else None).submit(task, path)
         while len(path.read_text().split()) < 2:
             time.sleep(0.01)
