@@ -27,6 +27,13 @@ extern const verb cli_json;
 extern const verb cli_trace;
 extern const verb cli_top; /* where there is SQLite */
 
+/* Leaves nothing that a terminal would obey: controls, those above 0x7f too, as characters or as lone bytes. Its
+ * length does not change. */
+void cli_make_plain(char *text);
+
+/* A line on stderr that begins with "achar: ". Paths may be in it as they are. */
+__attribute__((format(printf, 1, 2))) void cli_say(const char *format, ...);
+
 /* All of a file, "-" being standard input; a regular file or a pipe. Says what is wrong on stderr
  * and returns false if it cannot. The caller frees '*data'. */
 bool cli_slurp(const char *path, unsigned char **data, size_t *nbytes);

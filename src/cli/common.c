@@ -2,12 +2,48 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "codec/opcodes.h"
+
+void cli_make_plain(char *text)
+{
+    unsigned rest = 0; /* bytes that the character still has */
+    for (unsigned char *at = (unsigned char *)text; *at; at++) {
+        if ((*at & 0xC0) == 0x80 && rest) {
+            rest--;
+            continue;
+        }
+        rest = *at >= 0xF0 ? 3 : *at >= 0xE0 ? 2 : *at >= 0xC0 ? 1 : 0;
+        if (*at < 0x20 || *at == 0x7f || (*at & 0xC0) == 0x80) {
+            *at = ' ';
+        } else if (*at == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0) {
+            at[1] = 0xA0; /* a space, too */
+        }
+    }
+}
+
+static void say(const char *format, va_list arguments)
+{
+    char line[2 * PATH_MAX];
+    vsnprintf(line, sizeof line, format, arguments);
+    cli_make_plain(line);
+    fputs(line, stderr);
+}
+
+void cli_say(const char *format, ...)
+{
+    va_list arguments;
+    fputs("achar: ", stderr);
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
 
 FILE *cli_open(const char *path)
 {
@@ -22,7 +58,7 @@ FILE *cli_open(const char *path)
         errno = EISDIR;
     }
     if (file == NULL)
-        fprintf(stderr, "achar: %s: %s\n", path, strerror(errno));
+        cli_say("%s: %s", path, strerror(errno));
     return file;
 }
 
@@ -47,7 +83,7 @@ bool cli_slurp_file(FILE *file, const char *path, unsigned char **data, size_t *
     }
     bool good = block != NULL && !ferror(file);
     if (!good)
-        fprintf(stderr, "achar: %s: %s\n", path, strerror(block == NULL ? ENOMEM : errno));
+        cli_say("%s: %s", path, strerror(block == NULL ? ENOMEM : errno));
     if (file != stdin)
         fclose(file);
     if (!good) {
@@ -65,7 +101,7 @@ void cli_report(const char *path, const achar_error *error)
     fflush(stdout);
     if (error->code == ACHAR_E_IO && ferror(stdout))
         return; /* not the file's fault; main() says it */
-    fprintf(stderr, "achar: %s: offset %llu%s%s: %s\n", path, (unsigned long long)error->offset,
+    cli_say("%s: offset %llu%s%s: %s", path, (unsigned long long)error->offset,
             opcode == NULL ? "" : ", opcode ", opcode == NULL ? "" : opcode, error->message);
 }
 
@@ -74,7 +110,7 @@ int cli_misused(const verb *v, const char *format, ...)
     va_list arguments;
     fprintf(stderr, "achar %s: ", v->name);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    say(format, arguments);
     va_end(arguments);
     fprintf(stderr, "\n(achar %s --help says how it is used)\n", v->name);
     return EXIT_BAD_USAGE;

@@ -62,6 +62,7 @@ int main(int argc, char **argv)
         argv[1] = name;
         return finish(verbs[i]->run(argc - 1, argv + 1));
     }
+    cli_make_plain(argv[1]);
     fprintf(stderr, "achar: no verb '%s'; there are:", argv[1]);
     for (size_t i = 0; i < VERBS_COUNT; i++)
         fprintf(stderr, " %s", verbs[i]->name);

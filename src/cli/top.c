@@ -27,7 +27,7 @@ static const char usage[] =
     "Shows the run that FILE, which Executor(monitor=FILE) writes, is about: tasks by\n"
     "name and state, rates, workers, the slowest tasks, the last failures. Without\n"
     "FILE: the one that a process of yours is writing now.\n\n"
-    "  --once              print it once; also if standard output is no terminal\n"
+    "  --once              print it once; also if there is no terminal, or a dumb one\n"
     "  --interval SECONDS  between looks at the file; default 1\n"
     "  --run N             the run of that number; default the last one\n\n"
     "Keys: q quits.\n";
@@ -178,9 +178,11 @@ static int show(sqlite3 *db, const options *wanted)
 {
     static top_view view;
     char message[1024];
-    bool once = wanted->once || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO);
+    const char *terminal = getenv("TERM");
+    bool once = wanted->once || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO) || !terminal ||
+                !*terminal || strcmp(terminal, "dumb") == 0;
     if (!top_read(db, wanted->path, wanted->run, &view, message, sizeof message)) {
-        fprintf(stderr, "achar: %s\n", message);
+        cli_say("%s", message);
         return EXIT_BAD_INPUT;
     }
     if (!once) {
@@ -204,7 +206,7 @@ static int show(sqlite3 *db, const options *wanted)
     }
     terminal_end();
     if (!readable) {
-        fprintf(stderr, "achar: %s\n", message);
+        cli_say("%s", message);
         return EXIT_BAD_INPUT;
     }
     return EXIT_SUCCESS;

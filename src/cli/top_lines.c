@@ -4,6 +4,7 @@
  * There are sections, each with a heading. Where the room is too small, the longest sections give up lines until
  * all fit; where not even headings do, the last sections go.
  */
+#include "cli/cli.h"
 #include "cli/top.h"
 
 #include <stdarg.h>
@@ -17,25 +18,6 @@ typedef struct section {
     size_t count;
 } section;
 
-/* Leaves nothing that a terminal would obey: controls, those above 0x7f too, as characters or as lone bytes. Its
- * length does not change. */
-static void make_plain(char *text)
-{
-    unsigned rest = 0; /* bytes that the character still has */
-    for (unsigned char *at = (unsigned char *)text; *at; at++) {
-        if ((*at & 0xC0) == 0x80 && rest) {
-            rest--;
-            continue;
-        }
-        rest = *at >= 0xF0 ? 3 : *at >= 0xE0 ? 2 : *at >= 0xC0 ? 1 : 0;
-        if (*at < 0x20 || *at == 0x7f || (*at & 0xC0) == 0x80) {
-            *at = ' ';
-        } else if (*at == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0) {
-            at[1] = 0xA0; /* a space, too */
-        }
-    }
-}
-
 __attribute__((format(printf, 3, 4))) static void add(section *to, enum top_style style,
                                                       const char *format, ...)
 {
@@ -47,7 +29,7 @@ __attribute__((format(printf, 3, 4))) static void add(section *to, enum top_styl
     va_start(arguments, format);
     vsnprintf(line->text, sizeof line->text, format, arguments);
     va_end(arguments);
-    make_plain(line->text);
+    cli_make_plain(line->text);
     line->style = style;
 }
 

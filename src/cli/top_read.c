@@ -20,13 +20,26 @@
 
 /* ---- opening ---- */
 
+/* "file:PATH?immutable=1", to be freed with sqlite3_free(). NULL: no memory. */
+static char *immutable_uri(const char *path)
+{
+    sqlite3_str *uri = sqlite3_str_new(NULL);
+    sqlite3_str_appendall(uri, "file:");
+    for (const unsigned char *at = (const unsigned char *)path; *at; at++) {
+        sqlite3_str_appendf(uri, strchr("?#%", *at) ? "%%%02X" : "%c", *at);
+    }
+    sqlite3_str_appendall(uri, "?immutable=1");
+    return sqlite3_str_finish(uri);
+}
+
 /* A file in WAL mode wants one beside it; where none can be made, what is in the file itself is read. */
 static sqlite3 *open_readonly(const char *path, bool immutable)
 {
     sqlite3 *db = NULL;
-    char *uri = immutable ? sqlite3_mprintf("file:%s?immutable=1", path) : NULL;
+    char *uri = immutable ? immutable_uri(path) : NULL;
     int flags = SQLITE_OPEN_READONLY | (immutable ? SQLITE_OPEN_URI : 0);
-    if (sqlite3_open_v2(immutable ? uri : path, &db, flags, NULL) == SQLITE_OK) {
+    if ((!immutable || uri) &&
+        sqlite3_open_v2(immutable ? uri : path, &db, flags, NULL) == SQLITE_OK) {
         sqlite3_busy_timeout(db, 5000);
     }
     sqlite3_free(uri);
@@ -37,7 +50,7 @@ sqlite3 *top_open(const char *path)
 {
     char message[1024];
     if (access(path, R_OK) != 0) {
-        fprintf(stderr, "achar: %s: there is no such file, or it cannot be read\n", path);
+        cli_say("%s: there is no such file, or it cannot be read", path);
         return NULL;
     }
     sqlite3 *db = open_readonly(path, false);
@@ -49,7 +62,7 @@ sqlite3 *top_open(const char *path)
         status = achar__record_check(db, path, false, message, sizeof message);
     }
     if (status != ACHAR_OK) {
-        fprintf(stderr, "achar: %s\n", message);
+        cli_say("%s", message);
         sqlite3_close(db);
         return NULL;
     }
@@ -87,7 +100,7 @@ static void look_at_process(const char *pid, found *to)
         target[nbytes - 4] = '\0';
         if (strcmp(target, to->path) != 0 && is_record(target)) {
             if (to->count++) {
-                fprintf(stderr, "  %s\n", target);
+                cli_say("being written: %s", target);
             } else {
                 strcpy(to->path, target);
             }
@@ -115,9 +128,10 @@ bool top_find(char *path, size_t nbytes)
         return true;
     }
     if (it.count) {
-        fprintf(stderr, "  %s\nachar: several records are being written: say which one\n", it.path);
+        cli_say("being written: %s", it.path);
+        cli_say("several records are being written: say which one");
     } else {
-        fprintf(stderr, "achar: no process of yours is writing a record now: say which file\n");
+        cli_say("no process of yours is writing a record now: say which file");
     }
     return false;
 }

@@ -125,7 +125,7 @@ static int trace_file(const char *path, const achar_trace_options *options, bool
         cli_report(path, &error);
     if (pager != NULL && left_shell != -1 && WIFEXITED(left_shell) &&
         WEXITSTATUS(left_shell) == 127)
-        fprintf(stderr, "achar: no pager '%s': --no-pager does without\n",
+        cli_say("no pager '%s': --no-pager does without",
                 getenv("PAGER") == NULL ? "less" : getenv("PAGER"));
     close_input(&in);
     return status == ACHAR_OK ? EXIT_SUCCESS : EXIT_BAD_INPUT;

@@ -115,6 +115,11 @@ static int open_file(achar__record *record, const char *path, const achar__recor
                      char *message, size_t message_nbytes)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (!*path || path[0] == ':') { /* to SQLite, these are no files */
+        snprintf(message, message_nbytes, "'%s' is no file to record to; './%s' is one", path,
+                 *path ? path : "run.db");
+        return ACHAR_E_IO;
+    }
     if (sqlite3_open_v2(path, &record->db, flags, NULL) != SQLITE_OK) {
         return fail(record->db, path, message, message_nbytes);
     }

@@ -248,14 +248,45 @@ def test_what_is_no_record_is_said_to_be_none(tmp_path, ended, name):
 def test_a_record_in_a_folder_that_cannot_be_written_can_be_read(ended):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for path in (ended, ACHAR):
-            shutil.copy(path, folder)
+        shutil.copy(ACHAR, folder)
+        shutil.copy(ended, folder / "run #1? %41.db")  # which means something else in a URI
         folder.chmod(0o555)
         nobody = {"user": 65534} if os.getuid() == 0 else {}
-        command = [folder / "achar", "top", folder / "run.db"]
+        command = [folder / "achar", "top", folder / "run #1? %41.db"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/", **nobody)
         folder.chmod(0o755)
         assert "has ended, after" in done.stdout, done.stderr
+
+
+def test_errors_have_nothing_that_a_terminal_would_obey(tmp_path, ended):
+    path = tmp_path / "a\x1b[31m\udc9bb\nc"
+    assert "a [31m b c: there is no such file" in top(path).stderr
+    path.write_text("x" * 5000)
+    assert "a [31m b c is not a record of achar's" in top(path).stderr
+    assert top("--interval", "\x1b[31m").stderr.startswith("achar top: --interval takes seconds")
+    for arguments in ["--interval", "\x1b[31m"], ["--run", "\x1b[31m"]:
+        assert "\x1b" not in top(*arguments).stderr
+
+
+@in_terminal
+def test_in_a_terminal_that_obeys_nothing_it_prints_once(under_way):
+    path, _ = under_way
+    with Terminal("dumb", 100, 60, "TERM=dumb", ACHAR, "top", path) as terminal:
+        assert "tasks 307" in terminal.wait_for("^status 0")
+
+
+def test_a_record_that_is_being_made_is_none_yet(tmp_path):
+    (tmp_path / "empty.db").touch()
+    assert "is not a record of achar's" in top(tmp_path / "empty.db").stderr
+
+
+def test_a_damaged_record_is_said_to_be_damaged(tmp_path, ended):
+    path = tmp_path / "torn.db"
+    data = ended.read_bytes()
+    for nbytes in range(200, len(data), len(data) // 20):
+        path.write_bytes(data[:nbytes])
+        done = top(path)
+        assert done.returncode == 1 and f"{path}" in done.stderr, (nbytes, done)
 
 
 @pytest.mark.parametrize("arguments", [["--interval", "no"], ["--run", "0"], ["a", "b"], ["--none"]])

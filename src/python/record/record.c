@@ -39,7 +39,10 @@ static int record_init(PyObject *self, PyObject *args, PyObject *kwargs)
     if (status == ACHAR_OK)
         return 0;
     r->record = NULL;
-    PyErr_SetString(status == ACHAR_E_NOMEM ? PyExc_MemoryError : PyExc_OSError, message);
+    PyObject *text = PyUnicode_DecodeFSDefault(message); /* there is the path in it */
+    if (text)
+        PyErr_SetObject(status == ACHAR_E_NOMEM ? PyExc_MemoryError : PyExc_OSError, text);
+    Py_XDECREF(text);
     return -1;
 }
 
