@@ -48,6 +48,10 @@ typedef struct writing {
 static void add_item(achar__record *record, batch **open, uint32_t pool,
                      const achar__journal_record *it)
 {
+    if (record->gives_up) {
+        drop(record);
+        return;
+    }
     if (!*open || (*open)->count >= BATCH_ITEMS) {
         *open = batch_for(record, pool, it->kind, it->submitted_ns);
     }
@@ -81,13 +85,18 @@ static void add_event(achar__record *record, uint32_t pool, achar__journal_recor
     record->pending_count++;
 }
 
+static void free_batch(batch *it)
+{
+    free(it->items.data);
+    free(it);
+}
+
 void record_drop_pending(achar__record *record)
 {
     while (record->pending) {
         batch *it = record->pending;
         record->pending = it->next;
-        free(it->items.data);
-        free(it);
+        free_batch(it);
     }
     while (record->events) {
         event *it = record->events;
@@ -338,16 +347,20 @@ size_t record_digest(achar__record *record, source *from)
     return count;
 }
 
-void record_give_up(achar__record *record)
+void record_give_up_items(achar__record *record)
 {
-    achar__journal_record it;
-    atomic_fetch_add(&record->dropped, record->pending_count);
-    record_drop_pending(record);
+    record->gives_up = true;
+    while (record->pending) {
+        batch *it = record->pending;
+        record->pending = it->next;
+        atomic_fetch_add(&record->dropped, it->count);
+        record->pending_count -= it->count;
+        record->pending_nbytes -= it->items.nbytes;
+        free_batch(it);
+    }
+    record->pending_end = &record->pending;
     for (source *from = record->known; from; from = from->next) {
-        while (achar__journal_take(from->journal, &it, 1)) {
-            achar__journal_record_clear(&it);
-            drop(record);
+        while (record_digest(record, from)) {
         }
-        note_dropped(record, from);
     }
 }

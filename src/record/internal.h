@@ -143,6 +143,7 @@ struct achar__record {
     _Atomic uint64_t dropped;
     uint64_t told_dropped; /* that the file knows of */
 
+    bool gives_up; /* items are counted as dropped from here on; sums and events are not */
     batch *pending, **pending_end;
     size_t pending_nbytes, pending_count;
     event *events, **events_end;
@@ -167,8 +168,9 @@ double record_seconds(const achar__record *record, int64_t ns);
 /* The rows of 'pending' are written. */
 void record_drop_pending(achar__record *record);
 
-/* Gives up what is pending and what journals still have: all of it counts as dropped. */
-void record_give_up(achar__record *record);
+/* Drops the items that are pending and those that journals still have, which takes most of the room. What is left
+ * is small: sums, names, workers. */
+void record_give_up_items(achar__record *record);
 
 /* ---- items.c ---- */
 
@@ -181,6 +183,8 @@ void record_add_item(batch *to, const achar__journal_record *it);
 int record_write(achar__record *record, bool sample);
 int record_prepare(achar__record *record);
 int record_write_end(achar__record *record);
+/* After record_give_up_items(): what is left, or, if that finds no room, that it is dropped, too. */
+void record_write_last(achar__record *record);
 
 /* ---- schema.c ---- */
 

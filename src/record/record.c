@@ -2,7 +2,8 @@
  * record.c - a record from its opening to its end, and the thread that writes it.
  *
  * The run ends when the user has closed the record and all pools have ended that were added. While nothing can
- * be written then, it is tried for END_PATIENCE_NS more, and after that counted as dropped.
+ * be written then, it is tried for END_PATIENCE_NS more. After that tasks are counted as dropped, and sums and workers
+ * are written if there is room for so little.
  */
 #include "record/internal.h"
 
@@ -268,7 +269,8 @@ static void *thread_main(void *argument)
             } else if (!give_up_ns) {
                 give_up_ns = achar__now_ns() + END_PATIENCE_NS;
             } else if (achar__now_ns() >= give_up_ns && run_is_over(record) && finish(record)) {
-                record_give_up(record);
+                record_give_up_items(record);
+                record_write_last(record);
                 break;
             }
         }

@@ -343,3 +343,12 @@ int record_write_end(achar__record *record)
     }
     return error;
 }
+
+void record_write_last(achar__record *record)
+{
+    if (record_write(record, false) != SQLITE_OK) {
+        atomic_fetch_add(&record->dropped, record->pending_count);
+        record_drop_pending(record);
+    }
+    record_write_end(record);
+}

@@ -357,24 +357,3 @@ def test_a_run_ends_when_one_of_its_pools_could_not_be_made(tmp_path):
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(OSError, match="unable to open"):
         achar.Executor(1, monitor=tmp_path / "no" / "run.db")
-
-
-def test_a_disk_that_is_full_stops_no_task_and_is_told(tmp_path):
-    path = tmp_path / "full.db"
-    script = """
-        import resource, signal, sys, warnings, achar
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        ex = achar.Executor(1, monitor=sys.argv[1], spill_limit=0)
-        ex.submit(abs, 0).result()  # the worker is there, and its memory, which has to obey the limit, too
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # where files can be no longer than that
-        assert sum(f.result() for f in [ex.submit(abs, -i) for i in range(2000)]) == 1_999_000
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            ex.shutdown()
-        print(caught[0].category.__name__, caught[0].message)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), path], timeout=60, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "RuntimeWarning" in done.stdout and "events of this run are missing" in done.stdout
