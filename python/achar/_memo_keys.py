@@ -87,11 +87,18 @@ class Keys:
         if len(self._positional) == len(parameters) and not self.ignored:
             self._plain_count = len(parameters)
 
+    def identity(self) -> bytes:
+        """The function's part of the key, as it is now."""
+        identity, watch = self._identity or (None, None)
+        return self._identify() if watch is None or not watch.holds() else identity
+
+    def of_other(self, function: Any) -> Keys:
+        """The same of another function."""
+        return Keys(function, self._by if self._of_arguments is None else self._of_arguments, self.ignored)
+
     def of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
         """The key; None: the function does not take these arguments."""
-        identity, watch = self._identity or (None, None)
-        if watch is None or not watch.holds():
-            identity = self._identify()
+        identity = self.identity()
         if self._of_arguments is not None:
             arguments = self._chosen(args, kwargs)
         elif not kwargs and len(args) == self._plain_count:

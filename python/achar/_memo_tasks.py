@@ -6,14 +6,15 @@ that serves callbacks does that, or whoever asks for the result sooner: when res
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 import warnings
 
-from . import _memo_keys
+from . import _achar, _memo_inputs, _memo_keys
 from ._memo_errors import MemoWarning
 from ._memo_function import Memoized
 from ._memo_rows import ABSENT, Raised
-from .executor import Future
+from .executor import Executor, Future
 from .memo import Memo
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
@@ -37,6 +38,32 @@ class StoredFuture(Future):
         return value
 
 
+_stored_classes: dict[type, type] = {Future: StoredFuture}
+
+
+def _stored_class(plain: type) -> Any:
+    """The same of another executor's futures."""
+    found = _stored_classes.get(plain)
+    if found is None:
+
+        def result(self: Any, timeout: float | None = None) -> Any:
+            value = plain.result(self, timeout)
+            self._storing.store(self)
+            return value
+
+        found = _stored_classes[plain] = type(f"Stored{plain.__name__}", (plain,), {"result": result})
+    return found
+
+
+def _packed(future: Any) -> tuple[int, bytes] | None:
+    """What a task returned, in bytes; None: it did not return."""
+    if isinstance(future, Future):
+        return future._bytes()
+    if future.cancelled() or future.exception() is not None:
+        return None
+    return 1, _achar.pack(concurrent.futures.Future.result(future))
+
+
 class _Storing:
     """Storing of a task's result, once."""
 
@@ -51,15 +78,29 @@ class _Storing:
                 return
             self.is_done = True
             try:
-                returned = future._bytes()
+                returned = _packed(future)
                 if returned is not None:
                     self.memo._keep_packed(self.key, *returned, self.name, 0)
             except Exception as error:
                 text = f"the result of {self.name} cannot be stored in {self.memo.path}: {error}"
                 warnings.warn(text, MemoWarning, stacklevel=3)
             finally:
-                future._keep_bytes(False)
+                if isinstance(future, Future):
+                    future._keep_bytes(False)
                 self.tasks.ended(self.key, future)
+
+
+class _Call:
+    """What is called, and what is asked for the result."""
+
+    __slots__ = ("function", "keys", "memo", "on_stale")
+
+    def __init__(self, memo: Memo, on_stale: str, keys: _memo_keys.Keys, function: Any) -> None:
+        self.memo, self.on_stale, self.keys, self.function = memo, on_stale, keys, function
+
+
+def _never(*inputs: Any) -> None:
+    raise AssertionError("its inputs have failed")
 
 
 class Tasks:
@@ -73,38 +114,66 @@ class Tasks:
         self._under_way: dict[bytes, Future] = {}
         self._lock = threading.Lock()
 
-    def submit(self, options: TaskOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
-        memo, on_stale = self._memo, self._memo._on_stale
-        if isinstance(fn, Memoized):
-            memo, on_stale, keys, fn = fn.memo, fn._on_stale, fn._keys, fn.__wrapped__
-        else:
-            keys = self._keys_of(fn)
+    def submit(self, options: TaskOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = self._call_of(fn)
         try:
-            key = keys.of_call(args, kwargs)
-            if key is None:  # the arguments do not fit: the function says so
-                return options._submit(fn, args, kwargs)
-            other = self._under_way.get(key)
-            if other is not None and not other.done():
-                return other
-            found = memo._lookup(key, on_stale)
-            future = options._submit(fn, args, kwargs) if found is ABSENT else _ended(found)
+            key = call.keys.of_call(args, kwargs)
         except Exception as error:
-            if options._executor._pool.closed:
-                raise
+            inputs: list[Any] = []
+            try:
+                snapshot = _memo_inputs.Snapshot(inputs, call.function, args, kwargs)
+            except Exception as other:
+                return _failed(other if inputs else error)
+            return self._submit_later(options, call, snapshot) if inputs else _failed(error)
+        return self._submit(options, call, key, args, kwargs)
+
+    def _submit(self, options: TaskOptions, call: _Call, key: bytes | None, args: Any, kwargs: Any) -> Any:
+        if key is None:  # the arguments do not fit: the function says so
+            return options._submit(call.function, args, kwargs)
+        other = self._under_way.get(key)
+        if other is not None and not other.done():
+            return other
+        try:
+            found = call.memo._lookup(key, call.on_stale)
+        except Exception as error:
             return _failed(error)
         if found is not ABSENT:
-            return future
+            return _ended(found, options._executor)
+        future = options._submit(call.function, args, kwargs)
         with self._lock:  # not around _submit(), which may wait for room that _store() is to make
             other = self._under_way.setdefault(key, future)
             if other is not future and not other.done() and future.cancel():
                 return other
             self._under_way[key] = future
-        storing = _Storing(self, memo, key, _memo_keys.name_of(fn))
-        future._keep_bytes(True)
-        future.__class__ = StoredFuture
+        storing = _Storing(self, call.memo, key, _memo_keys.name_of(call.function))
+        if isinstance(future, Future):
+            future._keep_bytes(True)
+        future.__class__ = _stored_class(type(future))
         future._storing = storing
         future.add_done_callback(storing.store)
         return future
+
+    def _submit_later(self, options: TaskOptions, call: _Call, snapshot: _memo_inputs.Snapshot) -> Any:
+        """When the futures in the arguments have returned: the function is the one of now."""
+        identity = call.keys.identity()
+
+        def submit(snapshot: _memo_inputs.Snapshot) -> Any:
+            if any(one.cancelled() or one.exception() is not None for one in snapshot.inputs):
+                return options._submit(_never, tuple(snapshot.inputs), {})  # fails as all tasks do whose inputs have
+            now = call
+            function, args, kwargs = snapshot.call()
+            if call.keys.identity() != identity:
+                now = _Call(call.memo, call.on_stale, call.keys.of_other(function), function)
+            return self._submit(options, now, now.keys.of_call(args, kwargs), args, kwargs)
+
+        future = _memo_inputs.WaitingFuture()
+        future._start(snapshot, submit, options._executor)
+        return future
+
+    def _call_of(self, fn: Any) -> _Call:
+        if isinstance(fn, Memoized):
+            return _Call(fn.memo, fn._on_stale, fn._keys, fn.__wrapped__)
+        return _Call(self._memo, self._memo._on_stale, self._keys_of(fn), fn)
 
     def _keys_of(self, fn: Any) -> _memo_keys.Keys:
         known = self._keys.get(id(fn))
@@ -120,10 +189,12 @@ class Tasks:
                 del self._under_way[key]
 
 
-def _ended(found: Any) -> Future:
+def _ended(found: Any, executor: Any) -> Any:
     """A future that has ended already."""
     if type(found) is Raised:
         return _failed(found.error)
+    if not isinstance(executor, Executor):  # in threads, or in a task: a future of theirs
+        return executor.put(found)
     future = Future()
     future.set_result(found)
     return future

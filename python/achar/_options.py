@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import os
+import sys
 import time
 
 from . import _calls
@@ -153,6 +154,11 @@ def _results_as_they_come(futures: list[Future], more: Iterator[Future], deadlin
 
 class Commands:
     """run() of executors, which makes a program a task with the options that it has; and map_unordered()."""
+
+    def _waits_elsewhere(self, wait: bool, cancel_futures: bool) -> bool:
+        """Before shutdown(): tasks with a memo that wait for their inputs. True: another thread does it."""
+        inputs = sys.modules.get("achar._memo_inputs")
+        return inputs is not None and inputs.before_shutdown(self, wait, cancel_futures)
 
     def map_unordered(
         self,

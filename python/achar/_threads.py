@@ -171,6 +171,8 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         return ThreadActor(executor, _calls.name_of(cls), executor.submit(cls, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if self._waits_elsewhere(wait, cancel_futures):
+            return
         for executor in list(self._actors):
             executor.shutdown(wait=wait, cancel_futures=cancel_futures)
         self._shut_down(wait, cancel_futures)

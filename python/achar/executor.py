@@ -345,6 +345,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         pool = self._pool
         if pool is None:
             return
+        if self._waits_elsewhere(wait, cancel_futures):
+            return
         pool.close()
         if self._monitor is not None:
             self._monitor.close()
@@ -463,6 +465,12 @@ def _finish_at_exit() -> None:
     _exiting = True
     last = getattr(sys, "last_value", None)
     interrupted = isinstance(last, KeyboardInterrupt) and not hasattr(sys, "ps1")
+    inputs = sys.modules.get("achar._memo_inputs")
+    if inputs is not None and not interrupted:
+        try:
+            inputs.before_exit()
+        except KeyboardInterrupt:
+            interrupted = True
     for pool in list(_pools):
         pool.close()
         for part in _pools[pool]:

@@ -1,0 +1,172 @@
+"""Tasks with a memo whose arguments have futures in them: their keys are known when those have ended.
+
+Function and arguments are pickled when the task is submitted, as those of other tasks are, with a mark for each
+future. When all futures have returned, what was pickled is read with their results in the marks' places, and
+submitted with the memo. If one has not returned, the task is submitted without, and fails as such tasks do.
+
+A task that waits so is not known to the pool yet. Whoever asks for its result submits it himself, if the thread that
+serves callbacks has not; shutdown() waits until all have been submitted.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+import threading
+import time
+
+from . import Pickler, Unpickler
+from .executor import Future
+
+TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+_waiting: dict[WaitingFuture, Any] = {}  # and the executors; changed in one step each
+
+
+class _Marking(Pickler):
+    def __init__(self, file: Any, inputs: list[concurrent.futures.Future]) -> None:
+        super().__init__(file)
+        self.inputs = inputs
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if not isinstance(obj, concurrent.futures.Future):
+            return None
+        for i, known in enumerate(self.inputs):
+            if known is obj:
+                return i
+        self.inputs.append(obj)
+        return len(self.inputs) - 1
+
+
+class _Filling(Unpickler):
+    def __init__(self, file: Any, results: list[Any]) -> None:
+        super().__init__(file)
+        self.results = results
+
+    def persistent_load(self, pid: int) -> Any:
+        return self.results[pid]
+
+
+class Snapshot:
+    """A call as it was when it was submitted. inputs: a list that gets the futures in its arguments."""
+
+    def __init__(self, inputs: list[Any], fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.inputs = inputs
+        file = io.BytesIO()
+        _Marking(file, self.inputs).dump((args, kwargs, fn))
+        self._bytes = file.getvalue()
+
+    def call(self) -> Call:
+        """With the results of the inputs, which have ended; raises what one of them raised."""
+        results = [future.result() for future in self.inputs]
+        args, kwargs, fn = _Filling(io.BytesIO(self._bytes), results).load()
+        return fn, args, kwargs
+
+
+class WaitingFuture(Future):
+    """The future of a task that waits for its inputs, and then of the task that is submitted with them."""
+
+    __slots__ = ()
+
+    def _start(
+        self, snapshot: Snapshot, submit: Callable[[Snapshot], concurrent.futures.Future], executor: Any
+    ) -> None:
+        self._snapshot, self._submit = snapshot, submit
+        self._lock = threading.Lock()
+        self._inner: concurrent.futures.Future | None = None
+        _waiting[self] = executor
+        for future in snapshot.inputs:
+            future.add_done_callback(self._look)
+
+    def _look(self, _: object = None) -> None:
+        if all(future.done() for future in self._snapshot.inputs):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Submit, once; the inputs have ended."""
+        with self._lock:
+            if self._inner is not None or super().done():
+                return
+            try:
+                self._inner = self._submit(self._snapshot)
+            except BaseException as error:
+                self._inner = concurrent.futures.Future()
+                self._inner.set_exception(error)
+        self._leave()
+        self._inner.add_done_callback(self._take)
+
+    def _leave(self) -> None:
+        _waiting.pop(self, None)
+
+    def _take(self, inner: concurrent.futures.Future) -> None:
+        """For wait(), as_completed() and callbacks; who asks for the result asks 'inner'."""
+        if inner.cancelled():
+            super().cancel()
+            self.set_running_or_notify_cancel()
+        elif inner.exception() is not None:
+            self.set_exception(inner.exception())
+        else:
+            self.set_result(inner.result())
+
+    def _wait(self, timeout: float | None) -> tuple[concurrent.futures.Future | None, float | None]:
+        """What has been submitted, and the time that is left."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for future in self._snapshot.inputs:
+            if self._inner is not None or super().done():
+                break
+            try:
+                future.exception(None if deadline is None else max(0, deadline - time.monotonic()))
+            except concurrent.futures.CancelledError:
+                pass
+        else:
+            self._go_on()
+        return self._inner, None if deadline is None else max(0, deadline - time.monotonic())
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As Future.result()."""
+        inner, left = self._wait(timeout)
+        return super().result(left) if inner is None else inner.result(left)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As Future.exception()."""
+        inner, left = self._wait(timeout)
+        return super().exception(left) if inner is None else inner.exception(left)
+
+    def cancel(self) -> bool:
+        """As Future.cancel(); the tasks that it waits for go on."""
+        with self._lock:
+            if self._inner is not None:
+                return self._inner.cancel()
+            cancelled = super().cancel()
+        if cancelled:
+            self._leave()
+        return cancelled
+
+    def running(self) -> bool:
+        return self._inner is not None and self._inner.running()
+
+
+def before_shutdown(executor: Any, waits: bool, cancels: bool) -> bool:
+    """Those of an executor that is to take no more tasks are submitted, or cancelled. True: another thread shuts it
+    down when that is done."""
+    mine = [future for future, where in list(_waiting.items()) if where is executor]
+    if cancels:
+        for future in mine:
+            future.cancel()
+    elif mine and not waits:
+        threading.Thread(target=executor.shutdown, name="achar shutdown").start()
+        return True
+    for future in mine:
+        future._wait(None)
+    return False
+
+
+def before_exit() -> None:
+    for future in list(_waiting):
+        future._wait(None)
