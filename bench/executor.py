@@ -11,7 +11,8 @@ figure is the median over the rounds.
 
 Peers that are not installed, or do not start, are left out, and it is said why (tools/requirements-bench-peers.txt
 has them). The growth figures are achar's alone. All figures of every round go to build/bench/executor.json;
---page writes docs/benchmarks/executor.md, as `bench/run` does. Whatever a peer leaves running is killed.
+--page writes docs/benchmarks/executor.md and its plots (by matplotlib), as `bench/run` does. Whatever a peer leaves
+running is killed.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import time
 from pathlib import Path
 
 import executor_page
+import executor_plots
 import leftovers
 from executor_peers import FIRST, PEERS
 
@@ -317,7 +319,9 @@ def run(options):
     text = executor_page.page(result)
     print(text)
     if options.page:
+        options.page.parent.mkdir(parents=True, exist_ok=True)
         options.page.write_text(text)
+        executor_plots.draw(result, options.page.parent)
     return 0
 
 

@@ -37,6 +37,8 @@ def page(result):
         "",
         *table(result),
         "",
+        "![how many times as good achar is as each of the others, by case](executor.svg)",
+        "",
         "## Growth",
         "",
         "achar alone; each row's executor is warm and has an interpreter of its own. Few tasks at a time are measured",
@@ -49,4 +51,5 @@ def page(result):
     for row in result["growth"]:
         nbytes = "" if row["nbytes"] is None else figure(row["nbytes"])
         lines.append(f"| {row['kind']} | {row['count']:,} | {row['us']:.2f} | {nbytes} |")
+    lines += ["", "![time and memory of a task by how many are queued](executor-growth.svg)"]
     return "\n".join(lines) + "\n"
