@@ -6,6 +6,7 @@ closed, a broken tqdm) ends the bar with a warning, and nothing else.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import threading
 import time
@@ -46,6 +47,21 @@ def _in_notebook() -> bool:
     return get_ipython is not None and "ZMQ" in type(get_ipython()).__name__
 
 
+def _set_total(bar: Any, total: int) -> None:
+    if total != bar.total and hasattr(bar, "container"):  # a widget, which takes it in no other way
+        start = bar.start_t
+        bar.reset(total)
+        bar.start_t = start
+    bar.total = total
+
+
+def _has_widgets() -> bool:
+    try:
+        return importlib.util.find_spec("ipywidgets") is not None
+    except ValueError:  # somebody has hidden it
+        return False
+
+
 def _show(pool: _achar.Pool) -> None:
     bar = None
     try:
@@ -56,7 +72,7 @@ def _show(pool: _achar.Pool) -> None:
             if submitted and bar is None:
                 bar = _make_bar()
             if bar is not None and (ended != shown or bar.total != submitted):
-                bar.total = submitted
+                _set_total(bar, submitted)
                 bar.n = shown = ended
                 if failed:
                     bar.set_postfix_str(f"{failed} failed", refresh=False)
@@ -75,16 +91,18 @@ def _show(pool: _achar.Pool) -> None:
 
 
 def _make_bar() -> Any:
+    # The delay, since without one it would refresh itself at once, with the lock.
+    options: dict[str, Any] = {"total": 0, "unit": " tasks", "desc": "achar", "dynamic_ncols": True, "delay": 1e-9}
     try:
-        if _in_notebook():
-            from tqdm.auto import tqdm
-        else:
-            from tqdm import tqdm
+        if _in_notebook() and _has_widgets():
+            from tqdm.notebook import tqdm
+
+            return tqdm(**options)
+        from tqdm import tqdm
+
+        return tqdm(**options, file=sys.stderr)
     except ImportError:
         return PlainBar()
-    file = None if _in_notebook() else sys.stderr
-    # The delay, since without one it would refresh itself at once, with the lock.
-    return tqdm(total=0, unit=" tasks", desc="achar", file=file, dynamic_ncols=True, delay=1e-9)
 
 
 class PlainBar:
