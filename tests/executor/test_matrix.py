@@ -6,6 +6,9 @@ leaves no process behind. A fault is a function that is given None, or a file's 
 """
 
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -78,6 +81,12 @@ def allocates(x):
     import mmap
     while True: hoard.append(mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000))
 def recurses(x): return recurses(x)
+def is_read(x): return x  # and what it is given cannot be read there
+def overdue(x):
+    time.sleep(600)
+def stopped(x):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(600)
 def raises_group(x):
     if sys.version_info < (3, 11): raise KeyboardInterrupt
     raise BaseExceptionGroup("g", [KeyboardInterrupt()])
@@ -88,6 +97,8 @@ EXPECTED = {
     unpicklable: ("PicklingError", "lock"), deep: None, required: ("Required", "text"),
     unreadable: ("Unreadable", "not here"), closes_all: "fine", writes_to_all: "fine", forks: "fine",
     fork_returns: "fine", daemonises: "fine", leaves_a_child: "fine", allocates: (("OSError", "MemoryError"), ""),
+    is_read: ("Unreadable", "not here"), overdue: (("TimeoutError", "CancelledError"), ""),
+    stopped: (("TimeoutError", "CancelledError"), ""),
     recurses: ("RecursionError", ""), raises_group: (("BaseExceptionGroup", "KeyboardInterrupt"), ""),
 }
 
@@ -110,7 +121,7 @@ def check(fault, value):
         assert wanted[1] in str(value), str(value)
 
 def square(x): return x * x
-def either(fault, x): return fault(None) if x == "fault" else x * x
+def either(fault, x): return x * x if type(x) is int else fault(x)
 
 class Actor:
     def __init__(self): self.calls = 0
@@ -119,25 +130,30 @@ class Actor:
         return either(fault, x)
 
 def run(how, fault):
+    argument = Unreadable("worker") if fault is is_read else "fault"
+    ends = fault in (overdue, stopped)
     with achar.Executor(2) as ex:
         before = [ex.submit(square, n) for n in range(50)]
+        options = ex.options(timeout=0.5) if ends else ex
         if how == "submit":
-            value = outcome(ex.submit(fault, None).result)
+            value = outcome(options.submit(fault, argument).result)
         elif how == "map":
-            results = ex.map(either, [fault] * 41, [*range(40), "fault"])
+            results = options.map(either, [fault] * 41, [*range(40), argument])
             assert [next(results) for _ in range(40)] == [n * n for n in range(40)]
             value = outcome(lambda: next(results))
         elif how == "actor":
             actor = ex.actor(Actor, restarts=1)
             calls = [actor.do(fault, n) for n in range(20)]
-            future = actor.do(fault, "fault")
+            future = actor.do(fault, argument)
+            while ends and not future.running(): time.sleep(0.01)
+            assert not ends or ex.cancel(future, force=True)  # a call of an actor has no time limit
             calls += [actor.do(fault, n) for n in range(20)]
             value = outcome(future.result)
             assert [call.result() for call in calls] == [*map(square, range(20))] * 2
         else:
             ref = ex.put([bytearray(100_000), 3])
             sums = [ex.submit(lambda x: len(x[0]) + x[1], ref) for _ in range(10)]
-            value = outcome(ex.submit(fault, ref).result)
+            value = outcome(options.submit(fault, ex.put(argument) if fault is is_read else ref).result)
             sums += [ex.submit(lambda x: len(x[0]) + x[1], ref) for _ in range(10)]
             assert [future.result() for future in sums] == [100_003] * 20
             assert ref.result()[1] == 3
@@ -153,6 +169,7 @@ def run(how, fault):
 FAULTS = [
     "killed crashed exited thread_exited system_exit keyboard unpicklable deep required unreadable closes_all",
     "writes_to_all forks fork_returns daemonises leaves_a_child allocates recurses raises_group",
+    "is_read overdue stopped",
 ]
 
 
@@ -209,31 +226,87 @@ with achar.Executor(2) as ex:
     )
 
 
-def test_arguments_that_cannot_be_read_there(run):
+def test_a_stopped_worker_goes_on_when_it_is_told_to(run):
+    """SIGSTOP: the others go on meanwhile, and nothing is lost."""
     run(
         f"""{PROGRAM}
 with achar.Executor(2) as ex:
-    for future in (ex.submit(square, Unreadable("worker")), ex.submit(len, [Unreadable("worker")])):
-        assert isinstance(outcome(future.result), achar.Unreadable), outcome(future.result)
-    assert isinstance(outcome(lambda: list(ex.map(square, [Unreadable("worker")]))), achar.Unreadable)
-    assert isinstance(outcome(ex.submit(len, ex.put(Unreadable("worker"))).result), achar.Unreadable)
-    assert ex.submit(square, 3).result() == 9
-"""
-    )
-
-
-def test_workers_that_are_stopped(run):
-    """SIGSTOP: the others go on; a time limit ends what stands still."""
-    run(
-        f"""{PROGRAM}
-with achar.Executor(2) as ex:
-    stopped = ex.options(timeout=1).submit(lambda: os.kill(os.getpid(), signal.SIGSTOP))
-    assert [future.result() for future in [ex.submit(square, n) for n in range(200)]] == [n * n for n in range(200)]
-    assert isinstance(stopped.exception(60), TimeoutError)
-    assert ex.submit(square, 3).result() == 9
+    ex.submit(square, 1).result()
+    stopped_pid = ex._pool.pids()[0]
+    os.kill(stopped_pid, signal.SIGSTOP)
+    futures = [ex.submit(square, n) for n in range(200)]
+    results = ex.map(square, range(200))
+    while sum(future.done() for future in futures) < 150:
+        time.sleep(0.01)
+    os.kill(stopped_pid, signal.SIGCONT)
+    assert [future.result(60) for future in futures] == [n * n for n in range(200)] == list(results)
 """,
         limit=120,
     )
+
+
+CLIENTS = {
+    "submit": "futures = [ex.submit(time.sleep, 600) for _ in range(4)]",
+    "map": "results = ex.map(time.sleep, [600] * 40)",
+    "actor": "class A:\n    def sleep(self): time.sleep(600)\nactor = ex.actor(A)\ncall = actor.sleep()\nfuture = call",
+    "put": "ref = ex.put(bytes(1 << 20))\nfutures = [ex.submit(lambda data: time.sleep(600), ref) for _ in range(2)]",
+    "tasks of tasks": "futures = [ex.submit(lambda: ex.submit(time.sleep, 600).result()) for _ in range(2)]",
+    "a program": "futures = [ex.run(['sleep', '600']) for _ in range(2)]",
+    "stopped": "ex.submit(int).result()\nfor pid in ex._pool.pids(): os.kill(pid, signal.SIGSTOP)",
+}
+
+
+@pytest.mark.parametrize("how", CLIENTS)
+def test_the_client_is_killed(tmp_path, how):
+    """Its workers, their actors and programs end at once, whatever they are doing."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import os, signal, time\nimport achar\nex = achar.Executor(2)\n{CLIENTS[how]}\ntime.sleep(600)\n"
+    )
+    client = subprocess.Popen([sys.executable, script], start_new_session=True)
+    try:
+        wanted = {"tasks of tasks": 4, "actor": 3, "a program": 4}.get(how, 2)
+        wait_until(lambda: len(processes_below(client.pid)) >= wanted)
+        time.sleep(0.2)  # into the tasks
+        left = processes_below(client.pid)
+    finally:
+        client.kill()
+        client.wait()
+    wait_until(lambda: not any(map(is_alive, left)), 10)
+
+
+def processes_below(pid):
+    """Those that live."""
+    children, below = {}, []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        fields = stat_of(name)
+        if fields and fields[0] != "Z":
+            children.setdefault(int(fields[1]), []).append(int(name))
+    to_look_at = [pid]
+    while to_look_at:
+        found = children.get(to_look_at.pop(), [])
+        below += found
+        to_look_at += found
+    return below
+
+
+def stat_of(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def is_alive(pid):
+    return stat_of(pid)[:1] not in ([], ["Z"])
+
+
+def wait_until(condition, limit=60):
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "the time is up"
+        time.sleep(0.01)
 
 
 def test_no_descriptors_left(run):

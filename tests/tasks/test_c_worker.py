@@ -4,6 +4,7 @@ import concurrent.futures
 import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -205,3 +206,47 @@ def test_a_program_that_does_not_start(worker):
         ex.submit("add").result()
     done = subprocess.run([worker], timeout=20)  # by hand
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("state", ["idle", "busy", "stopped"])
+def test_the_client_is_killed(worker, tmp_path, state):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, sys, time\n"
+        "import achar\n"
+        "ex = achar.Executor(2, program=[sys.argv[1]])\n"
+        "ex.submit('pid').result()\n"
+        "waiting = [ex.submit('wait') for _ in range(2 if sys.argv[2] == 'busy' else 0)]\n"
+        "while not all(future.running() for future in waiting): time.sleep(0.01)\n"
+        "while len(ex._pool.pids()) < 2: time.sleep(0.01)\n"
+        "pids = ex._pool.pids()\n"
+        "for pid in pids if sys.argv[2] == 'stopped' else (): os.kill(pid, signal.SIGSTOP)\n"
+        "print(*pids, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, script, worker, state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as client:
+        workers = client.stdout.readline().split()
+        client.kill()
+    assert len(workers) == 2
+    end = time.monotonic() + 20
+    while any(is_alive(pid) for pid in workers):
+        assert time.monotonic() < end, workers
+        time.sleep(0.01)
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_stopped_worker_is_ended_by_the_time_limit(ex):
+    for pid in {ex.submit("pid").result() for _ in range(4)}:
+        os.kill(pid, signal.SIGSTOP)
+    stopped = [ex.options(timeout=0.3).submit("add", n) for n in range(4)]
+    assert ex.submit("add", 5).result(60) == 5
+    for n, future in enumerate(stopped):
+        assert isinstance(future.exception(60), TimeoutError) or future.result() == n

@@ -39,9 +39,9 @@ static void raise_oom_score(void)
     close(fd);
 }
 
-bool achar__worker_follow(int client_pid)
+bool achar__worker_follow(int client_pid, int death_signal)
 {
-    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == client_pid;
+    return prctl(PR_SET_PDEATHSIG, death_signal) == 0 && getppid() == client_pid;
 }
 
 static achar__worker *attached; /* this process's: there is one at most */
@@ -86,7 +86,7 @@ int achar__worker_attach(achar__worker **out)
         version != ACHAR__WIRE_VERSION) {
         return ACHAR_E_INVALID;
     }
-    if (!achar__worker_follow(client_pid)) {
+    if (!achar__worker_follow(client_pid, SIGKILL)) {
         return ACHAR_E_CLOSED;
     }
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -98,6 +98,7 @@ int achar__worker_attach(achar__worker **out)
     }
     worker->client = worker->own = worker->bells_region = ACHAR__REGION_CLOSED;
     worker->client_pid = client_pid;
+    worker->death_signal = SIGKILL;
     status = achar__fork_guard_init(&worker->guard);
     if (status != ACHAR_OK ||
         (status = achar__region_map_pair(client_fd, client_spill_fd, false, &worker->client)) ||
@@ -133,6 +134,8 @@ int achar__worker_attach(achar__worker **out)
     }
     unsetenv(ACHAR__WIRE_VARIABLE);
     raise_oom_score();
+    worker->death_signal = achar__worker_start_guardian(client_pid);
+    (void)achar__worker_follow(client_pid, worker->death_signal);
     attached = worker;
     *out = worker;
     return ACHAR_OK;

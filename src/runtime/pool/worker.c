@@ -97,9 +97,9 @@ static bool claim(achar__worker *worker)
 static bool client_is_followed(const achar__worker *worker)
 {
     int signal_number = 0;
-    return prctl(PR_GET_PDEATHSIG, &signal_number) == 0 && signal_number == SIGKILL
+    return prctl(PR_GET_PDEATHSIG, &signal_number) == 0 && signal_number == worker->death_signal
                ? true
-               : achar__worker_follow(worker->client_pid);
+               : achar__worker_follow(worker->client_pid, worker->death_signal);
 }
 
 static int sleep_until_rung(achar__worker *worker, int64_t deadline_ns)

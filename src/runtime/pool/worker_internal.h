@@ -13,7 +13,7 @@
 
 struct achar__worker {
     achar__fork_guard guard;
-    int client_pid;
+    int client_pid, death_signal;
     achar__region client, own, bells_region;
     const achar__wire_client *shared;
     achar__wire_down *down; /* mapped read-only */
@@ -45,8 +45,11 @@ struct achar__worker {
 
 /* Waits until no recall is under way that began before this call. */
 void achar__worker_await_verdict(achar__worker *worker);
-/* PR_SET_PDEATHSIG: the client's death kills this process, also when it has happened already. */
-bool achar__worker_follow(int client_pid);
+/* PR_SET_PDEATHSIG: the client's death sends this signal. False: it has died already. */
+bool achar__worker_follow(int client_pid, int death_signal);
+/* From here on the client's death kills this process's group. Returns the signal to follow with: SIGKILL
+ * where no thread can be had. */
+int achar__worker_start_guardian(int client_pid);
 /* The worker is about to get ready. */
 void achar__usage_begin(achar__worker *worker);
 /* What has been used since then, or since the last task that was told of. */

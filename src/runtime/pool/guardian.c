@@ -1,0 +1,91 @@
+/*
+ * guardian.c - the client's death ends a worker together with the programs that its tasks have started.
+ *
+ * While the client lives it kills what a worker leaves behind, by its process group. When it is killed
+ * itself nobody would: PR_SET_PDEATHSIG reaches the worker alone. So a thread of the worker sleeps on the
+ * client's pidfd and then kills the group. It has a descriptor table of its own where the kernel allows
+ * that, and blocks all signals, so that no task gets in its way.
+ *
+ * It cannot act in a worker that has become another program by exec. So the kernel still sends a signal
+ * then, for which the worker has a handler that does nothing and any other program dies. (A worker that is
+ * stopped goes on then, because the kernel wakes process groups that are orphaned.)
+ */
+#include "runtime/pool/worker_internal.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define STACK_NBYTES  ((size_t)64 << 10)
+#define DEATH_SIGNAL  (SIGRTMAX - 3)
+#define LOOK_AGAIN_US 100000 /* where a task has closed the pidfd */
+
+typedef struct guardian {
+    int client_pid;
+    bool is_watching;
+    sem_t decided;
+} guardian;
+
+static void *guard(void *context)
+{
+    guardian *it = context; /* good until it has decided */
+    int client_pid = it->client_pid;
+    prctl(PR_SET_NAME, "achar-guardian");
+    /* Where the kernel does not know this call, the pidfd stands among the tasks' descriptors. */
+    (void)close_range(0, ~0U, CLOSE_RANGE_UNSHARE);
+    int fd = pidfd_open(client_pid, 0);
+    /* The parent is looked at afterwards: so the descriptor is the client's and no later process's. */
+    bool is_watching = it->is_watching = fd >= 0 && getppid() == client_pid;
+    sem_post(&it->decided);
+    if (!is_watching) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return NULL;
+    }
+    while (getppid() == client_pid) {
+        struct pollfd client = {.fd = fd, .events = POLLIN};
+        if (poll(&client, 1, -1) != 1 || client.revents != POLLIN || getppid() == client_pid) {
+            usleep(LOOK_AGAIN_US);
+        }
+    }
+    kill(-getpid(), SIGKILL); /* the group that it leads, and itself */
+    kill(getpid(), SIGKILL);
+    return NULL;
+}
+
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+int achar__worker_start_guardian(int client_pid)
+{
+    struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
+    guardian it = {.client_pid = client_pid};
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    if (sigaction(DEATH_SIGNAL, &action, NULL) != 0 || sem_init(&it.decided, 0, 0) != 0) {
+        return SIGKILL;
+    }
+    if (pthread_attr_init(&attributes) != 0) {
+        goto done;
+    }
+    pthread_attr_setstacksize(&attributes, STACK_NBYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool has_started = pthread_create(&thread, &attributes, guard, &it) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    while (has_started && sem_wait(&it.decided) != 0) { /* interrupted */
+    }
+done:
+    sem_destroy(&it.decided);
+    return it.is_watching ? DEATH_SIGNAL : SIGKILL;
+}
