@@ -163,6 +163,9 @@ class Htex:
         from parsl.providers import LocalProvider
 
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        # What submit() makes of a builtin is pickled by the name of this module.
+        here = os.path.dirname(os.path.abspath(__file__))
+        os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
         executor = HighThroughputExecutor(
             address="127.0.0.1",
             max_workers_per_node=workers,
