@@ -61,12 +61,14 @@ class Server:
         self.pools = [pool]  # [0] is of depth 0
         self.closed = 0  # so many pools take no more tasks, as far as this thread knows
         self.spoiled = False
-        self.selector = selectors.DefaultSelector()
-        self.bell, self.ring = socket.socketpair()
-        for end in (self.bell, self.ring):
-            end.setblocking(False)
-        self.selector.register(self.bell, selectors.EVENT_READ, None)
-        self.watch_door(pool)
+        with contextlib.ExitStack() as made:
+            self.selector = made.enter_context(selectors.DefaultSelector())
+            self.bell, self.ring = map(made.enter_context, socket.socketpair())
+            for end in (self.bell, self.ring):
+                end.setblocking(False)
+            self.selector.register(self.bell, selectors.EVENT_READ, None)
+            self.watch_door(pool)
+            made.pop_all()
         self.lock = threading.Lock()
         self.finished: list[tuple[Connection, int, Any]] = []
 
@@ -198,9 +200,13 @@ class Server:
                     "  why: the program's main thread has ended, and CPython 3.12 starts no thread from then on\n"
                     "  do:  leave a `with` block of the executor, or shut it down, before the program's end"
                 ) from error
+            try:
+                self.watch_door(executor._pool)
+            except OSError:
+                executor.shutdown(wait=False)
+                raise
             self.executors.append(executor)
             self.pools.append(executor._pool)
-            self.watch_door(executor._pool)
         return self.executors[depth - 1]
 
     def tell(self, connection: Connection, number: int, future: Any) -> None:

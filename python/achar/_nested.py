@@ -120,7 +120,7 @@ class Link:
         self.socket, self.lock, self.number = mine, threading.Lock(), 0
         self.futures: dict[int, NestedFuture] = {}  # unfinished
         self.released: collections.deque[int] = collections.deque()
-        self.is_forks = False
+        self.is_forks = self.is_lost = False
         atexit.register(self.send, GOODBYE, 0)
         os.register_at_fork(after_in_child=self.forget_after_fork)
         threading.Thread(target=self.read, name="achar-nested", daemon=True).start()
@@ -171,7 +171,10 @@ class Link:
             while len(head := file.read(FRAME.size)) == FRAME.size:
                 what, number, size = FRAME.unpack(head)
                 self.finish(what, number, file.read(size))
-        error = RuntimeError("the connection to the client was lost: something in this worker closed it")
+        self.is_lost = True
+        error = RuntimeError(
+            "the connection to the client was lost: something in this worker closed it, or no descriptor was left there"
+        )
         for future in list(self.futures.values()):
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
@@ -198,8 +201,8 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
         self._depth, self._owner, self._link = depth, 0, None
 
     def _connect(self) -> Link:
-        if self._owner != os.getpid():  # not yet, or a fork of the worker
-            if self._link is not None or os.getpid() != _worker.place[1]:
+        if self._owner != os.getpid() or self._link.is_lost:  # not yet, or a fork of the worker
+            if self._owner not in (0, os.getpid()) or os.getpid() != _worker.place[1]:
                 raise RuntimeError("a process that a task has forked cannot submit tasks")
             if self._depth >= DEPTH_MAX:
                 raise RecursionError(f"tasks that submit tasks are nested more than {DEPTH_MAX} deep")

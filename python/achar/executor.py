@@ -428,10 +428,13 @@ def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], opt
         door = select.poll()
         door.register(pool.door, select.POLLIN)
         door.poll()  # until a task submits one, or the pool has ended
-        if not (pool.closed and pool.join(0)):
-            from ._door import Server
+        while not (pool.closed and pool.join(0)):
+            try:
+                from ._door import Server
 
-            Server(pool, make_executor).serve()
+                return Server(pool, make_executor).serve()
+            except OSError:  # no descriptor is left: the tasks' calls wait until there is one
+                time.sleep(0.1)
 
     thread = threading.Thread(target=attend, name="achar-door", daemon=True)
     thread.start()

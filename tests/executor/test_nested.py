@@ -242,3 +242,33 @@ def test_tasks_of_a_task_that_is_told_to_end(ex):
     start = time.monotonic()
     ex.shutdown()
     assert time.monotonic() - start < 60  # and not 600
+
+
+def test_no_descriptors_left_in_the_client(run):
+    """A task of a task waits until there is one."""
+    run(
+        """
+        import os, time
+        import achar
+        def parent():
+            return achar.current_executor().submit(len, "abc").result()
+        with achar.Executor(2) as ex:
+            assert ex.submit(len, "a").result() == 1
+            taken = []
+            try:
+                while True:
+                    taken.append(os.dup(0))
+            except OSError:
+                pass
+            waits = ex.submit(parent)
+            while not waits.running():
+                assert ex.submit(len, "ab").result() == 2
+            time.sleep(0.3)
+            assert not waits.done()
+            while taken:
+                os.close(taken.pop())
+            assert waits.result(60) == 3
+            assert ex.submit(parent).result(60) == 3
+        """,
+        limit=120,
+    )
