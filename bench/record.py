@@ -11,6 +11,7 @@ written; it says more where the machine has other things to do.
 
 import argparse
 import os
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -93,6 +94,26 @@ def compare(plain, recorded, measure, count, rounds):
     )
 
 
+QUERIES = {
+    "`SELECT count(*), sum(calls) FROM task`": "SELECT count(*), sum(calls) FROM task",
+    "the same by name and state, with `sum(seconds)`": "SELECT name, state, sum(calls), sum(seconds) FROM task"
+    " GROUP BY 1, 2",
+    "`SELECT * FROM task`": "SELECT * FROM task",
+}
+
+
+def query_seconds(path, text):
+    """Processor seconds of the query for a million rows of 'task', all of them fetched."""
+    connection = sqlite3.connect(path)
+    ((count,),) = connection.execute("SELECT count(*) FROM task")
+    start = time.process_time()
+    for _ in connection.execute(text):
+        pass
+    seconds = time.process_time() - start
+    connection.close()
+    return seconds / count * 1e6
+
+
 # ---- the page
 
 PAGE = """# The record of a run: what it costs
@@ -105,6 +126,14 @@ Made by `python bench/record.py --write`, which `make bench` runs: CPython {vers
 
 Processor time is that of the client and the workers until all is written.
 {tasks:,} tasks and calls were recorded in a file of {size:.1f} MB.
+
+## To read it
+
+| query of that file | processor time, of a million rows of `task` |
+|---|---|
+{queries}
+
+SQLite is {sqlite}.
 """
 
 
@@ -156,9 +185,11 @@ def main():
                 rows.append((name, compare(plain, recorded, measure, count, options.rounds)))
         tasks = 2000 + 20_000 + options.rounds * sum(count for _, _, count in kinds)
         size = os.path.getsize(path) / 1e6
+        queries = "\n".join(f"| {name} | {query_seconds(path, text):.1f} s |" for name, text in QUERIES.items())
     page = PAGE.format(
         version=sys.version.split()[0], cpus=len(os.sched_getaffinity(0)), workers=options.workers, load=load,
         rounds=options.rounds, target=TARGET, table=as_table(rows), tasks=tasks, size=size,
+        queries=queries, sqlite=sqlite3.sqlite_version,
     )  # fmt: skip
     print(page)
     if options.write:

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAKE_COUNT 256
-
 double record_seconds(const achar__record *record, int64_t ns)
 {
     return (double)(ns + record->wall_ns) / 1e9;
@@ -228,7 +226,15 @@ static void open_submission(achar__record *record, source *from, const achar__jo
         from->openings = grown;
         from->opening_capacity = capacity;
     }
-    from->openings[from->opening_count++] = (opening){.record = *it, .calls_left = it->calls};
+    from->openings[from->opening_count++] = (opening){.number = it->number,
+                                                      .calls = it->calls,
+                                                      .calls_left = it->calls,
+                                                      .name = it->name,
+                                                      .map = it->map,
+                                                      .item = it->item,
+                                                      .submitted_ns = it->submitted_ns,
+                                                      .parent = it->parent,
+                                                      .args_nbytes = it->args_nbytes};
 }
 
 /* The submission that has this call; numbers go up, so those that end in order are found at once. NULL: it
@@ -236,12 +242,12 @@ static void open_submission(achar__record *record, source *from, const achar__jo
 static opening *find_submission(source *from, uint32_t number)
 {
     size_t low = 0, high = from->opening_count;
-    if (from->opening_next < high && from->openings[from->opening_next].record.number == number) {
+    if (from->opening_next < high && from->openings[from->opening_next].number == number) {
         return &from->openings[from->opening_next++];
     }
     while (low < high) {
         size_t middle = (low + high) / 2;
-        const achar__journal_record *it = &from->openings[middle].record;
+        const opening *it = &from->openings[middle];
         if (number < it->number) {
             high = middle;
         } else if (number - it->number >= it->calls) {
@@ -265,8 +271,18 @@ static void close_submission(source *from, const achar__journal_record *it)
 static void write_submissions(achar__record *record, source *from, writing *open)
 {
     for (size_t i = 0; i < from->opening_count; i++) {
-        if (from->openings[i].calls_left) {
-            add_item(record, &open->submitted, from->pool, &from->openings[i].record);
+        const opening *it = &from->openings[i];
+        if (it->calls_left) {
+            add_item(record, &open->submitted, from->pool,
+                     &(achar__journal_record){.kind = ACHAR__JOURNAL_SUBMITTED,
+                                              .number = it->number,
+                                              .calls = it->calls,
+                                              .name = it->name,
+                                              .map = it->map,
+                                              .item = it->item,
+                                              .submitted_ns = it->submitted_ns,
+                                              .parent = it->parent,
+                                              .args_nbytes = it->args_nbytes});
         }
     }
     from->opening_count = from->opening_next = 0;
@@ -332,16 +348,17 @@ static void note_dropped(achar__record *record, source *from)
 
 size_t record_digest(achar__record *record, source *from)
 {
-    achar__journal_record records[TAKE_COUNT];
     writing open = {0};
-    size_t count = 0, taken;
+    size_t count = 0, there;
+    bool more;
     do {
-        taken = achar__journal_take(from->journal, records, TAKE_COUNT);
-        for (size_t i = 0; i < taken; i++) {
+        achar__journal_record *records = achar__journal_peek(from->journal, &there);
+        for (size_t i = 0; i < there; i++) {
             digest_one(record, from, &open, &records[i]);
         }
-        count += taken;
-    } while (taken == TAKE_COUNT && record->pending_nbytes < PENDING_NBYTES_MAX);
+        more = achar__journal_pass(from->journal, there);
+        count += there;
+    } while (there && more && record->pending_nbytes < PENDING_NBYTES_MAX);
     write_submissions(record, from, &open);
     note_dropped(record, from);
     return count;

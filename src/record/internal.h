@@ -62,8 +62,9 @@ typedef struct total {
 /* Submissions that this tick has seen, in the order of their numbers; only those that it has not seen end
  * are written. */
 typedef struct opening {
-    achar__journal_record record;
-    uint32_t calls_left;
+    uint32_t number, calls, calls_left, name, map, item;
+    int64_t submitted_ns;
+    uint64_t parent, args_nbytes;
 } opening;
 
 typedef struct source {

@@ -275,28 +275,37 @@ static void leave_chunk(achar__journal *journal, chunk *next)
     journal->head_taken = 0;
 }
 
+achar__journal_record *achar__journal_peek(achar__journal *journal, size_t *count)
+{
+    if (journal->head_taken == ACHAR__JOURNAL_CHUNK_RECORDS) {
+        chunk *next = atomic_load_explicit(&journal->head->next, memory_order_acquire);
+        if (next) {
+            leave_chunk(journal, next);
+        }
+    }
+    uint32_t filled = atomic_load_explicit(&journal->head->filled, memory_order_acquire);
+    *count = filled - journal->head_taken;
+    return journal->head->records + journal->head_taken;
+}
+
+bool achar__journal_pass(achar__journal *journal, size_t count)
+{
+    journal->head_taken += (uint32_t)count;
+    return journal->head_taken == ACHAR__JOURNAL_CHUNK_RECORDS;
+}
+
 size_t achar__journal_take(achar__journal *journal, achar__journal_record *out, size_t capacity)
 {
-    size_t count = 0;
+    size_t count = 0, there;
     while (count < capacity) {
-        chunk *head = journal->head;
-        if (journal->head_taken == ACHAR__JOURNAL_CHUNK_RECORDS) {
-            chunk *next = atomic_load_explicit(&head->next, memory_order_acquire);
-            if (!next) {
-                break;
-            }
-            leave_chunk(journal, next);
-            continue;
-        }
-        uint32_t filled = atomic_load_explicit(&head->filled, memory_order_acquire);
-        size_t there = filled - journal->head_taken, room = capacity - count;
-        size_t taken = there < room ? there : room;
-        if (!taken) {
+        const achar__journal_record *records = achar__journal_peek(journal, &there);
+        there = there < capacity - count ? there : capacity - count;
+        if (!there) {
             break;
         }
-        memcpy(out + count, head->records + journal->head_taken, taken * sizeof *out);
-        journal->head_taken += (uint32_t)taken;
-        count += taken;
+        memcpy(out + count, records, there * sizeof *out);
+        achar__journal_pass(journal, there);
+        count += there;
     }
     return count;
 }

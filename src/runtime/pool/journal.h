@@ -106,6 +106,10 @@ void achar__journal_end(achar__journal *journal);
 
 /* Takes up to 'capacity' records; returns how many. */
 size_t achar__journal_take(achar__journal *journal, achar__journal_record *out, size_t capacity);
+/* The same without a copy: '*count' records that can be read, and changed, where they stand, until they are passed. */
+achar__journal_record *achar__journal_peek(achar__journal *journal, size_t *count);
+/* True: there may be more already. */
+bool achar__journal_pass(achar__journal *journal, size_t count);
 /* So many records did not find room. */
 uint64_t achar__journal_dropped(const achar__journal *journal);
 bool achar__journal_has_ended(const achar__journal *journal);
