@@ -126,8 +126,9 @@ static void add_run(section *to, const top_view *view, const char *path)
                  bytes_text(memory, sizeof memory, view->client.rss_nbytes));
     }
     add(to, view->broken_workers ? TOP_BAD : TOP_PLAIN,
-        "%zu workers, %lld have ended, %lld of them not by themselves%s", view->worker_count,
-        (long long)view->ended_workers, (long long)view->broken_workers, cpu);
+        "%zu worker%s, %lld ended, %lld of them not by themselves%s", view->worker_count,
+        view->worker_count == 1 ? "" : "s", (long long)view->ended_workers,
+        (long long)view->broken_workers, cpu);
     if (run->dropped) {
         add(to, TOP_BAD, "%lld events are missing%s%s", (long long)run->dropped,
             run->trouble[0] ? ": " : "", run->trouble);

@@ -123,7 +123,7 @@ def test_a_run_under_way_in_a_terminal(under_way):
         assert re.search(r"^parse +0 +0 +300 +0 ", text, re.MULTILINE), text
         assert re.search(r"^broken +0 +0 +0 +1 ", text, re.MULTILINE), text
         assert re.search(r"^0\.\d+ +\d+ +\S+ +\d+ MB  blocks 0 +\d", text, re.MULTILINE), text
-        assert "2 workers, 1 have ended, 1 of them not by themselves" in text
+        assert "2 workers, 1 ended, 1 of them not by themselves" in text
         assert re.search(r"broken .* raised +ValueError: no 7", text), text
         assert re.search(r"crash .* lost +signal 9", text), text
 
