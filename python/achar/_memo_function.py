@@ -75,8 +75,37 @@ class Memoized:
         found = self.memo._lookup(key, self._on_stale)
         if found is ABSENT and self._asks_parsl:
             found = self._imported(key, args, kwargs)
-        if found is ABSENT:
-            return self._compute(key, args, kwargs)
+        if found is not ABSENT:
+            if type(found) is Raised:
+                raise found.error
+            return found
+        # The function is called from here, not further below: functions that call themselves run out of frames.
+        store = self.memo._store
+        mine = store.begin(key)
+        try:
+            if mine and (found := self._found_meanwhile(key)) is not ABSENT:
+                return found
+            start = time.perf_counter_ns()
+            try:
+                with self._keys.computing():
+                    result, raised = self.__wrapped__(*args, **kwargs), None
+            except BaseException as error:
+                if not isinstance(error, self._exceptions):
+                    raise
+                result, raised = None, error
+            self._store(key, result, raised, time.perf_counter_ns() - start)
+        finally:
+            if mine:
+                store.end(key)
+        if raised is not None:
+            raise raised
+        return result
+
+    def _found_meanwhile(self, key: bytes) -> Any:
+        """Somebody else may have been at it just now."""
+        memo = self.memo
+        row = memo._row(key)
+        found = ABSENT if row is None or memo._is_stale(row) else memo._read(key, row, self._on_stale)
         if type(found) is Raised:
             raise found.error
         return found
@@ -114,35 +143,6 @@ class Memoized:
                 memo._counts["hits"] += 1
                 memo._counts["misses"] -= 1
         return found
-
-    def _compute(self, key: bytes, args: Any, kwargs: Any) -> Any:
-        memo = self.memo
-        store = memo._store
-        mine = store.begin(key)
-        try:
-            if mine:
-                row = memo._row(key)  # somebody else may have been at it just now
-                found = ABSENT if row is None or memo._is_stale(row) else memo._read(key, row, self._on_stale)
-                if type(found) is Raised:
-                    raise found.error
-                if found is not ABSENT:
-                    return found
-            start = time.perf_counter_ns()
-            try:
-                with self._keys.computing():
-                    result, raised = self.__wrapped__(*args, **kwargs), None
-            except BaseException as error:
-                if not isinstance(error, self._exceptions):
-                    raise
-                result, raised = None, error
-            took_ns = time.perf_counter_ns() - start
-            self._store(key, result, raised, took_ns)
-            if raised is not None:
-                raise raised
-            return result
-        finally:
-            if mine:
-                store.end(key)
 
     def _store(self, key: bytes, result: Any, raised: Any, took_ns: int) -> None:
         name = _memo_keys.name_of(self.__wrapped__)

@@ -88,11 +88,51 @@ static int encode_set_first(digest *d, PyObject *part)
     return status;
 }
 
+/* A file that is open, but for the standard streams: what it will read is no part of it. */
+static int is_open_file(PyObject *obj)
+{
+    static const char *const types[] = {"FileIO", "BufferedReader", "TextIOWrapper"};
+    static const char *const streams[] = {"stdin", "stdout", "stderr"};
+    int found = 0;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        found |= byvalue_type_is(Py_TYPE(obj), "_io", types[i]);
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
+        found &= PySys_GetObject(streams[i]) != obj;
+    return found;
+}
+
+/* Attributes of arrays of a subclass: numpy's pickles leave them out. */
+static int encode_array_attributes(digest *d, PyObject *obj)
+{
+    PyTypeObject *base = Py_TYPE(obj)->tp_base;
+    while (base && !byvalue_type_is(base, "numpy", "ndarray"))
+        base = base->tp_base;
+    if (!base)
+        return 0;
+    PyObject *own = PyObject_GetAttrString((PyObject *)Py_TYPE(obj), "__reduce__");
+    PyObject *numpys = own ? PyObject_GetAttrString((PyObject *)base, "__reduce__") : NULL;
+    PyObject *dict = numpys && own == numpys ? PyObject_GenericGetDict(obj, NULL) : NULL;
+    int status = numpys ? 0 : -1;
+    if (dict && PyDict_GET_SIZE(dict) > 0)
+        status = digest_encode(d, dict);
+    if (status == 0)
+        PyErr_Clear(); /* it has none */
+    Py_XDECREF(dict);
+    Py_XDECREF(numpys);
+    Py_XDECREF(own);
+    return status;
+}
+
 static int encode_reduced(digest *d, PyObject *obj)
 {
     PyObject *reduced = NULL;
     int status = -1, decided = 0;
     byvalue_reducer reducer = byvalue_reducer_of_type(d->st, Py_TYPE(obj));
+    if (reducer == byvalue_reduce_refused && is_open_file(obj)) {
+        byvalue_refuse(d->st, obj, "what it will read is not known from it",
+                       "use its path, or what it contains");
+        return -1;
+    }
     if (reducer && reducer != byvalue_reduce_exception) /* whose traceback is an accident */
         decided = byvalue_reduce(d->session, obj, &reduced);
     if (decided < 0)
@@ -132,7 +172,7 @@ static int encode_reduced(digest *d, PyObject *obj)
         PyErr_Format(d->st->PicklingError, "__reduce_ex__ of %R is neither a str nor a tuple", obj);
     }
     Py_DECREF(reduced);
-    return status;
+    return status == 0 ? encode_array_attributes(d, obj) : status;
 }
 
 /* A type variable or ContextVar has an identity that no other process knows: by its name. */
