@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+_PAGE_NBYTES = 4096  # what SQLite makes since 2016; the header, which says it, may be what is damaged
 _LEAF = 0x0D  # the first byte of a page that has rows
 _RESULT_COLUMNS, _ORIGIN_COLUMNS = 10, 3
 
@@ -61,19 +62,34 @@ def _copied(path: str, error: Exception) -> tuple[int, int]:
     _remove_unfinished(path)
     new = f"{path}.new-{os.getpid()}"
     try:
-        store = _memo.Store(new, 0)
+        pages = _pages(path)
         try:
-            counts = _copy(_pages(path), store)
-        finally:
-            store.close()  # the last one, so its log goes into the file
-        if os.path.exists(new + "-wal"):
-            raise _memo.MemoFull(f"{path} is damaged ({error}), and what can be read of it could not be written anew")
+            store = _memo.Store(new, 0)
+            try:
+                counts = _copy(pages, store)
+            finally:
+                store.close()  # the last one, so its log goes into the file
+            if os.path.exists(new + "-wal"):
+                raise _memo.MemoFull("no room for its log")
+        except _memo.MemoFull as full:
+            text = f"{path} is damaged ({error}), and there is no room to write anew what can be read of it: {full}"
+            raise _memo.MemoFull(text) from None
+        if not any(counts) and not _was_a_memo(path, pages):
+            raise _memo.NotAMemo(f"{path}: it is something else ({error})")
         _sync(new)
         os.rename(new, path + _SALVAGED)
         _sync(os.path.dirname(path))
     finally:
         _remove_unfinished(path)
     return counts
+
+
+def _was_a_memo(path: str, pages: dict[int, bytes]) -> bool:
+    """Whether a file in which no result is left had been one of ours, or has nothing that could be lost."""
+    said = b"CREATE TABLE result(seq INTEGER PRIMARY KEY"
+    with open(path, "rb") as file:
+        parts = [file.read(_PAGE_NBYTES), *pages.values()]  # it may be shorter than a page
+    return any(said in part for part in parts) or not any(map(any, parts))
 
 
 def _remove_unfinished(path: str) -> None:
@@ -136,7 +152,7 @@ def _pages(path: str) -> dict[int, bytes]:
     """The pages by number, as the database and its log have them."""
     with open(path, "rb") as file:
         data = file.read()
-    size = 4096  # what SQLite makes since 2016; the header, which says it, may be what is damaged
+    size = _PAGE_NBYTES
     pages = {i + 1: data[i * size : (i + 1) * size] for i in range(len(data) // size)}
     try:
         with open(path + "-wal", "rb") as file:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import warnings
 import weakref
 
 from . import _memo
-from ._memo import MemoDamaged, Moved
+from ._memo import MemoDamaged, MemoError, Moved, NotAMemo
 from ._memo_errors import MemoDamagedWarning
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
@@ -43,7 +44,7 @@ def shared_store(path: str, durability: str, instead_of: Any = None) -> Any:
     with _opening:
         store = _stores.get((path, durability))
         if store is None or store is instead_of:
-            inode = _inode(path)
+            inode = _inode(path)  # before it is opened: of the one that is damaged
             try:
                 store = _open(path, durability)
             except MemoDamaged as error:
@@ -54,9 +55,12 @@ def shared_store(path: str, durability: str, instead_of: Any = None) -> Any:
 
 def _inode(path: str) -> int | None:
     try:
-        return os.stat(path).st_ino
-    except FileNotFoundError:
+        status = os.stat(path)
+    except OSError:  # none is there, or opening it says what is wrong
         return None
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAMemo(f"{path}: it is a {'directory' if stat.S_ISDIR(status.st_mode) else 'device or pipe'}")
+    return status.st_ino
 
 
 def replace_damaged(path: str, durability: str, damaged: Any, error: Exception) -> bool:
@@ -87,3 +91,7 @@ def _open(path: str, durability: str) -> Any:
             from . import _memo_salvage
 
             _memo_salvage.finish(path)
+        except MemoDamaged:
+            raise
+        except MemoError as error:
+            raise type(error)(f"{path}: {error}") from None

@@ -292,8 +292,18 @@ def test_what_is_no_memo_is_left_alone(tmp_path):
     with pytest.raises(achar.memo.NotAMemo, match="something else"):
         achar.Memo(other)
     assert other.read_bytes() == before
-    with pytest.raises(achar.memo.MemoError, match="No such file|unable"):
+    with pytest.raises(achar.memo.MemoError, match="nowhere.m: .*(No such file|unable)"):
         achar.Memo(tmp_path / "nowhere" / "m")
+    text = tmp_path / "text"
+    for content in (b"x = 1\n" * 2000, b"x = 1\n", b"SQLite format 3\0" + b"not really" * 1000):
+        text.write_bytes(content)
+        with pytest.raises(achar.memo.NotAMemo, match="something else"):
+            achar.Memo(text)
+        assert text.read_bytes() == content and not list(tmp_path.glob("text.*"))
+    with pytest.raises(achar.memo.NotAMemo, match="directory"):
+        achar.Memo(tmp_path)
+    with pytest.raises(achar.memo.NotAMemo, match="device"):
+        achar.Memo("/dev/null")
 
 
 def test_it_goes_into_pickles(memo):
