@@ -6,8 +6,8 @@
  *     error | null, [number, ...] | null, number - map, item]
  *
  * 'submitted' is nanoseconds from the batch's base; 'wait' begins there, and 'run' behind it. The last three are of
- * a piece of a map: which of its calls raised, and where it stands. What stands at the end and is nothing is left out. Of a submission that has not
- * ended, only what is known then is something; its state is 1.
+ * a piece of a map: which of its calls raised, and where it stands. What stands at the end and is nothing is left
+ * out. Of a submission that has not ended, only what is known then is something; its state is 1.
  */
 #include "record/internal.h"
 

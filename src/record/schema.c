@@ -71,7 +71,7 @@ static const char tables[] =
  * what had not ended at first, only pools are looked through that have not ended all by now. */
 static const char views[] =
     "CREATE VIEW attempt AS SELECT b.run, b.pool, j.value ->> 0 AS number, j.value ->> 1 AS calls,"
-    COLUMNS ", b.kind = 'ended' AS is_last" ITEMS " WHERE b.kind <> 'open';"
+    COLUMNS ", b.kind = 'ended' AS is_last" ITEMS " WHERE b.kind IN ('ended', 'retried');"
 
     "CREATE VIEW unfinished AS WITH incomplete AS MATERIALIZED (SELECT run, pool FROM total"
     " GROUP BY run, pool"
