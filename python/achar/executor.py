@@ -136,6 +136,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             "environment": _environment.describe(with_packages=python is not None),
             "cwd": _launch.folder(),
             "argv": list(sys.argv),
+            "keeps": True,  # a result may refer to its task's arguments, see packed.c
             "depth": _depth,
             "output": _forward.client_levels() if _output.MODES[output] == 2 else None,
         }

@@ -272,7 +272,7 @@ static PyObject *future_bytes(PyObject *self, PyObject *unused)
     if (!task || achar__task_state_of(task) != ACHAR__TASK_RETURNED)
         Py_RETURN_NONE;
     achar__task_result_of(task, &r);
-    return Py_BuildValue("(Iy#)", r.kind, r.bytes, (Py_ssize_t)r.nbytes);
+    return packed_bytes(&r);
 }
 
 /* ---- what an executor does to the futures that it made by hand ---- */

@@ -62,7 +62,7 @@ int worker_give_result(worker_loop *loop, PyObject *result)
     int kind = -1;
     wire_sink_init(&ws, &loop->memory);
     if (saver_dump_into(loop->st, result, &options, &ws.sink, NULL) == 0)
-        kind = packed_finish(&taken, &ws, PACKED_OWN);
+        kind = packed_finish_result(&taken, &ws, loop->keeps ? loop->worker : NULL);
     packed_clear(&taken);
     if (kind >= 0) {
         worker_flush_output(loop);

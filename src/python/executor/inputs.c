@@ -134,7 +134,8 @@ static PyObject *task_input(PyObject *module, PyObject *args)
                         "read only in the task that it was an argument of");
         return NULL;
     }
-    const packed_place place = {.worker = st->worker};
+    packed_place place = {.worker = st->worker};
+    place.kept = achar__worker_input_kept(st->worker, (size_t)index, &place.kept_nbytes);
     return packed_read(st, &place, kind, bytes, nbytes);
 }
 

@@ -5,6 +5,7 @@
  *
  * The table is last because the pickle is first: it is written before anybody knows of buffers. Those that
  * a reader may write begin on a page of their own, so that they can be windows (runtime/shm/window.h).
+ * A result's buffer can be elsewhere: in its task's arguments, which stay for it (KEPT in its offset).
  * Who reads it gets views of the memory (view.c). What a worker has written is not believed: offsets are
  * checked, and each is read once.
  */
@@ -16,6 +17,8 @@
 #include <string.h>
 
 enum { PAGE_NBYTES = 4096, LINE_NBYTES = 64, ENTRY_NBYTES = 16, FOOTER_NBYTES = 16 };
+
+#define KEPT (UINT64_C(1) << 63) /* in an entry's offset: it is one into the task's arguments */
 
 /* ---- writing ---- */
 
@@ -52,32 +55,65 @@ static size_t aligned(size_t nbytes, size_t alignment)
     return (nbytes + alignment - 1) & ~(alignment - 1);
 }
 
+/* A buffer on its way: 'offset' says where it stands already (with KEPT), 0 that it is to be copied. */
+typedef struct outgoing {
+    const void *data;
+    size_t nbytes;
+    uint64_t offset;
+} outgoing;
+
 /* Where the table begins when 'buffers' stand behind 'used' bytes. */
-static size_t table_at(const Py_buffer *buffers, size_t count, size_t used, size_t alignment)
+static size_t table_at(const outgoing *buffers, size_t count, size_t used, size_t alignment)
 {
     for (size_t i = 0; i < count; i++)
-        used = aligned(used, alignment) + (size_t)buffers[i].len;
+        if (!buffers[i].offset)
+            used = aligned(used, alignment) + buffers[i].nbytes;
     return aligned(used, alignment);
 }
 
-/* There is room. The buffers' memory may change under us, but not go away: they are exported. */
-static void append(saver_sink *sink, const Py_buffer *buffers, size_t count, size_t alignment)
+static size_t needed_for(const outgoing *buffers, size_t count, size_t used, size_t alignment)
 {
-    uint64_t footer[2] = {sink->used, count};
-    size_t at = sink->used, entry_at = table_at(buffers, count, at, alignment);
-    for (size_t i = 0; i < count; i++) {
-        at = aligned(at, alignment);
-        uint64_t entry[2] = {at, (uint64_t)buffers[i].len};
-        memcpy(sink->data + at, buffers[i].buf, (size_t)buffers[i].len);
-        memcpy(sink->data + entry_at, entry, sizeof entry);
-        at += (size_t)buffers[i].len;
-        entry_at += sizeof entry;
-    }
-    memcpy(sink->data + entry_at, footer, sizeof footer);
-    sink->used = entry_at + sizeof footer;
+    return table_at(buffers, count, used, alignment) + count * ENTRY_NBYTES + FOOTER_NBYTES;
 }
 
-int packed_finish(packed_buffers *taken, wire_sink *ws, int kind)
+/* There is room behind the 'used' bytes at 'block'. Their memory may change under us, but not go away: they
+ * are exported. Returns how many bytes there are then. */
+static size_t append(char *block, size_t used, const outgoing *buffers, size_t count,
+                     size_t alignment)
+{
+    uint64_t footer[2] = {used, count};
+    size_t at = used, entry_at = table_at(buffers, count, at, alignment);
+    for (size_t i = 0; i < count; i++, entry_at += ENTRY_NBYTES) {
+        uint64_t entry[2] = {buffers[i].offset, buffers[i].nbytes};
+        if (!buffers[i].offset) {
+            entry[0] = at = aligned(at, alignment);
+            memcpy(block + at, buffers[i].data, buffers[i].nbytes);
+            at += buffers[i].nbytes;
+        }
+        memcpy(block + entry_at, entry, sizeof entry);
+    }
+    memcpy(block + entry_at, footer, sizeof footer);
+    return entry_at + sizeof footer;
+}
+
+/* Finds those that stand in the arguments of the worker's task; true where that is worth keeping them. */
+static int find_kept(achar__worker *worker, outgoing *buffers, size_t count)
+{
+    size_t offset, kept_nbytes = 0, args_nbytes = achar__worker_args_nbytes(worker);
+    for (size_t i = 0; i < count; i++)
+        if (achar__worker_find_in_args(worker, buffers[i].data, buffers[i].nbytes, &offset)) {
+            buffers[i].offset = KEPT | offset;
+            kept_nbytes += buffers[i].nbytes;
+        }
+    if (kept_nbytes && kept_nbytes + PACKED_LEAST_NBYTES >= args_nbytes / 2)
+        return 1;
+    for (size_t i = 0; i < count; i++)
+        buffers[i].offset = 0;
+    return 0;
+}
+
+/* 'worker' NULL: everything is copied. */
+static int finish(packed_buffers *taken, wire_sink *ws, int kind, achar__worker *worker)
 {
     size_t alignment = kind == PACKED_OWN ? PAGE_NBYTES : LINE_NBYTES;
     size_t exported = 0, needed;
@@ -85,26 +121,44 @@ int packed_finish(packed_buffers *taken, wire_sink *ws, int kind)
     int result = -1;
     if (!taken->count && kind == PACKED_OWN)
         return PACKED_NOT;
-    Py_buffer *buffers = PyMem_Calloc(taken->count + 1, sizeof *buffers);
-    if (!buffers) {
+    Py_buffer *views = PyMem_Calloc(taken->count + 1, sizeof *views);
+    outgoing *buffers = PyMem_Calloc(taken->count + 1, sizeof *buffers);
+    if (!views || !buffers) {
         PyErr_NoMemory();
-        return -1;
+        goto done;
     }
-    for (; exported < taken->count; exported++)
-        if (PyObject_GetBuffer(taken->items[exported], &buffers[exported], PyBUF_ANY_CONTIGUOUS) <
-            0)
+    for (; exported < taken->count; exported++) {
+        Py_buffer *view = &views[exported];
+        if (PyObject_GetBuffer(taken->items[exported], view, PyBUF_ANY_CONTIGUOUS) < 0)
             goto done;
-    needed = table_at(buffers, taken->count, sink->used, alignment) + taken->count * ENTRY_NBYTES +
-             FOOTER_NBYTES;
+        buffers[exported] = (outgoing){view->buf, (size_t)view->len, 0};
+    }
+    if (worker && find_kept(worker, buffers, taken->count)) {
+        achar__worker_keep_args(worker);
+        kind = PACKED_KEEPING;
+    }
+    needed = needed_for(buffers, taken->count, sink->used, alignment);
     if (needed > sink->capacity && sink->grow(sink, needed) < 0)
         goto done;
-    Py_BEGIN_ALLOW_THREADS append(sink, buffers, taken->count, alignment);
+    Py_BEGIN_ALLOW_THREADS sink->used =
+        append(sink->data, sink->used, buffers, taken->count, alignment);
     Py_END_ALLOW_THREADS result = kind;
 done:
     while (exported > 0)
-        PyBuffer_Release(&buffers[--exported]);
+        PyBuffer_Release(&views[--exported]);
+    PyMem_Free(views);
     PyMem_Free(buffers);
     return result;
+}
+
+int packed_finish(packed_buffers *taken, wire_sink *ws, int kind)
+{
+    return finish(taken, ws, kind, NULL);
+}
+
+int packed_finish_result(packed_buffers *taken, wire_sink *ws, achar__worker *worker)
+{
+    return finish(taken, ws, PACKED_OWN, worker);
 }
 
 /* ---- reading ---- */
@@ -116,18 +170,54 @@ static PyObject *raise_no_sense(void)
     return NULL;
 }
 
-/* A list of the buffers, the i-th entry of the table being its i-th item. */
-static PyObject *views_of(module_state *st, const packed_place *place, const char *bytes,
-                          size_t table, size_t count, int writable)
+/* What stands in front of the footer: 'count' entries from 'table' on. */
+typedef struct contents {
+    const char *bytes;
+    size_t pickle_nbytes, table, count;
+} contents;
+
+/* False: these bytes make no sense. */
+static int find_contents(const void *bytes, size_t nbytes, contents *out)
 {
-    PyObject *views = PyList_New((Py_ssize_t)count);
-    for (size_t i = 0; views && i < count; i++) {
-        uint64_t entry[2];
-        memcpy(entry, bytes + table + i * ENTRY_NBYTES, sizeof entry);
+    uint64_t footer[2];
+    if (nbytes < FOOTER_NBYTES)
+        return 0;
+    memcpy(footer, (const char *)bytes + nbytes - FOOTER_NBYTES, sizeof footer);
+    size_t room = nbytes - FOOTER_NBYTES;
+    if (footer[1] > room / ENTRY_NBYTES || footer[0] > room - footer[1] * ENTRY_NBYTES)
+        return 0;
+    *out = (contents){bytes, (size_t)footer[0], room - (size_t)footer[1] * ENTRY_NBYTES,
+                      (size_t)footer[1]};
+    return 1;
+}
+
+/* The i-th buffer: where in '*block' it is. False: it makes no sense. */
+static int find_buffer(const contents *in, size_t i, const void *kept, size_t kept_nbytes,
+                       const char **block, size_t *offset, size_t *nbytes)
+{
+    uint64_t entry[2];
+    memcpy(entry, in->bytes + in->table + i * ENTRY_NBYTES, sizeof entry);
+    int is_kept = kept && (entry[0] & KEPT);
+    uint64_t end = is_kept ? kept_nbytes : in->table;
+    entry[0] &= is_kept ? ~KEPT : UINT64_MAX;
+    *block = is_kept ? kept : in->bytes;
+    *offset = (size_t)entry[0];
+    *nbytes = (size_t)entry[1];
+    return entry[0] <= end && entry[1] <= end - entry[0];
+}
+
+/* A list of the buffers, the i-th entry of the table being its i-th item. */
+static PyObject *views_of(module_state *st, const packed_place *place, const contents *in,
+                          int writable)
+{
+    PyObject *views = PyList_New((Py_ssize_t)in->count);
+    for (size_t i = 0; views && i < in->count; i++) {
+        const char *block;
+        size_t offset, nbytes;
         PyObject *view =
-            entry[0] > table || entry[1] > table - entry[0]
-                ? raise_no_sense()
-                : view_new(st, place, bytes, (size_t)entry[0], (size_t)entry[1], writable);
+            find_buffer(in, i, place->kept, place->kept_nbytes, &block, &offset, &nbytes)
+                ? view_new(st, place, block, offset, nbytes, writable)
+                : raise_no_sense();
         if (view)
             PyList_SET_ITEM(views, (Py_ssize_t)i, view);
         else
@@ -140,25 +230,59 @@ PyObject *packed_read(module_state *st, const packed_place *place, uint32_t kind
                       size_t nbytes)
 {
     loader_options options = {.superset = 1};
-    uint64_t footer[2];
+    contents in;
     if (kind == PACKED_NOT)
         return loader_loads(st, bytes, nbytes, &options);
-    if (nbytes < FOOTER_NBYTES)
+    if (!find_contents(bytes, nbytes, &in))
         return raise_no_sense();
-    memcpy(footer, (const char *)bytes + nbytes - FOOTER_NBYTES, sizeof footer);
-    size_t room = nbytes - FOOTER_NBYTES;
-    if (footer[1] > room / ENTRY_NBYTES || footer[0] > room - footer[1] * ENTRY_NBYTES)
-        return raise_no_sense();
-    size_t count = (size_t)footer[1];
     PyObject *object = NULL;
-    PyObject *views = views_of(st, place, bytes, room - count * ENTRY_NBYTES, count,
-                               kind == PACKED_OWN || place->owner_is_private);
+    int writable = kind == PACKED_OWN || kind == PACKED_KEEPING || place->owner_is_private;
+    PyObject *views = views_of(st, place, &in, writable);
     if (views) {
         options.buffers = views;
-        object = loader_loads(st, bytes, (size_t)footer[0], &options);
+        object = loader_loads(st, bytes, in.pickle_nbytes, &options);
         Py_DECREF(views);
     }
     return object;
+}
+
+/* What PACKED_KEEPING is with all of its buffers in it: PACKED_OWN. */
+static PyObject *whole_bytes(const achar__task_result *r)
+{
+    contents in;
+    PyObject *bytes = NULL;
+    if (!find_contents(r->bytes, r->nbytes, &in))
+        return raise_no_sense();
+    outgoing *buffers = PyMem_Calloc(in.count + 1, sizeof *buffers);
+    if (!buffers)
+        return PyErr_NoMemory();
+    for (size_t i = 0; i < in.count; i++) {
+        const char *block;
+        size_t offset, nbytes;
+        if (!find_buffer(&in, i, r->kept, r->kept_nbytes, &block, &offset, &nbytes)) {
+            raise_no_sense();
+            goto done;
+        }
+        buffers[i] = (outgoing){block + offset, nbytes, 0};
+    }
+    size_t needed = needed_for(buffers, in.count, in.pickle_nbytes, PAGE_NBYTES);
+    bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)needed);
+    if (bytes) {
+        char *data = PyBytes_AS_STRING(bytes);
+        memset(data, 0, needed);
+        memcpy(data, in.bytes, in.pickle_nbytes);
+        append(data, in.pickle_nbytes, buffers, in.count, PAGE_NBYTES);
+    }
+done:
+    PyMem_Free(buffers);
+    return bytes;
+}
+
+PyObject *packed_bytes(const achar__task_result *r)
+{
+    if (r->kind != PACKED_KEEPING)
+        return Py_BuildValue("(Iy#)", r->kind, r->bytes, (Py_ssize_t)r->nbytes);
+    return Py_BuildValue("(IN)", PACKED_OWN, whole_bytes(r));
 }
 
 PyDoc_STRVAR(loads_packed_doc,

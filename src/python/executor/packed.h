@@ -13,6 +13,7 @@ enum {
     PACKED_NOT = 0,   /* a pickle and nothing else */
     PACKED_REFERENCE, /* packed; who reads it may not write: all see the same */
     PACKED_OWN,       /* packed; whoever reads it has it for itself */
+    PACKED_KEEPING, /* the same of a result, which has buffers that stand in its task's arguments */
 };
 
 /* The buffers of one dump. */
@@ -32,6 +33,11 @@ int packed_take(void *context, PyObject *buffer, const Py_buffer *view);
  * with an exception set.
  */
 int packed_finish(packed_buffers *taken, wire_sink *ws, int kind);
+/*
+ * The same for the result of the worker's task. What of its buffers stands in the arguments as it came is not
+ * copied, if that is about half of them or more, which stay then: PACKED_KEEPING.
+ */
+int packed_finish_result(packed_buffers *taken, wire_sink *ws, achar__worker *worker);
 void packed_clear(packed_buffers *taken);
 
 /* Where packed bytes stand. All NULL: in private memory, for the time of the call. */
@@ -39,13 +45,18 @@ typedef struct packed_place {
     PyObject *pool; /* the client: what was made of them holds both */
     achar__task *task;
     achar__worker *worker; /* a worker: arguments or inputs of the current task */
-    PyObject *owner;       /* what has them otherwise */
-    int owner_is_private;  /* the owner's memory may be written: who reads has it for itself */
+    const void *kept;      /* PACKED_KEEPING: the arguments */
+    size_t kept_nbytes;
+    PyObject *owner;      /* what has them otherwise */
+    int owner_is_private; /* the owner's memory may be written: who reads has it for itself */
 } packed_place;
 
 /* The object that 'bytes' are; NULL with an exception set. Bytes that make no sense are an exception, too. */
 PyObject *packed_read(module_state *st, const packed_place *place, uint32_t kind, const void *bytes,
                       size_t nbytes);
+
+/* (kind, bytes) as they can be read anywhere: what PACKED_KEEPING refers to is in them. */
+PyObject *packed_bytes(const achar__task_result *r);
 
 /* Stores what a task has packed, see _nested.py; as packed_put(). */
 achar__task *packed_put_bytes(pool_object *p, PyObject *bytes);

@@ -44,7 +44,8 @@ static PyObject *take_load_error(void)
 static int read_result(module_state *st, PyObject *name, PyObject *pool,
                        const achar__task_result *r, PyObject **result, PyObject **exception)
 {
-    const packed_place place = {.pool = pool, .task = r->task};
+    const packed_place place = {
+        .pool = pool, .task = r->task, .kept = r->kept, .kept_nbytes = r->kept_nbytes};
     *result = packed_read(st, &place, r->kind, r->bytes, r->nbytes);
     if (*result)
         return 0;

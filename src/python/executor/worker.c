@@ -290,6 +290,7 @@ static PyObject *worker_run(PyObject *module, PyObject *args)
         (returned = PyObject_CallOneArg(set_up, hello))) {
         loop.failure = returned == Py_None ? NULL : returned;
         find_telling(&loop, hello);
+        loop.keeps = PyDict_GetItemString(hello, "keeps") == Py_True;
         done = run(&loop);
     }
     for (size_t i = 0; i < FUNCTION_SLOTS; i++)

@@ -21,6 +21,7 @@ typedef struct worker_loop {
     PyObject *flush;      /* the str "flush" */
     PyObject *
         telling[2]; /* sys.stdout and sys.stderr, which call worker_prints(); NULL: others do not */
+    int keeps;      /* the client reads results that refer to arguments */
     int flush_failed;    /* said once */
     rlim_t memory_limit; /* RLIMIT_AS at start */
     int is_short; /* a task has lowered it, and ran out of memory: others need a new worker */

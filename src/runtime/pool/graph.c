@@ -101,6 +101,10 @@ bool achar__inputs_stage_locked(achar__task *task, size_t *needed_nbytes)
                           : 0,
             .nbytes = input->staged ? input->staged_nbytes : 0,
             .kind = input->result_kind,
+            .kept_offset = input->keeps_args
+                               ? (uint64_t)((const unsigned char *)input->args - pool->client.base)
+                               : 0,
+            .kept_nbytes = input->keeps_args ? input->args_nbytes : 0,
         };
     }
     return true;

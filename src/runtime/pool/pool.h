@@ -249,8 +249,11 @@ typedef struct achar__task_result {
     int64_t time_limit_ns; /* as submitted */
     const struct achar__attempt *attempts; /* that failed before; valid while the task is held */
     unsigned attempt_count;
-    achar__task *task;  /* itself */
-    uint32_t kind;      /* as given to achar__pool_put(), achar__worker_set_result_kind(); else 0 */
+    achar__task *task; /* itself */
+    uint32_t kind;     /* as given to achar__pool_put(), achar__worker_set_result_kind(); else 0 */
+    /* The arguments, where the result refers to them (achar__worker_keep_args()); else NULL. */
+    const void *kept;
+    size_t kept_nbytes;
     achar__task *cause; /* INPUT_FAILED: the task where it began; valid while the task is held */
     /* Of a dead worker whose output the pool reads: the end of its standard error; else NULL. Valid
      * while the task is held. */
@@ -258,7 +261,7 @@ typedef struct achar__task_result {
 } achar__task_result;
 /* Only of a finished task. */
 void achar__task_result_of(achar__task *task, achar__task_result *out);
-/* achar__window_open() for a part of those bytes; the caller holds the task until achar__window_close(). */
+/* achar__window_open() for a part of those bytes, or of those kept; the caller holds the task until achar__window_close(). */
 bool achar__task_open(achar__task *task, const void *bytes, size_t nbytes, achar__window *window);
 
 /*

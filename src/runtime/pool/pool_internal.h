@@ -73,6 +73,7 @@ struct achar__task {
     bool watched;               /* to be handed out by next_watched */
     bool force_cancelled;       /* however it ends: CANCELLED */
     bool looked_at;             /* someone may be reading the result where it stands */
+    bool keeps_args;            /* its result refers to its arguments; asked when it has finished */
     _Atomic bool awaits_output; /* its worker had sent text that nobody had dealt with at its end */
     uint16_t output_worker;     /* whose text that is */
     uint32_t result_kind;
@@ -81,7 +82,7 @@ struct achar__task {
     achar__pool *pool;
     achar__function *function; /* until finished */
     achar__task *prev, *next;  /* in the queue, the watched list or a slot's releases */
-    void *args;                /* until finished */
+    void *args;                /* until finished, or, with keeps_args, as long as the task */
     size_t args_nbytes;
     uint32_t args_kind;
     bool disowned;           /* a piece: nobody will ask for the pieces behind */

@@ -189,10 +189,13 @@ static bool take_completion(achar__slot *slot, achar__task *task,
                             const achar__wire_completion *completion)
 {
     achar__mapping *mapping = slot->mapping;
+    bool keeps_args = completion->kind & ACHAR__WIRE_KEEPS_ARGS;
+    uint32_t kind = completion->kind & ~ACHAR__WIRE_KEEPS_ARGS;
     if ((completion->state != ACHAR__TASK_RETURNED && completion->state != ACHAR__TASK_RAISED) ||
-        completion->kind >= (completion->state == ACHAR__TASK_RETURNED && !task->stretch
-                                 ? ACHAR__WIRE_KIND_COUNT
-                                 : 1) ||
+        (keeps_args && (completion->state != ACHAR__TASK_RETURNED || !task->args_kind)) ||
+        kind >= (completion->state == ACHAR__TASK_RETURNED && !task->stretch
+                     ? ACHAR__WIRE_KIND_COUNT
+                     : 1) ||
         completion->result_offset > mapping->region.nbytes ||
         completion->result_nbytes > mapping->region.nbytes - completion->result_offset) {
         return false;
@@ -206,7 +209,8 @@ static bool take_completion(achar__slot *slot, achar__task *task,
         task->result_nbytes = completion->result_nbytes;
     }
     achar__tell_completion(slot, task, completion);
-    task->result_kind = completion->kind;
+    task->result_kind = kind;
+    task->keeps_args = keeps_args;
     if (!task->stretch) {
         learn_duration(task->function, completion->duration_ns);
     } else if (completion->call_count) {

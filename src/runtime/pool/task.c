@@ -34,6 +34,16 @@ static bool send_release(achar__slot *slot, const achar__task *task)
     return true;
 }
 
+static void free_args_locked(achar__task *task)
+{
+    if (task->args_kind) {
+        achar__pins_free_locked(task->pool, task->args);
+    } else {
+        achar__store_free(task->pool->store, task->args);
+    }
+    task->args = NULL;
+}
+
 static void free_task_locked(achar__task *task)
 {
     if (task->mapping) {
@@ -41,6 +51,10 @@ static void free_task_locked(achar__task *task)
     }
     if (task->staged && !task->pool->released) {
         achar__pins_free_locked(task->pool, task->staged);
+        achar__room_tell_locked(task->pool);
+    }
+    if (task->keeps_args && !task->pool->released) {
+        free_args_locked(task);
         achar__room_tell_locked(task->pool);
     }
     if (task->cause) {
@@ -142,10 +156,9 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     if (!task->stretch) {
         pool->unfinished_nbytes -= achar__block_cost(task->args_nbytes);
     }
-    if (task->args_kind) {
-        achar__pins_free_locked(pool, task->args);
-    } else {
-        achar__store_free(pool->store, task->args);
+    task->keeps_args = task->keeps_args && state == ACHAR__TASK_RETURNED;
+    if (!task->keeps_args) {
+        free_args_locked(task);
     }
     if (task->stretch) {
         achar__stretch_unref_locked(pool, task->stretch);
@@ -158,7 +171,6 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     if (task->inputs) {
         achar__graph_leave_locked(task);
     }
-    task->args = NULL;
     task->function = NULL;
     task->place = ACHAR__PLACE_NONE;
 
@@ -255,6 +267,10 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
     out->attempt_count = task->attempt_count;
     out->task = task;
     out->kind = task->result_kind;
+    if (task->keeps_args) {
+        out->kept = task->args;
+        out->kept_nbytes = task->args_nbytes;
+    }
     out->cause = task->cause;
     if (out->state == ACHAR__TASK_LOST || out->state == ACHAR__TASK_OVERDUE ||
         out->state == ACHAR__TASK_ABANDONED) {
@@ -266,13 +282,22 @@ void achar__task_result_of(achar__task *task, achar__task_result *out)
     }
 }
 
+static bool contains(const achar__region *region, const void *bytes)
+{
+    return (const unsigned char *)bytes >= region->base &&
+           (const unsigned char *)bytes < region->base + region->nbytes;
+}
+
 bool achar__task_open(achar__task *task, const void *bytes, size_t nbytes, achar__window *window)
 {
     if (!achar__fork_guard_holds(&task->pool->guard)) {
         return false;
     }
     pthread_mutex_lock(&task->pool->lock);
-    const achar__region *region = task->mapping ? &task->mapping->region : &task->pool->client;
+    const achar__region *region = &task->pool->client;
+    if (task->mapping && !contains(region, bytes)) {
+        region = &task->mapping->region;
+    }
     bool opened = achar__window_open(window, region, bytes, nbytes);
     pthread_mutex_unlock(&task->pool->lock);
     return opened;

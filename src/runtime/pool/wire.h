@@ -24,12 +24,14 @@
 #define ACHAR__BELL_WAITER_COUNT 63
 #define ACHAR__CACHE_LINE        64
 #define ACHAR__ERROR_NBYTES      160
-#define ACHAR__WIRE_KIND_COUNT   3  /* of arguments and results, in the caller's terms */
-#define ACHAR__PIN_COUNT         64 /* blocks that a worker may look at beyond its task's end */
+#define ACHAR__WIRE_KIND_COUNT   4 /* of arguments and results, in the caller's terms */
+#define ACHAR__WIRE_KEEPS_ARGS                                                                     \
+    UINT32_C(0x80000000)    /* beside the kind of a result: it refers to the arguments */
+#define ACHAR__PIN_COUNT 64 /* blocks that a worker may look at beyond its task's end */
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
 #define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
-#define ACHAR__WIRE_VERSION  6
+#define ACHAR__WIRE_VERSION  7
 /* version, client's pid, descriptors of client's region, worker's region, bells, and of the files behind
  * the regions (-1: none); offsets of the down block and the hello in the client's region, size of the
  * hello, limits of the worker's warm memory, memory and space on disk */
@@ -51,7 +53,9 @@ enum {
 typedef struct achar__wire_input {
     uint64_t offset;
     uint64_t nbytes;
-    uint64_t kind; /* of achar__pool_put(), achar__worker_set_result_kind() */
+    uint64_t kind;        /* of achar__pool_put(), achar__worker_set_result_kind() */
+    uint64_t kept_offset; /* the arguments that the result refers to */
+    uint64_t kept_nbytes; /* 0: none */
 } achar__wire_input;
 
 /* A task for a worker; offsets are into the client's region. */
@@ -76,7 +80,7 @@ typedef struct achar__wire_completion {
     uint64_t duration_ns;
     uint32_t state;        /* ACHAR__TASK_RETURNED or _RAISED */
     uint32_t call_count;   /* calls of the stretch that have been made; the others have not begun */
-    uint32_t kind;         /* of the result: the caller's, below ACHAR__WIRE_KIND_COUNT */
+    uint32_t kind;         /* of the result: the caller's, and ACHAR__WIRE_KEEPS_ARGS */
     uint32_t raised_count; /* of those calls */
     int64_t started_ns;    /* CLOCK_MONOTONIC */
     uint64_t cpu_ns;       /* of the process since the last completion that says so (usage.c) */

@@ -153,6 +153,7 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
     worker->calls_done = 0;
     worker->results_used = 0;
     worker->result_kind = 0;
+    worker->keeps_args = false;
     worker->error_nbytes = worker->raised_count = 0;
     worker->busy = true;
     return ACHAR_OK;
@@ -171,6 +172,46 @@ bool achar__worker_input(achar__worker *worker, size_t index, const void **bytes
     *nbytes = input->nbytes;
     *kind = (uint32_t)input->kind;
     return true;
+}
+
+const void *achar__worker_input_kept(achar__worker *worker, size_t index, size_t *nbytes)
+{
+    const achar__wire_task *task = &worker->down->tasks[worker->position % ACHAR__RING_SLOTS];
+    if (!achar__fork_guard_holds(&worker->guard) || !worker->busy || index >= task->input_count) {
+        return NULL;
+    }
+    const achar__wire_input *input =
+        (const achar__wire_input *)(worker->client.base + task->inputs_offset) + index;
+    *nbytes = input->kept_nbytes;
+    return input->kept_nbytes ? worker->client.base + input->kept_offset : NULL;
+}
+
+size_t achar__worker_args_nbytes(const achar__worker *worker)
+{
+    return worker->down->tasks[worker->position % ACHAR__RING_SLOTS].args_nbytes;
+}
+
+bool achar__worker_find_in_args(achar__worker *worker, const void *bytes, size_t nbytes,
+                                size_t *offset)
+{
+    const achar__wire_task *task = &worker->down->tasks[worker->position % ACHAR__RING_SLOTS];
+    const achar__region *client = &worker->client;
+    if (!achar__fork_guard_holds(&worker->guard) || !worker->busy || !client->mirror ||
+        task->call_count || !task->args_kind) {
+        return false;
+    }
+    const unsigned char *args = client->mirror + task->args_offset;
+    if ((const unsigned char *)bytes < args ||
+        (const unsigned char *)bytes >= args + task->args_nbytes) {
+        return false;
+    }
+    *offset = (size_t)((const unsigned char *)bytes - args);
+    return nbytes <= task->args_nbytes - *offset && achar__window_is_unwritten(bytes, nbytes);
+}
+
+void achar__worker_keep_args(achar__worker *worker)
+{
+    worker->keeps_args = true;
 }
 
 /* The pin of that block, or a free one (word 0), or ACHAR__PIN_COUNT. */
@@ -327,6 +368,9 @@ int achar__worker_finish(achar__worker *worker, enum achar__task_state state, ac
     achar__wire_completion *completion =
         &worker->up->completions[worker->position % ACHAR__RING_SLOTS];
     *completion = (achar__wire_completion){.state = state, .kind = worker->result_kind};
+    if (worker->keeps_args && state == ACHAR__TASK_RETURNED) {
+        completion->kind |= ACHAR__WIRE_KEEPS_ARGS;
+    }
     achar__usage_tell(worker, completion);
     ACHAR__CRASH_POINT("mid-result");
     if (block && block->data) {

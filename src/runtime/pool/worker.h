@@ -49,6 +49,9 @@ int achar__worker_next(achar__worker *worker, int64_t timeout_ns, achar__assignm
 bool achar__worker_input(achar__worker *worker, size_t index, const void **bytes, size_t *nbytes,
                          uint32_t *kind);
 
+/* The arguments that this result refers to (achar__worker_keep_args()), valid as long; NULL: it does not. */
+const void *achar__worker_input_kept(achar__worker *worker, size_t index, size_t *nbytes);
+
 /*
  * Keeps an input's bytes, as achar__worker_input() has shown them, readable beyond the task's end, until
  * as many achar__worker_unpin(); also arguments whose kind is not 0. Before the task's end. False: too
@@ -84,6 +87,17 @@ bool achar__worker_wants_errors(const achar__worker *worker);
 /* What the current task, or the call that is about to end, has raised, in a line of UTF-8; it is copied
  * and may be cut. */
 void achar__worker_set_error(achar__worker *worker, const char *text, size_t nbytes);
+
+/*
+ * Whether 'bytes' are what stands in the current task's arguments at '*offset': in a window, where nobody has
+ * written into it, and at the beginning of a page. Then the result need not have a copy of them:
+ * achar__worker_keep_args() has the arguments stay for as long as the result does.
+ */
+size_t achar__worker_args_nbytes(const achar__worker *worker);
+bool achar__worker_find_in_args(achar__worker *worker, const void *bytes, size_t nbytes,
+                                size_t *offset);
+/* Before achar__worker_finish(); it is of no consequence unless the task returns. */
+void achar__worker_keep_args(achar__worker *worker);
 
 /* Whether OVERDUE or CANCELLED has been told of the current task. */
 bool achar__worker_was_told_to_end(const achar__worker *worker);

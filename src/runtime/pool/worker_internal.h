@@ -27,6 +27,7 @@ struct achar__worker {
     bool busy;                     /* between next and finish */
     _Atomic uint64_t overdue_seen; /* by the handler of SIGALRM */
     uint32_t result_kind;
+    bool keeps_args; /* the result refers to them */
     unsigned pin_counts[ACHAR__PIN_COUNT];
 
     /* what is told of the current task (usage.c) */

@@ -6,7 +6,10 @@
  */
 #include "runtime/shm/window.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -83,6 +86,49 @@ bool achar__window_open(achar__window *window, const achar__region *region, cons
     }
     pthread_mutex_unlock(&lock);
     return opened;
+}
+
+/* A page of /proc/self/pagemap: a private one is there, or swapped out, and is no page of a file. */
+#define PAGE_IS_PRESENT (UINT64_C(1) << 63)
+#define PAGE_IS_SWAPPED (UINT64_C(1) << 62)
+#define PAGE_IS_FILES   (UINT64_C(1) << 61)
+
+static bool any_is_private(const uint64_t *pages, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if ((pages[i] & PAGE_IS_SWAPPED) ||
+            (pages[i] & (PAGE_IS_PRESENT | PAGE_IS_FILES)) == PAGE_IS_PRESENT) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool achar__window_is_unwritten(const void *data, size_t nbytes)
+{
+    size_t page_nbytes = (size_t)sysconf(_SC_PAGESIZE);
+    uint64_t pages[1024];
+    size_t first = (uintptr_t)data / page_nbytes;
+    size_t count = (nbytes + page_nbytes - 1) / page_nbytes;
+    if ((uintptr_t)data % page_nbytes != 0) {
+        return false;
+    }
+    int error = errno;
+    bool is_unwritten = true;
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    while (is_unwritten && count) {
+        size_t part = count < 1024 ? count : 1024;
+        ssize_t got =
+            fd < 0 ? -1 : pread(fd, pages, part * sizeof *pages, (off_t)(first * sizeof *pages));
+        is_unwritten = got == (ssize_t)(part * sizeof *pages) && !any_is_private(pages, part);
+        first += part;
+        count -= part;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    errno = error;
+    return is_unwritten;
 }
 
 void achar__window_close(achar__window *window)

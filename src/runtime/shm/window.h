@@ -27,6 +27,11 @@ typedef struct achar__window {
  */
 bool achar__window_open(achar__window *window, const achar__region *region, const void *bytes,
                         size_t nbytes);
+/*
+ * Whether [data, data + nbytes), which begin a page of an open window, still are what the region has. False
+ * also where the kernel does not tell.
+ */
+bool achar__window_is_unwritten(const void *data, size_t nbytes);
 /* Not open: nothing is done. */
 void achar__window_close(achar__window *window);
 

@@ -288,6 +288,13 @@ static int run(achar__worker *worker, const achar__assignment *task)
     } else if (strcmp(command, "kind") == 0) {
         achar__worker_set_result_kind(worker, (uint32_t)atoi(text));
         return finish_text(worker, "kind");
+    } else if (strcmp(command, "keep") == 0) {
+        achar__worker_keep_args(worker);
+        return finish_text(worker, "kept");
+    } else if (strcmp(command, "show-kept") == 0) {
+        size_t nbytes = 0;
+        const void *kept = achar__worker_input_kept(worker, 0, &nbytes);
+        return finish_bytes(worker, ACHAR__TASK_RETURNED, kept ? kept : "", kept ? nbytes : 0);
     } else if (strcmp(command, "fill") == 0) {
         return finish_fill(worker);
     } else if (strcmp(command, "environ") == 0) {

@@ -266,7 +266,10 @@ static void nonsense_in_shared_memory_is_not_believed(void **state)
         kit_expect_works(pool);
     }
     kit_expect(kit_submit(pool, "kind 2"), ACHAR__TASK_RETURNED, "kind");
-    kit_expect_death(kit_submit(pool, "kind 3"), ACHAR__TASK_LOST, -1, SIGKILL);
+    kit_expect(kit_submit(pool, "kind 3"), ACHAR__TASK_RETURNED, "kind");
+    kit_expect_death(kit_submit(pool, "kind 4"), ACHAR__TASK_LOST, -1, SIGKILL);
+    /* It keeps arguments of kind 0, which nobody can keep. */
+    kit_expect_death(kit_submit(pool, "kind 2147483648"), ACHAR__TASK_LOST, -1, SIGKILL);
     kit_expect_death(kit_submit(pool, "kind 4294967295"), ACHAR__TASK_LOST, -1, SIGKILL);
     kit_expect_works(pool);
     kit_end(pool);

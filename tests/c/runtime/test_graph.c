@@ -13,7 +13,7 @@ static achar__task *submit_on(achar__pool *pool, achar__function *function, cons
 {
     achar__block block;
     achar__task *task = NULL;
-    achar__task_options options = {.inputs = inputs, .input_count = count};
+    achar__task_options options = {.inputs = inputs, .input_count = count, .args_kind = 1};
     assert_status(achar__pool_block_reserve(pool, strlen(command) + 1, &block), ACHAR_OK);
     memcpy(block.data, command, strlen(command) + 1);
     assert_status(achar__pool_submit(pool, function, &block, strlen(command), &options, &task),
@@ -181,6 +181,40 @@ static void memory_comes_back(void **state)
     kit_end(pool);
 }
 
+/* A result may refer to its task's arguments, which are there as long as it is. */
+static void arguments_are_kept(void **state)
+{
+    achar__pool *pool = kit_pool((kit_options){0});
+    achar__function *function = kit_function(pool);
+    kit_expect_works(pool);
+    size_t before_nbytes = achar__pool_usage_of(pool).client_nbytes;
+    for (int i = 0; i < 100; i++) {
+        achar__task *keeps = submit_on(pool, function, "keep these words", NULL, 0);
+        achar__task *shows = submit_on(pool, function, "show-kept", &keeps, 1);
+        achar__task *other = submit_on(pool, function, "echo x", NULL, 0);
+        achar__task *none = submit_on(pool, function, "show-kept", &other, 1);
+        achar__task_result result = kit_result(keeps);
+        assert_int_equal(result.kept_nbytes, 16);
+        assert_memory_equal(result.kept, "keep these words", 16);
+        kit_expect(shows, ACHAR__TASK_RETURNED, "keep these words");
+        kit_expect(none, ACHAR__TASK_RETURNED, "");
+        assert_null(kit_result(other).kept);
+        achar__task_release(other);
+        kit_expect(keeps, ACHAR__TASK_RETURNED, "kept");
+    }
+    assert_int_equal(achar__pool_usage_of(pool).client_nbytes, before_nbytes);
+    achar__function_release(function);
+    kit_end(pool);
+    /* One that is released after its pool has ended. */
+    pool = kit_pool((kit_options){0});
+    function = kit_function(pool);
+    achar__task *late = submit_on(pool, function, "keep", NULL, 0);
+    assert_int_equal(kit_result(late).kept_nbytes, 4);
+    achar__function_release(function);
+    kit_end(pool);
+    achar__task_release(late);
+}
+
 static void long_chains(void **state)
 {
     achar__pool *pool = kit_pool((kit_options){0});
@@ -280,6 +314,7 @@ int main(void)
         KIT_TEST(a_killed_pool_fails_what_waits),
         KIT_TEST(results_outlive_their_worker),
         KIT_TEST(memory_comes_back),
+        KIT_TEST(arguments_are_kept),
         KIT_TEST(long_chains),
         KIT_TEST(wide_fans),
         KIT_TEST(strangers_are_refused),

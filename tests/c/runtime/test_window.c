@@ -55,6 +55,30 @@ static void writes_are_private_and_forgotten(void **state)
     place_end(&it);
 }
 
+static void who_writes_is_seen(void **state)
+{
+    place it;
+    achar__window window;
+    volatile unsigned char sum = 0;
+    place_make(&it);
+    for (int round = 0; round < 2; round++) {
+        assert_true(achar__window_open(&window, &it.reader, it.reader.base + PART_AT, PART_BYTES));
+        assert_true(achar__window_is_unwritten(window.data, PART_BYTES));
+        for (size_t at = 0; at < PART_BYTES; at++) {
+            sum += window.data[at];
+        }
+        assert_true(achar__window_is_unwritten(window.data, PART_BYTES - 1));
+        window.data[5 * PAGE + 7] = 'w'; /* the same byte, and yet a page of its own */
+        assert_true(achar__window_is_unwritten(window.data, 5 * PAGE));
+        assert_false(achar__window_is_unwritten(window.data, 5 * PAGE + 1));
+        assert_true(achar__window_is_unwritten(window.data + 6 * PAGE, 4 * PAGE));
+        assert_false(achar__window_is_unwritten(window.data, PART_BYTES));
+        assert_false(achar__window_is_unwritten(window.data + 1, PAGE));
+        achar__window_close(&window);
+    }
+    place_end(&it);
+}
+
 static void one_user_at_a_time(void **state)
 {
     place it;
@@ -199,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         KIT_TEST(writes_are_private_and_forgotten),
+        KIT_TEST(who_writes_is_seen),
         KIT_TEST(one_user_at_a_time),
         KIT_TEST(what_cannot_be_a_window),
         KIT_TEST(a_shorter_region_has_a_shorter_mirror),
