@@ -123,6 +123,7 @@ def _results(futures: list[Future], more: Iterator[Future], deadline: float | No
 
 
 def _results_as_they_come(futures: list[Future], more: Iterator[Future], deadline: float | None) -> Iterator[Any]:
+    import concurrent.futures
     import queue
 
     ended: Any = queue.SimpleQueue()
@@ -140,7 +141,7 @@ def _results_as_they_come(futures: list[Future], more: Iterator[Future], deadlin
             try:
                 future = ended.get(timeout=None if deadline is None else max(0, deadline - time.monotonic()))
             except queue.Empty:
-                raise TimeoutError from None
+                raise concurrent.futures.TimeoutError from None  # which is TimeoutError from CPython 3.11 on
             waiting[future] -= 1
             if not waiting[future]:
                 del waiting[future]

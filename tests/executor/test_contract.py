@@ -705,7 +705,7 @@ def test_map_with_options(ex):
             task.map(abs, [1], **options)
     with pytest.raises(TypeError):
         task.map(abs, [1], buffersize=1.5)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(concurrent.futures.TimeoutError):
         next(task.map(time.sleep, [0.5], timeout=0.01))
 
 
@@ -725,7 +725,7 @@ def test_map_unordered(ex, gate):
     assert set(itertools.islice(ex.map_unordered(abs, itertools.count(), buffersize=2), 3)) < set(range(5))
     with pytest.raises(ZeroDivisionError):
         list(ex.map_unordered(lambda n: 1 / n, [1, 0]))
-    with pytest.raises(TimeoutError):
+    with pytest.raises(concurrent.futures.TimeoutError):
         list(ex.options(retries=1).map_unordered(time.sleep, [0.5], timeout=0.01))
 
 
