@@ -110,18 +110,22 @@ class Rows:
         return row
 
     def _drop_damaged(self, key: bytes, error: Exception) -> None:
-        """Unless another process has dropped or replaced it meanwhile."""
+        if self._drop_if_damaged(key):
+            self._count("damaged")
+            warnings.warn(f"{self.path}: {error}; it is computed again", MemoDamagedWarning, stacklevel=5)
+
+    def _drop_if_damaged(self, key: bytes) -> bool:
+        """The row with this key; False: another process has dropped or replaced it meanwhile."""
         try:
             value = self._store.drop_damaged(key)
         except Moved:
-            return  # the row was in a file that is there no more
+            return False  # the row was in a file that is there no more
         except MemoDamaged as damage:
             self._salvage(damage)
-            return
+            return False
         if value is not None:
             self._remove_beside(value[16:])
-            self._count("damaged")
-            warnings.warn(f"{self.path}: {error}; it is computed again", MemoDamagedWarning, stacklevel=5)
+        return value is not None
 
     def _lookup(self, key: bytes, on_stale: str) -> Any:
         """The result, a Raised, or ABSENT; counts."""

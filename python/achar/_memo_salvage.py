@@ -322,9 +322,8 @@ def check(memo: Any) -> dict[str, Any]:
     problems = [text for (text,) in memo._run("PRAGMA integrity_check") if text != "ok"]
     if problems:
         memo._salvage(_memo.MemoDamaged(problems[0]))
-    files = set()
-    damaged = []
-    counts = {True: 0, False: 0}
+    files: set[str] = set()
+    whole = damaged = 0
     after = -1
     while True:
         sql = "SELECT seq, id, key, kind, origin, beside, stored_ms, took_ns, checksum, value FROM result"
@@ -333,19 +332,30 @@ def check(memo: Any) -> dict[str, Any]:
             break
         after = rows[-1][0]
         for row in rows:
-            key, value = row[2], row[9]
-            whole = _is_whole(row) and row[1] == int.from_bytes(key[:8], "big", signed=True)
-            if whole and row[5]:
-                files.add(name := value[16:].decode())
-                whole = _file_is_whole(f"{memo.path}.d/{name}", row[5], value)
-            counts[whole] += 1
-            if not whole:
-                damaged.append(row[0])
-    for seq in damaged:
-        memo._drop("seq=?", (seq,))
-    memo._count("damaged", len(damaged))
+            dropped = _dropped(memo, row, files)
+            whole += dropped is None
+            damaged += bool(dropped)
+    memo._count("damaged", damaged)
     _remove_unknown(memo, files)
-    return {"results": counts[True], "damaged": counts[False], "problems": problems}
+    return {"results": whole, "damaged": damaged, "problems": problems}
+
+
+def _dropped(memo: Any, row: list[Any], files: set[str]) -> int | None:
+    """None: the row is whole, and so is its file. Else 1, or 0 where others have dropped or replaced it meanwhile: rows
+    that they have stored since are not touched."""
+    seq, id, key, value = row[0], row[1], row[2], row[9]
+    if not isinstance(id, int):
+        return memo._drop("seq=? AND typeof(id)<>'integer'", (seq,))
+    if not _is_whole(row):
+        return memo._drop_if_damaged(id.to_bytes(8, "big", signed=True) + bytes(24))
+    if id != int.from_bytes(key[:8], "big", signed=True):
+        return memo._drop("seq=? AND id=? AND key=?", (seq, id, key))
+    if row[5]:
+        name = value[16:].decode()
+        if not _file_is_whole(f"{memo.path}.d/{name}", row[5], value):
+            return memo._drop("id=? AND key=? AND value=?", (id, key, value))
+        files.add(name)
+    return None
 
 
 def _file_is_whole(path: str, nbytes: int, value: bytes) -> bool:
@@ -363,5 +373,8 @@ def _remove_unknown(memo: Any, known: set[str]) -> None:
     for place, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(place, name)
-            if os.path.relpath(path, folder) not in known and os.stat(path).st_mtime < time.time() - 3600:
-                os.unlink(path)
+            try:
+                if os.path.relpath(path, folder) not in known and os.stat(path).st_mtime < time.time() - 3600:
+                    os.unlink(path)
+            except FileNotFoundError:  # its row has just been dropped
+                pass

@@ -50,7 +50,7 @@ def main():
         return torn(path, kill_one(path, 0, 0, least=200))
     start = total = lost = 0
     for _ in range(count):
-        told = kill_one(path, start, chance.random() * 0.012)
+        told = kill_one(path, start, chance.random() * 0.008)
         memo = achar.Memo(path)
         lost += sum(memo.get(i) != (i, "x" * (i * 7919 % 3000)) for i in told)
         memo.close()

@@ -107,6 +107,10 @@ def test_processes_share_one_computation_and_take_over(tmp_path):
     assert run("shared_call.py", tmp_path / "m") == "computed once; taken over; once after a fork\n"
 
 
+def test_processes_that_drop_and_check_what_others_store(tmp_path):
+    assert run("many_at_once.py", tmp_path / "m", 1) == "nobody took anything for damaged\n"
+
+
 def test_forks(tmp_path):
     first, threads, inside, goes = run("forks.py", tmp_path).splitlines()
     assert first == "[1, 2, 3]" and threads == "[0, 0, 0]"

@@ -49,10 +49,11 @@ static PyObject *after_fork_in_child(PyObject *module, PyObject *unused)
 
 PyMethodDef memo_fork_functions[] = {
     {"before_fork", before_fork, METH_NOARGS,
-     "before_fork()\n--\n\nCloses every file, until after_fork_in_parent()."},
+     "before_fork($module, /)\n--\n\nCloses every file, until after_fork_in_parent()."},
     {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS,
-     "after_fork_in_parent()\n--\n\nOpens the files again."},
+     "after_fork_in_parent($module, /)\n--\n\nOpens the files again."},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS,
-     "after_fork_in_child()\n--\n\nForgets the parent's files; each store opens its own."},
+     "after_fork_in_child($module, /)\n--\n\nForgets the parent's files; each store opens its "
+     "own."},
     {NULL},
 };

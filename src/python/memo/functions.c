@@ -7,7 +7,8 @@
 #include <zstd.h>
 #endif
 
-PyDoc_STRVAR(check_doc, "check(data, seed=0, /)\n--\n\nXXH64 of the data, as a signed integer.");
+PyDoc_STRVAR(check_doc,
+             "check($module, data, seed=0, /)\n--\n\nXXH64 of the data, as a signed integer.");
 static PyObject *check(PyObject *module, PyObject *args)
 {
     Py_buffer view;
@@ -20,7 +21,7 @@ static PyObject *check(PyObject *module, PyObject *args)
     return PyLong_FromLongLong((int64_t)hash);
 }
 
-PyDoc_STRVAR(compress_doc, "compress(data, level)\n--\n\n"
+PyDoc_STRVAR(compress_doc, "compress($module, data, level, /)\n--\n\n"
                            "A zstd frame; None where achar was built without zstd.");
 static PyObject *compress(PyObject *module, PyObject *args)
 {
@@ -53,7 +54,7 @@ static PyObject *compress(PyObject *module, PyObject *args)
 
 PyDoc_STRVAR(
     decompress_doc,
-    "decompress(frame, nbytes)\n--\n\n"
+    "decompress($module, frame, nbytes, /)\n--\n\n"
     "The 'nbytes' bytes that a zstd frame holds, as a bytearray; ValueError if it does not.");
 static PyObject *decompress(PyObject *module, PyObject *args)
 {

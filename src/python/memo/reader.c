@@ -47,7 +47,7 @@ static int is_simple(const reader_object *self, const memo_row *row)
     return known;
 }
 
-PyDoc_STRVAR(find_doc, "find(key)\n--\n\n"
+PyDoc_STRVAR(find_doc, "find($self, key, /)\n--\n\n"
                        "The result; 'absent' where there is none; NotImplemented: look yourself.");
 static PyObject *reader_find(PyObject *obj, PyObject *key)
 {
@@ -108,7 +108,7 @@ static PyMemberDef reader_members[] = {
 };
 
 static PyType_Slot reader_slots[] = {
-    {Py_tp_doc, (void *)"Reader(store, unchanged, loads, absent)\n--\n\nFinds simple results."},
+    {Py_tp_doc, (void *)"Reader(store, unchanged, loads, absent, /)\n--\n\nFinds simple results."},
     {Py_tp_new, reader_new},
     {Py_tp_dealloc, reader_dealloc},
     {Py_tp_traverse, reader_traverse},

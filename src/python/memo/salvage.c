@@ -6,7 +6,7 @@
 static const char NAME[] = "achar._memo.excluded";
 
 PyDoc_STRVAR(exclude_writers_doc,
-             "exclude_writers(path)\n--\n\n"
+             "exclude_writers($module, path, /)\n--\n\n"
              "Waits for those in other threads and processes, and keeps them out, until\n"
              "admit_writers() is called, by the same thread, with what this returns.");
 static PyObject *exclude_writers(PyObject *module, PyObject *path_object)
@@ -39,6 +39,6 @@ static PyObject *admit_writers(PyObject *module, PyObject *capsule)
 PyMethodDef memo_salvage_functions[] = {
     {"exclude_writers", exclude_writers, METH_O, exclude_writers_doc},
     {"admit_writers", admit_writers, METH_O,
-     "admit_writers(excluded)\n--\n\nEnds what exclude_writers() has begun."},
+     "admit_writers($module, excluded, /)\n--\n\nEnds what exclude_writers() has begun."},
     {NULL},
 };

@@ -156,7 +156,7 @@ memo_status memo_get(PyObject *obj, PyObject *key_object, memo_row *out)
     return status;
 }
 
-PyDoc_STRVAR(get_doc, "get(key)\n--\n\n"
+PyDoc_STRVAR(get_doc, "get($self, key, /)\n--\n\n"
                       "(kind, origin, beside, stored_ms, took_ns, value), or None.");
 static PyObject *store_get(PyObject *obj, PyObject *key)
 {
@@ -184,7 +184,7 @@ static PyObject *bytes_or_none(memo_bytes *bytes)
 
 PyDoc_STRVAR(
     put_doc,
-    "put(key, kind, origin, beside, stored_ms, took_ns, value)\n--\n\n"
+    "put($self, key, kind, origin, beside, stored_ms, took_ns, value, /)\n--\n\n"
     "Returns when it is committed: None, or the value of the row in whose place it came, if\n"
     "that one had a file beside.");
 static PyObject *store_put(PyObject *obj, PyObject *args)
@@ -222,7 +222,7 @@ static PyObject *store_put(PyObject *obj, PyObject *args)
 
 PyDoc_STRVAR(
     drop_damaged_doc,
-    "drop_damaged(key)\n--\n\n"
+    "drop_damaged($self, key, /)\n--\n\n"
     "Drops the row with this key if it is damaged. None: it is not, any more; else the value\n"
     "of the row if it had a file beside, or b''.");
 static PyObject *store_drop_damaged(PyObject *obj, PyObject *key_object)
@@ -244,7 +244,7 @@ static PyObject *store_drop_damaged(PyObject *obj, PyObject *key_object)
 
 PyDoc_STRVAR(
     begin_doc,
-    "begin(key)\n--\n\n"
+    "begin($self, key, /)\n--\n\n"
     "Waits until nobody else computes this. True: then call end(); False: compute without.");
 static PyObject *store_begin(PyObject *obj, PyObject *key_object)
 {
@@ -302,7 +302,7 @@ static PyObject *store_inode(PyObject *obj, void *unused)
 
 PyDoc_STRVAR(
     run_doc,
-    "run(sql, parameters, write)\n--\n\n"
+    "run($self, sql, parameters, write, /)\n--\n\n"
     "The rows of one statement, as a list of tuples; 'write': in a transaction of its own.");
 static PyObject *store_run(PyObject *obj, PyObject *args)
 {
@@ -321,10 +321,13 @@ static PyMethodDef store_methods[] = {
     {"put", store_put, METH_VARARGS, put_doc},
     {"drop_damaged", store_drop_damaged, METH_O, drop_damaged_doc},
     {"begin", store_begin, METH_O, begin_doc},
-    {"end", store_end, METH_O, "end(key)\n--\n\nThe computation that begin() announced has ended."},
+    {"end", store_end, METH_O,
+     "end($self, key, /)\n--\n\nThe computation that begin() announced has ended."},
     {"run", store_run, METH_VARARGS, run_doc},
-    {"flush", store_flush, METH_NOARGS, "flush()\n--\n\nWrites down which results were used."},
-    {"close", store_close, METH_NOARGS, "close()\n--\n\nCloses the file; twice does nothing."},
+    {"flush", store_flush, METH_NOARGS,
+     "flush($self, /)\n--\n\nWrites down which results were used."},
+    {"close", store_close, METH_NOARGS,
+     "close($self, /)\n--\n\nCloses the file; twice does nothing."},
     {NULL},
 };
 
@@ -339,7 +342,7 @@ static PyGetSetDef store_getset[] = {
 };
 
 static PyType_Slot store_slots[] = {
-    {Py_tp_doc, (void *)"Store(path, durability)\n--\n\nResults on disk; see achar.memo.Memo."},
+    {Py_tp_doc, (void *)"Store(path, durability, /)\n--\n\nResults on disk; see achar.memo.Memo."},
     {Py_tp_new, store_new},
     {Py_tp_dealloc, store_dealloc},
     {Py_tp_methods, store_methods},
