@@ -252,6 +252,7 @@ CLIENTS = {
     "put": "ref = ex.put(bytes(1 << 20))\nfutures = [ex.submit(lambda data: time.sleep(600), ref) for _ in range(2)]",
     "tasks of tasks": "futures = [ex.submit(lambda: ex.submit(time.sleep, 600).result()) for _ in range(2)]",
     "a program": "futures = [ex.run(['sleep', '600']) for _ in range(2)]",
+    "exec": "futures = [ex.submit(os.execvp, 'sleep', ['sleep', '600']) for _ in range(2)]",
     "stopped": "ex.submit(int).result()\nfor pid in ex._pool.pids(): os.kill(pid, signal.SIGSTOP)",
 }
 

@@ -6,9 +6,10 @@
  * client's pidfd and then kills the group. It has a descriptor table of its own where the kernel allows
  * that, and blocks all signals, so that no task gets in its way.
  *
- * It cannot act in a worker that has become another program by exec. So the kernel still sends a signal
- * then, for which the worker has a handler that does nothing and any other program dies. (A worker that is
- * stopped goes on then, because the kernel wakes process groups that are orphaned.)
+ * It cannot act in a worker that is stopped, nor in one that has become another program by exec. So the
+ * kernel sends two signals besides; each thread has its own PR_SET_PDEATHSIG. The guardian's is SIGCONT.
+ * The other one's is a signal for which the worker has a handler that does nothing, and that ends any
+ * other program.
  */
 #include "runtime/pool/worker_internal.h"
 
@@ -37,6 +38,7 @@ static void *guard(void *context)
     prctl(PR_SET_NAME, "achar-guardian");
     /* Where the kernel does not know this call, the pidfd stands among the tasks' descriptors. */
     (void)close_range(0, ~0U, CLOSE_RANGE_UNSHARE);
+    prctl(PR_SET_PDEATHSIG, SIGCONT);
     int fd = pidfd_open(client_pid, 0);
     /* The parent is looked at afterwards: so the descriptor is the client's and no later process's. */
     bool is_watching = it->is_watching = fd >= 0 && getppid() == client_pid;
