@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define LOOK_LEAST_NBYTES ((size_t)1 << 20) /* of a window that may stay mapped when it is closed */
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool fork_is_watched; /* else no window is opened */
@@ -136,9 +138,13 @@ void achar__window_close(achar__window *window)
     if (!window->data) {
         return;
     }
+    bool is_unwritten = window->nbytes >= LOOK_LEAST_NBYTES &&
+                        achar__window_is_unwritten(window->data, window->nbytes);
     pthread_mutex_lock(&lock);
-    /* Private pages are dropped; whoever comes next sees the region's. Locked ones must be unlocked. */
-    if (madvise(window->data, window->nbytes, MADV_DONTNEED) != 0 &&
+    /* Private pages are dropped; whoever comes next sees the region's. Locked ones must be unlocked. Where
+     * there are none, the region's stay mapped, and the next window has them without faults. */
+    if ((!is_unwritten || window->is_own) &&
+        madvise(window->data, window->nbytes, MADV_DONTNEED) != 0 &&
         (munlock(window->data, window->nbytes) != 0 ||
          madvise(window->data, window->nbytes, MADV_DONTNEED) != 0)) {
         pages_stay = true;

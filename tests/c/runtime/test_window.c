@@ -79,6 +79,28 @@ static void who_writes_is_seen(void **state)
     place_end(&it);
 }
 
+/* A large one that was only read stays mapped: the next sees what the region has by then. */
+static void the_next_one_sees_the_region(void **state)
+{
+    place it;
+    achar__window window;
+    place_make(&it);
+    for (int round = 0; round < 6; round++) {
+        memset(it.writer.base, 'a' + round, MIB);
+        assert_true(achar__window_open(&window, &it.reader, it.reader.base, MIB));
+        for (size_t at = 0; at < MIB; at++) {
+            assert_int_equal(window.data[at], 'a' + round);
+        }
+        if (round % 3 == 1) {
+            window.data[MIB - 1] = 'm';
+        } else if (round == 3) { /* pages that are given back, and come again */
+            assert_true(achar__region_punch(&it.writer, 0, MIB));
+        }
+        achar__window_close(&window);
+    }
+    place_end(&it);
+}
+
 static void one_user_at_a_time(void **state)
 {
     place it;
@@ -224,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         KIT_TEST(writes_are_private_and_forgotten),
         KIT_TEST(who_writes_is_seen),
+        KIT_TEST(the_next_one_sees_the_region),
         KIT_TEST(one_user_at_a_time),
         KIT_TEST(what_cannot_be_a_window),
         KIT_TEST(a_shorter_region_has_a_shorter_mirror),
