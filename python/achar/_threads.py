@@ -95,6 +95,13 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
                 ThreadExecutor(*self._setup, _deeper=self._deeper)
             return self._deeper[here._depth]
 
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()  # type: ignore[misc]
+        except RuntimeError:  # as CPython 3.12 says when the main thread has ended
+            if not self._threads:  # else they do it
+                raise
+
     def _add_workers(self, count: int) -> None:
         with self._lending:
             self._max_workers += count

@@ -157,7 +157,12 @@ def test_a_task_that_ends_when_told_leaves_no_processes_behind(tmp_path, how):
         assert executor.submit(os.getpid).result() == before[0]  # so it has ended, too, what that task had started
         assert [pid for pid in path.read_text().split() if is_alive(pid)] == []
         assert is_alive(before[1])
-    assert not is_alive(before[1])
+    for _ in range(1000):  # it has been killed, and has to die
+        if not is_alive(before[1]):
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("what an earlier task started outlives the worker")
 
 
 def test_what_is_returned_after_the_limit_is_thrown_away(ex):
@@ -235,7 +240,7 @@ WAYS_TO_FAIL = {"raise": lambda: {}["not yet"], "die": lambda: os._exit(9), "tak
 
 def test_retries_have_the_time_limit_too(ex, tmp_path):
     """Nobody is there who would wake the pool's thread after it has sent the next attempt itself."""
-    options = ex.options(retries=2, backoff=0.001, timeout=0.02)
+    options = ex.options(retries=50, backoff=0.001, timeout=0.02)  # on a busy machine some end before they noted it
     for i in range(40):
         path = tmp_path / str(i)
         assert options.submit(failing_until(str(path), 3, WAYS_TO_FAIL["take too long"])).result() == "good"
