@@ -35,6 +35,12 @@ _NO_BUFFERS = bytes(8)  # how packed bytes end that have none
 ABSENT = object()
 
 
+class FoundRow(tuple):
+    """A row that Reader.find() leaves to us."""
+
+    __slots__ = ()
+
+
 class Raised:
     """What a call has raised, found in the memo."""
 
@@ -130,11 +136,14 @@ class Rows:
     def _lookup(self, key: bytes, on_stale: str) -> Any:
         """The result, a Raised, or ABSENT; counts."""
         found = self._find(key) if self._max_age is None else NotImplemented
-        if found is not NotImplemented:
+        if type(found) is FoundRow:
+            row: Any = found
+        elif found is NotImplemented:
+            row = self._row(key)
+        else:
             if found is ABSENT:
                 self._count("misses")
             return found
-        row = self._row(key)
         found = ABSENT if row is None else self._read(key, row, on_stale)
         self._count("misses" if found is ABSENT else "hits")
         return found

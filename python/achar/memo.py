@@ -17,7 +17,7 @@ from ._memo import MemoDamaged, MemoError, MemoFull, NotAMemo
 from ._memo_errors import MemoDamagedWarning, MemoWarning, StaleResultWarning, Unstorable
 from ._memo_function import ON_STALE, Memoized, check_choice
 from ._memo_origin import StaleResult
-from ._memo_rows import ABSENT, Rows, now_ms
+from ._memo_rows import ABSENT, FoundRow, Rows, now_ms
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Memo(Rows):
 
     def _use(self, store: Any) -> None:
         self._store = store
-        self._readers.append(_memo.Reader(store, self._origins.unchanged, _achar.loads_packed, ABSENT))
+        self._readers.append(_memo.Reader(store, self._origins.unchanged, _achar.loads_packed, ABSENT, FoundRow))
         self._find = self._readers[-1].find
 
     def __repr__(self) -> str:

@@ -24,6 +24,8 @@ int memo_store_exec(PyObject *module);
 int memo_is_store(PyObject *obj);
 /* memo_store_get() of a Store; MEMO_ERROR with an exception set where it is closed, or the key is none. */
 memo_status memo_get(PyObject *store, PyObject *key, memo_row *out);
+/* What Store.get() returns. */
+PyObject *memo_row_tuple(const memo_row *row);
 
 /* ---- statements.c ---- */
 

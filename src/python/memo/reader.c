@@ -2,8 +2,8 @@
  * reader.c - most hits, found and read in one call.
  *
  * A result is simple when it is in its row, not compressed, has no buffers of its own, was not raised, and
- * comes from an origin of which the set 'unchanged' says that nothing it is made of has changed. Everything
- * else, and whatever goes wrong, is for achar/memo.py, which looks again.
+ * comes from an origin of which the set 'unchanged' says that nothing it is made of has changed. Other rows
+ * are handed on to achar/_memo_rows.py, which also looks again where something goes wrong.
  */
 #include "python/memo/memo.h"
 #include <structmember.h>
@@ -11,14 +11,15 @@
 enum { PACKED_KIND = 1, FOOTER_NBYTES = 16 };
 
 typedef struct reader_object {
-    PyObject_HEAD PyObject *store, *unchanged, *loads, *absent;
+    PyObject_HEAD PyObject *store, *unchanged, *loads, *absent, *row_type;
     long long hits;
 } reader_object;
 
 static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *store, *unchanged, *loads, *absent;
-    if (!PyArg_ParseTuple(args, "OO!OO:Reader", &store, &PySet_Type, &unchanged, &loads, &absent))
+    PyObject *store, *unchanged, *loads, *absent, *row_type;
+    if (!PyArg_ParseTuple(args, "OO!OOO:Reader", &store, &PySet_Type, &unchanged, &loads, &absent,
+                          &row_type))
         return NULL;
     if (!memo_is_store(store)) {
         PyErr_SetString(PyExc_TypeError, "a Reader takes a Store");
@@ -31,6 +32,7 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->unchanged = Py_NewRef(unchanged);
     self->loads = Py_NewRef(loads);
     self->absent = Py_NewRef(absent);
+    self->row_type = Py_NewRef(row_type);
     return (PyObject *)self;
 }
 
@@ -47,8 +49,20 @@ static int is_simple(const reader_object *self, const memo_row *row)
     return known;
 }
 
-PyDoc_STRVAR(find_doc, "find($self, key, /)\n--\n\n"
-                       "The result; 'absent' where there is none; NotImplemented: look yourself.");
+/* For who looks at it more closely. */
+static PyObject *as_row(const reader_object *self, const memo_row *row)
+{
+    PyObject *tuple = memo_row_tuple(row);
+    PyObject *result = tuple ? PyObject_CallOneArg(self->row_type, tuple) : NULL;
+    Py_XDECREF(tuple);
+    return result;
+}
+
+PyDoc_STRVAR(
+    find_doc,
+    "find($self, key, /)\n--\n\n"
+    "The result; 'absent' where there is none; a row_type of the row, if it is not simple;\n"
+    "NotImplemented: look yourself.");
 static PyObject *reader_find(PyObject *obj, PyObject *key)
 {
     reader_object *self = (reader_object *)obj;
@@ -58,15 +72,17 @@ static PyObject *reader_find(PyObject *obj, PyObject *key)
         return Py_NewRef(self->absent);
     PyObject *result = NULL;
     if (status == MEMO_OK) {
-        if (is_simple(self, &row) == 1)
+        int simple = is_simple(self, &row);
+        if (simple == 1)
             result = PyObject_CallFunction(self->loads, "iy#", PACKED_KIND, row.value,
                                            (Py_ssize_t)row.value_nbytes);
+        else if (simple == 0)
+            result = as_row(self, &row);
         free((void *)row.value);
+        self->hits += simple == 1 && result;
     }
-    if (result) {
-        self->hits++;
+    if (result)
         return result;
-    }
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception))
         return NULL; /* KeyboardInterrupt */
     PyErr_Clear();
@@ -81,6 +97,7 @@ static int reader_traverse(PyObject *obj, visitproc visit, void *arg)
     Py_VISIT(self->unchanged);
     Py_VISIT(self->loads);
     Py_VISIT(self->absent);
+    Py_VISIT(self->row_type);
     return 0;
 }
 
@@ -93,6 +110,7 @@ static void reader_dealloc(PyObject *obj)
     Py_XDECREF(self->unchanged);
     Py_XDECREF(self->loads);
     Py_XDECREF(self->absent);
+    Py_XDECREF(self->row_type);
     type->tp_free(obj);
     Py_DECREF(type);
 }
@@ -108,7 +126,8 @@ static PyMemberDef reader_members[] = {
 };
 
 static PyType_Slot reader_slots[] = {
-    {Py_tp_doc, (void *)"Reader(store, unchanged, loads, absent, /)\n--\n\nFinds simple results."},
+    {Py_tp_doc,
+     (void *)"Reader(store, unchanged, loads, absent, row_type, /)\n--\n\nFinds simple results."},
     {Py_tp_new, reader_new},
     {Py_tp_dealloc, reader_dealloc},
     {Py_tp_traverse, reader_traverse},

@@ -156,6 +156,13 @@ memo_status memo_get(PyObject *obj, PyObject *key_object, memo_row *out)
     return status;
 }
 
+PyObject *memo_row_tuple(const memo_row *row)
+{
+    return Py_BuildValue("(LLLLLy#)", (long long)row->kind, (long long)row->origin,
+                         (long long)row->beside, (long long)row->stored_ms, (long long)row->took_ns,
+                         row->value, (Py_ssize_t)row->value_nbytes);
+}
+
 PyDoc_STRVAR(get_doc, "get($self, key, /)\n--\n\n"
                       "(kind, origin, beside, stored_ms, took_ns, value), or None.");
 static PyObject *store_get(PyObject *obj, PyObject *key)
@@ -166,9 +173,7 @@ static PyObject *store_get(PyObject *obj, PyObject *key)
         Py_RETURN_NONE;
     if (status != MEMO_OK)
         return PyErr_Occurred() ? NULL : memo_raise(state_of(obj), status);
-    PyObject *result = Py_BuildValue(
-        "(LLLLLy#)", (long long)row.kind, (long long)row.origin, (long long)row.beside,
-        (long long)row.stored_ms, (long long)row.took_ns, row.value, (Py_ssize_t)row.value_nbytes);
+    PyObject *result = memo_row_tuple(&row);
     free((void *)row.value);
     return result;
 }
