@@ -5,9 +5,9 @@ rounds interleaved.
 
 In each round each executor is measured once, in an interpreter of its own in which nothing else has been imported
 or started, so that none pays for what another leaves behind, and what else the machine does hits all of them
-alike. It is warm first, likewise for all: each case runs once untimed, then as often as fits into its time (three
-seconds; what alone takes longer is run once only), and the median counts. What is measured cold says so. Every
-figure is the median over the rounds.
+alike. It is warm first, likewise for all: each case runs once before it counts, with large data four times, so that
+each worker has had them, then five times (less, where that takes over three seconds), and the median counts. What is
+measured cold says so. Every figure is the median over the rounds.
 
 Peers that are not installed, or do not start, are left out, and it is said why (tools/requirements-bench-peers.txt
 has them). The growth figures are achar's alone. All figures of every round go to build/bench/executor.json;
@@ -35,6 +35,7 @@ OUT = Path(__file__).resolve().parents[1] / "build" / "bench" / "executor.json"
 ROUND_SECONDS = 300  # for one executor in one round; then it is killed, and left out of this round
 CASE_SECONDS = 3  # for the timed repetitions of one case
 REPEATS = 5
+WARM = 4  # each worker has had it
 
 CASES = [  # key, title, unit, higher is better
     ("throughput", "no-op tasks", "tasks/s", True),
@@ -152,12 +153,12 @@ def first_result(name, workers):
 
 
 def repeated(case, *args):
-    """The median of warm runs, as many as fit into CASE_SECONDS; what alone takes longer is run once."""
+    """The median of warm runs: of as many as fit into CASE_SECONDS, the first half, at most WARM, do not count."""
     end = time.perf_counter() + CASE_SECONDS
     values = [case(*args)]
-    while len(values) <= REPEATS and time.perf_counter() < end:
+    while len(values) < WARM + REPEATS and time.perf_counter() < end:
         values.append(case(*args))
-    return statistics.median(values[1:] or values)
+    return statistics.median(values[min(WARM, len(values) // 2) :])
 
 
 def measure(name, workers, scale):
