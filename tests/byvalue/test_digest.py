@@ -7,6 +7,7 @@ import pathlib
 import pickle
 import sys
 import threading
+import types
 
 import achar
 import numpy as np
@@ -68,6 +69,21 @@ def test_an_object_that_is_shared_a_lot():
     for _ in range(200):
         x = [x, x]
     assert len(achar.digest(x)) == 64
+
+
+def test_modules_that_name_each_other_are_looked_at_once(monkeypatch):
+    """Else it would take 12 ** 12 looks."""
+    names = [f"circle_{i}" for i in range(12)]
+    modules = [types.ModuleType(name) for name in names]
+    for module in modules:
+        vars(module).update(zip(names, modules), limit=1, __file__=f"/home/somebody/{module.__name__}.py")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    code = compile("+".join(f"{a}.{b}.limit" for a in names for b in names), "sum of all", "eval")
+    function = types.FunctionType(code, vars(modules[0]))
+    before = achar.digest(function)
+    assert achar.digest(function) == before
+    modules[7].limit = 2
+    assert achar.digest(function) != before
 
 
 def test_what_cannot_be_pickled_has_no_digest():

@@ -85,19 +85,26 @@ static int encode_name(digest *d, PyObject *obj)
 
 /*
  * Of a module that a function names, and that is not an installed one: what the function's code could
- * reach in it by attributes, in modules within it likewise. 'level' ends circles.
+ * reach in it by attributes, in modules within it likewise. Each module is written once for a
+ * function, however many ways lead to it: 'reached' is a set of those that are, or are being.
  */
-static int encode_reached(digest *d, PyObject *module, PyObject *names, int level)
+static int encode_reached(digest *d, PyObject *module, PyObject *names, PyObject *reached)
 {
     PyObject *name = PyModule_GetNameObject(module);
     int installed = name ? is_installed(name) : -1;
     if (installed == 1 && note_module(d, name) < 0)
         installed = -1;
+    int again = installed == 0 ? PySet_Contains(reached, module) : 0;
+    int status = installed < 0 || again < 0 ? -1 : 0;
+    if (again == 1 && (digest_put_word(d, "module again") < 0 || digest_put_text(d, 's', name) < 0))
+        status = -1;
     Py_XDECREF(name);
-    if (installed)
-        return installed < 0 ? -1 : 0;
+    if (status < 0 || installed || again)
+        return status;
+    if (PySet_Add(reached, module) < 0 || Py_EnterRecursiveCall(" while digesting modules"))
+        return -1;
     PyObject *dict = PyModule_GetDict(module);
-    int status = digest_put_word(d, "module's");
+    status = digest_put_word(d, "module's");
     for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(names); i++) {
         PyObject *attribute = PyTuple_GET_ITEM(names, i);
         PyObject *value = Py_XNewRef(PyDict_GetItemWithError(dict, attribute));
@@ -111,21 +118,22 @@ static int encode_reached(digest *d, PyObject *module, PyObject *names, int leve
                 ? -1
                 : 0;
         Py_XDECREF(stand_in);
-        if (status == 0 && PyModule_Check(value) && level < 8)
-            status = encode_reached(d, value, names, level + 1);
+        if (status == 0 && PyModule_Check(value))
+            status = encode_reached(d, value, names, reached);
         Py_DECREF(value);
     }
+    Py_LeaveRecursiveCall();
     return status;
 }
 
 /* The modules among the globals that were named, by their names. */
-static int encode_modules(digest *d, PyObject *named, PyObject *names)
+static int encode_modules(digest *d, PyObject *named, PyObject *names, PyObject *reached)
 {
     int status = 0;
     for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(names); i++) {
         PyObject *value = PyDict_GetItemWithError(named, PyTuple_GET_ITEM(names, i));
         if (value && PyModule_Check(value))
-            status = encode_reached(d, value, names, 0);
+            status = encode_reached(d, value, names, reached);
         else if (!value && PyErr_Occurred())
             status = -1;
     }
@@ -148,7 +156,8 @@ static int encode_globals(digest *d, PyFunctionObject *func)
     if (!facts)
         return -1;
     PyObject *named = PyDict_New();
-    int status = named ? 0 : -1;
+    PyObject *reached = PySet_New(NULL);
+    int status = named && reached ? 0 : -1;
     for (Py_ssize_t i = 0; status == 0 && i < PyTuple_GET_SIZE(facts->global_names); i++) {
         PyObject *name = PyTuple_GET_ITEM(facts->global_names, i);
         PyObject *value = PyDict_GetItemWithError(func->func_globals, name);
@@ -162,15 +171,16 @@ static int encode_globals(digest *d, PyFunctionObject *func)
     }
     PyObject *names = Py_NewRef(facts->names);
     if (status == 0)
-        status = encode_own(d, named) < 0 ? -1 : encode_modules(d, named, names);
+        status = encode_own(d, named) < 0 ? -1 : encode_modules(d, named, names, reached);
     for (Py_ssize_t i = 0;
          status == 0 && func->func_closure && i < PyTuple_GET_SIZE(func->func_closure); i++) {
         PyObject *value = Py_XNewRef(PyCell_GET(PyTuple_GET_ITEM(func->func_closure, i)));
         if (value && PyModule_Check(value))
-            status = encode_reached(d, value, names, 0);
+            status = encode_reached(d, value, names, reached);
         Py_XDECREF(value);
     }
     Py_DECREF(names);
+    Py_XDECREF(reached);
     Py_XDECREF(named);
     return status;
 }
