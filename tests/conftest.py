@@ -2,6 +2,7 @@
 
 import gc
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,14 @@ GROUPS = {
     "tests/record/test_totals.py": "record",
     "tests/record/test_top.py": "top",
 }
+
+
+def pytest_configure(config):
+    """Modules of tests are imported by their base names: a whole run could not import two of one name."""
+    seen = {}
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        if seen.setdefault(path.name, path) is not path:
+            raise pytest.UsageError(f"{path} and {seen[path.name]} need different names")
 
 
 @pytest.hookimpl(optionalhook=True)
