@@ -54,6 +54,36 @@ class FrozenNames(frozenset):
     pass
 
 
+class Ordered(collections.OrderedDict):
+    pass
+
+
+class Table(dict):
+    pass
+
+
+class OrderMatters(dict):
+    def __eq__(self, other):
+        return list(self.items()) == list(other.items())
+
+
+class Told(dict):
+    """Sends the items that it was told to, twice if so."""
+
+    def __reduce__(self):
+        return Told, (), None, None, iter(self["items"])
+
+
+class Lines:
+    """Filled by items, and no dict: it keeps them all."""
+
+    def __init__(self, *lines):
+        self.lines = lines
+
+    def __reduce__(self):
+        return Lines, (), None, None, iter(self.lines)
+
+
 def klass(source):
     space = {"__name__": "__main__"}
     exec(source, space)
@@ -138,6 +168,14 @@ DIFFER = [
     (fractions.Fraction(1, 2), fractions.Fraction(1, 3)),
     (pathlib.PurePosixPath("a"), "a"),
     (collections.OrderedDict(a=1), {"a": 1}),
+    (collections.OrderedDict(a=1, b=2), collections.OrderedDict(b=2, a=1)),
+    ([collections.OrderedDict([(1, 2), (3, 4)])], [collections.OrderedDict([(3, 4), (1, 2)])]),
+    (Ordered(a=1, b=2), Ordered(b=2, a=1)),
+    (OrderMatters(a=1, b=2), OrderMatters(b=2, a=1)),
+    (Lines(("a", 1), ("b", 2)), Lines(("b", 2), ("a", 1))),
+    (Lines(("a", 1), ("a", 2)), Lines(("a", 2))),
+    (Told(items=[("a", 1), ("a", 2)]), Told(items=[("a", 2)])),
+    (collections.defaultdict(int, a=1), collections.defaultdict(int, a=2)),
     (collections.Counter("ab"), collections.Counter("aa")),
     (ValueError("a"), ValueError("b")),
     (ValueError("a"), KeyError("a")),
@@ -168,6 +206,9 @@ AGREE = [
     (np.arange(6).reshape(2, 3).T, np.ascontiguousarray(np.arange(6).reshape(2, 3).T)),
     (np.arange(3000.0), np.arange(6000.0)[:3000]),
     (collections.Counter("ab"), collections.Counter("ba")),
+    (collections.OrderedDict(a=1, b=2), collections.OrderedDict([("a", 1), ("b", 2)])),
+    (collections.defaultdict(int, a=1, b=2), collections.defaultdict(int, b=2, a=1)),
+    (Table(a=1, b=2), Table(b=2, a=1)),
     (functools.partial(int, base=2), functools.partial(int, base=2)),
     (Names("abcdef"), Names("fedcba")),
     (Names([0, 8, 16]), Names([16, 8, 0])),

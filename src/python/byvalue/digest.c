@@ -54,6 +54,15 @@ done:
 
 /* ---- everything else: what pickle would call to make it ---- */
 
+/* Whether two objects of this type that were filled in another order are equal: those of a dict's subclass that
+ * compares as dicts do, as an OrderedDict does not. Of other types nobody knows. */
+static int order_is_incidental(PyTypeObject *type, byvalue_reducer reducer)
+{
+    return reducer == byvalue_reduce_weak_container ||
+           (PyType_IsSubtype(type, &PyDict_Type) &&
+            type->tp_richcompare == PyDict_Type.tp_richcompare);
+}
+
 static int encode_iterator(digest *d, PyObject *iterator, int sorted)
 {
     PyObject *list = PySequence_List(iterator);
@@ -62,6 +71,8 @@ static int encode_iterator(digest *d, PyObject *iterator, int sorted)
         dict = PyDict_New();
         if (!dict || PyDict_MergeFromSeq2(dict, list, 1) < 0)
             Py_CLEAR(list);
+        else if (PyDict_GET_SIZE(dict) < PyList_GET_SIZE(list))
+            Py_CLEAR(dict); /* keys come twice: what that means only the type knows */
     }
     int status = list ? digest_encode(d, dict ? dict : list) : -1;
     Py_XDECREF(list);
@@ -165,7 +176,8 @@ static int encode_reduced(digest *d, PyObject *obj)
                 status = encode_set_first(d, part);
                 continue;
             }
-            status = i >= 3 && part != Py_None ? encode_iterator(d, part, i == 4)
+            int sorted = i == 4 && order_is_incidental(Py_TYPE(obj), reducer);
+            status = i >= 3 && part != Py_None ? encode_iterator(d, part, sorted)
                                                : digest_encode(d, part);
         }
     } else {
