@@ -11,9 +11,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { WRITERS_BYTE = 0 };
+enum { WRITERS_BYTE = 0, NAP_NS = 2000000 };
 
 static memo_locks *all; /* with the list's lock */
 
@@ -117,8 +118,14 @@ void memo_lock_writers(memo_locks *locks)
     pthread_mutex_lock(&locks->writers);
     if (locks->writers_depth++ > 0)
         return;
-    /* Where locks are not to be had SQLite's own keep writers apart. */
-    while (memo_lock_byte(locks, F_SETLKW, F_WRLCK, WRITERS_BYTE) < 0 && errno == EINTR) {
+    /* EDEADLK: the kernel takes another thread of the process that has the byte for the one that has it,
+     * and a call that it waits for for our commit. Who has the byte waits for no call, so it will let go.
+     * Where locks are not to be had SQLite's own keep writers apart. */
+    while (memo_lock_byte(locks, F_SETLKW, F_WRLCK, WRITERS_BYTE) < 0) {
+        if (errno == EDEADLK)
+            nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+        else if (errno != EINTR)
+            break;
     }
 }
 

@@ -3,6 +3,7 @@
  */
 #include "kit.h"
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,6 +266,54 @@ static void the_dead_keep_nothing(void **state)
     memo_store_close(store);
 }
 
+/* What the child of nobody_commits_meanwhile() does when it is told to go on: put, and say so. */
+static int compute_and_put(int told, int tells)
+{
+    memo_store *store = NULL;
+    uint8_t key[MEMO_KEY_NBYTES];
+    char byte;
+    key_of(1, key);
+    if (memo_store_open(path, MEMO_PROCESS, &store) != MEMO_OK ||
+        memo_store_begin(store, key) != MEMO_OK || write(tells, "1", 1) != 1 ||
+        read(told, &byte, 1) != 1 || put(store, 2, 10) != MEMO_OK || write(tells, "2", 1) != 1)
+        return 1;
+    memo_store_end(store, key);
+    memo_store_close(store);
+    return 0;
+}
+
+/* A thread waits for a call of another process, which puts while we keep writers out: the kernel, which
+ * sees processes and not threads, calls that a circle. */
+static void nobody_commits_meanwhile(void **state)
+{
+    int told[2], tells[2], status;
+    char byte;
+    memo_locks *locks;
+    assert_int_equal(pipe(told), 0);
+    assert_int_equal(pipe(tells), 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(compute_and_put(told[0], tells[1]));
+    assert_int_equal(read(tells[0], &byte, 1), 1);
+    memo_store *store = opened();
+    strand waits = {.store = store, .first = 1, .status = MEMO_ERROR};
+    assert_int_equal(pthread_create(&waits.thread, NULL, begin_and_end, &waits), 0);
+    usleep(50000); /* until it waits */
+    assert_int_equal(memo_exclude_writers(path, &locks), MEMO_OK);
+    assert_int_equal(write(told[1], "1", 1), 1);
+    struct pollfd readable = {.fd = tells[0], .events = POLLIN};
+    assert_int_equal(poll(&readable, 1, 100), 0);
+    memo_admit_writers(locks);
+    assert_int_equal(read(tells[0], &byte, 1), 1);
+    pthread_join(waits.thread, NULL);
+    assert_int_equal(waits.status, MEMO_OK);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(find(store, 2, 10), MEMO_OK);
+    memo_store_close(store);
+    close(told[0]), close(told[1]), close(tells[0]), close(tells[1]);
+}
+
 static void *put_one(void *context)
 {
     strand *self = context;
@@ -373,6 +422,7 @@ int main(void)
         TEST(a_row_that_cannot_be_stored_fails_alone),
         TEST(one_computes),
         TEST(the_dead_keep_nothing),
+        TEST(nobody_commits_meanwhile),
         TEST(another_file_takes_the_place),
         TEST(forks),
         TEST(a_file_that_is_gone_after_a_fork),
