@@ -3,10 +3,14 @@
  *
  * Between processes: a byte of the lock file for each key, locked while its result is computed. The
  * kernel lets go of it when the process dies and wakes one who waits. Within the process such locks do not
- * exclude, so there is a list, too, of all stores of the file.
+ * exclude, so there is a list, too, for all stores of the process.
  *
  * The kernel looks for circles among processes, not among threads, and may find one where there is none;
- * then the caller computes without the lock, which costs time and nothing else.
+ * then the caller computes without the lock, which costs time and nothing else. Circles of threads, also
+ * through several files, are found here: a flight says what its thread waits for.
+ *
+ * Invariant: who follows flights and what their threads wait for comes to an end, since nobody begins to
+ * wait who would close a circle, and a thread that enters its flight does not wait.
  */
 #include "memo/internal.h"
 #include <errno.h>
@@ -17,11 +21,18 @@
 typedef struct memo_flight {
     int64_t id;
     pthread_t thread;
+    const memo_locks *locks;
     const memo_store *store;
+    const memo_locks *waits_in; /* NULL: the thread does not wait for another of this process */
+    int64_t waits_for;
     struct memo_flight *next;
 } memo_flight;
 
 enum { WAIT_MS = 200 };
+
+static pthread_mutex_t flight_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t landed = PTHREAD_COND_INITIALIZER;
+static memo_flight *flights; /* with 'flight_lock' */
 
 /* The first is the writers'. */
 static off_t byte_of(int64_t id)
@@ -29,12 +40,42 @@ static off_t byte_of(int64_t id)
     return 1 + (off_t)((uint64_t)id >> 2);
 }
 
-static memo_flight **find(memo_locks *locks, int64_t id)
+static memo_flight **find(const memo_locks *locks, int64_t id)
 {
-    memo_flight **at = &locks->flights;
-    while (*at && (*at)->id != id)
+    memo_flight **at = &flights;
+    while (*at && ((*at)->id != id || (*at)->locks != locks))
         at = &(*at)->next;
     return at;
+}
+
+/* Whether the flight ends only after one of this thread's: it has it, or is what that one waits for. */
+static int waits_for_us(const memo_flight *flight)
+{
+    while (flight && !pthread_equal(flight->thread, pthread_self()))
+        flight = flight->waits_in ? *find(flight->waits_in, flight->waits_for) : NULL;
+    return flight != NULL;
+}
+
+static void note_wait(const memo_locks *locks, int64_t id)
+{
+    for (memo_flight *flight = flights; flight; flight = flight->next) {
+        if (pthread_equal(flight->thread, pthread_self())) {
+            flight->waits_in = locks;
+            flight->waits_for = id;
+        }
+    }
+}
+
+static void wait_for_landing(const memo_locks *locks, int64_t id)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += WAIT_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    note_wait(locks, id);
+    pthread_cond_timedwait(&landed, &flight_lock, &until);
+    note_wait(NULL, 0);
 }
 
 /* Enters this thread as the one that computes. Waits no longer than WAIT_MS. */
@@ -42,41 +83,40 @@ static memo_status enter(memo_store *store, int64_t id)
 {
     memo_locks *locks = store->locks;
     memo_status status = MEMO_OK;
-    pthread_mutex_lock(&locks->flight);
-    memo_flight *other = *find(locks, id);
-    if (other && pthread_equal(other->thread, pthread_self())) {
+    pthread_mutex_lock(&flight_lock);
+    const memo_flight *other = *find(locks, id);
+    if (waits_for_us(other)) {
         status = MEMO_ABSENT;
     } else if (other) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += WAIT_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&locks->landed, &locks->flight, &until);
+        wait_for_landing(locks, id);
         status = *find(locks, id) ? MEMO_INTERRUPTED : MEMO_OK;
     }
     if (status == MEMO_OK) {
         memo_flight *mine = malloc(sizeof *mine);
         if (mine) {
-            *mine = (memo_flight){id, pthread_self(), store, locks->flights};
-            locks->flights = mine;
+            *mine = (memo_flight){.id = id,
+                                  .thread = pthread_self(),
+                                  .locks = locks,
+                                  .store = store,
+                                  .next = flights};
+            flights = mine;
         } else {
             status = MEMO_NOMEM;
         }
     }
-    pthread_mutex_unlock(&locks->flight);
+    pthread_mutex_unlock(&flight_lock);
     return status;
 }
 
-static void leave(memo_locks *locks, int64_t id)
+static void leave(const memo_locks *locks, int64_t id)
 {
-    pthread_mutex_lock(&locks->flight);
+    pthread_mutex_lock(&flight_lock);
     memo_flight **at = find(locks, id), *mine = *at;
     if (mine)
         *at = mine->next;
     free(mine);
-    pthread_cond_broadcast(&locks->landed);
-    pthread_mutex_unlock(&locks->flight);
+    pthread_cond_broadcast(&landed);
+    pthread_mutex_unlock(&flight_lock);
 }
 
 memo_status memo_store_begin(memo_store *store, const uint8_t *key)
@@ -100,18 +140,28 @@ void memo_store_end(memo_store *store, const uint8_t *key)
 
 void memo_free_flights(memo_store *store)
 {
-    memo_locks *locks = store->locks;
-    pthread_mutex_lock(&locks->flight);
-    for (memo_flight **at = &locks->flights; *at;) {
+    pthread_mutex_lock(&flight_lock);
+    for (memo_flight **at = &flights; *at;) {
         memo_flight *flight = *at;
         if (flight->store != store) {
             at = &flight->next;
             continue;
         }
         *at = flight->next;
-        memo_lock_byte(locks, F_SETLK, F_UNLCK, byte_of(flight->id));
+        memo_lock_byte(store->locks, F_SETLK, F_UNLCK, byte_of(flight->id));
         free(flight);
     }
-    pthread_cond_broadcast(&locks->landed);
-    pthread_mutex_unlock(&locks->flight);
+    pthread_cond_broadcast(&landed);
+    pthread_mutex_unlock(&flight_lock);
+}
+
+void memo_forget_flights(void)
+{
+    while (flights) {
+        memo_flight *flight = flights;
+        flights = flight->next;
+        free(flight);
+    }
+    flight_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    landed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 }

@@ -101,6 +101,7 @@ void memo_after_fork_in_child(void)
     are_resting = 0;
     all = NULL; /* each is abandoned when it is used next */
     memo_locks_forget_all();
+    memo_forget_flights();
     salvage_depth = 0;
     all_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }

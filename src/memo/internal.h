@@ -10,7 +10,7 @@
  *
  * Locks, in the order in which they are taken: the list of all stores (which a salvager keeps); queue (who
  * commits); the file's writers and their byte; SQLite's own. reading (the reader connection, and the table
- * of uses) with the list's or alone. flight alone.
+ * of uses) with the list's or alone. flight.c's alone.
  */
 #ifndef ACHAR_MEMO_INTERNAL_H
 #define ACHAR_MEMO_INTERNAL_H
@@ -21,9 +21,7 @@
 
 enum { MEMO_USES = 4096 /* a power of two */ };
 
-struct memo_flight; /* flight.c */
-
-/* The lock file of a database, as this process has it: locks.c, flight.c. */
+/* The lock file of a database, as this process has it: locks.c. */
 struct memo_locks {
     memo_locks *next;
     dev_t device;
@@ -35,10 +33,6 @@ struct memo_locks {
     pthread_mutex_t
         writers;       /* recursive: a salvager may close, and so flush, a store of the file */
     int writers_depth; /* with 'writers' */
-
-    pthread_mutex_t flight;
-    pthread_cond_t landed;
-    struct memo_flight *flights;
 };
 
 typedef struct
@@ -138,5 +132,6 @@ void memo_unlock_writers(memo_locks *locks);
 /* ---- flight.c ---- */
 
 void memo_free_flights(memo_store *store); /* those that 'store' has begun */
+void memo_forget_flights(void);            /* in a child */
 
 #endif

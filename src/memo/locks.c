@@ -40,8 +40,6 @@ static memo_locks *new_locks(int fd, const struct stat *file)
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&locks->writers, &recursive);
     pthread_mutexattr_destroy(&recursive);
-    pthread_mutex_init(&locks->flight, NULL);
-    pthread_cond_init(&locks->landed, NULL);
     return all = locks;
 }
 
@@ -84,8 +82,6 @@ void memo_locks_close(memo_locks *locks)
         *at = locks->next;
     close(locks->fd);
     pthread_mutex_destroy(&locks->writers);
-    pthread_mutex_destroy(&locks->flight);
-    pthread_cond_destroy(&locks->landed);
     free(locks);
 }
 

@@ -131,8 +131,8 @@ memo_status memo_store_flush(memo_store *store);
  * so to the others; memo_store_end() ends that, as does the death of the process. The caller looks again
  * whether the result is there before it computes.
  *
- * MEMO_OK; MEMO_ABSENT: compute it without, since waiting could never end (this thread, or a circle of
- * processes, has it); MEMO_INTERRUPTED: signals are to be handled, then call again; MEMO_ERROR.
+ * MEMO_OK; MEMO_ABSENT: compute it without, since waiting could never end (this thread has it, or a circle
+ * of threads or of processes would close); MEMO_INTERRUPTED: signals are to be handled, then call again; MEMO_ERROR.
  */
 memo_status memo_store_begin(memo_store *store, const uint8_t *key);
 void memo_store_end(memo_store *store, const uint8_t *key);

@@ -251,6 +251,16 @@ PyDoc_STRVAR(
     begin_doc,
     "begin($self, key, /)\n--\n\n"
     "Waits until nobody else computes this. True: then call end(); False: compute without.");
+/* A signal that came while begin() waited raises before the caller can call end(). 0, or -1. */
+static int check_signals(store_object *self, const uint8_t *key)
+{
+    if (PyErr_CheckSignals() == 0)
+        return 0;
+    if (self->store && !self->closing && self->pid == getpid()) /* else the lock is gone */
+        memo_store_end(self->store, key);
+    return -1;
+}
+
 static PyObject *store_begin(PyObject *obj, PyObject *key_object)
 {
     const uint8_t *key;
@@ -266,6 +276,8 @@ static PyObject *store_begin(PyObject *obj, PyObject *key_object)
     } while (status == MEMO_INTERRUPTED && PyErr_CheckSignals() == 0);
     if (status == MEMO_INTERRUPTED)
         return NULL; /* what the signal's handler raised */
+    if (status == MEMO_OK && check_signals((store_object *)obj, key) < 0)
+        return NULL;
     if (status == MEMO_NOMEM)
         return PyErr_NoMemory();
     return PyBool_FromLong(status == MEMO_OK); /* locks that cannot be had are not waited for */

@@ -232,6 +232,65 @@ static void one_computes(void **state)
     memo_store_close(other);
 }
 
+typedef struct corner {
+    pthread_t thread;
+    pthread_barrier_t *begun;
+    memo_store *has_in, *wants_in;
+    uint8_t has[MEMO_KEY_NBYTES], wants[MEMO_KEY_NBYTES];
+    memo_status status;
+} corner;
+
+static void *want_what_the_next_has(void *context)
+{
+    corner *self = context;
+    self->status = memo_store_begin(self->has_in, self->has);
+    pthread_barrier_wait(self->begun);
+    if (self->status != MEMO_OK)
+        return NULL;
+    do {
+        self->status = memo_store_begin(self->wants_in, self->wants);
+    } while (self->status == MEMO_INTERRUPTED);
+    if (self->status == MEMO_OK)
+        memo_store_end(self->wants_in, self->wants);
+    memo_store_end(self->has_in, self->has);
+    return NULL;
+}
+
+/* Each computes what another wants, in two files: exactly one computes without. */
+static void a_circle_of_threads(void **state)
+{
+    enum { CORNERS = 4 };
+    pthread_barrier_t begun;
+    corner corners[CORNERS];
+    char kept[sizeof path];
+    memo_store *stores[2] = {opened(), NULL};
+    strcpy(kept, path);
+    strcat(path, "-b");
+    stores[1] = opened();
+    assert_int_equal(pthread_barrier_init(&begun, NULL, CORNERS), 0);
+    for (unsigned i = 0; i < CORNERS; i++) { /* the same keys in both files */
+        unsigned next = (i + 1) % CORNERS;
+        corners[i] =
+            (corner){.begun = &begun, .has_in = stores[i % 2], .wants_in = stores[next % 2]};
+        key_of(i / 2, corners[i].has);
+        key_of(next / 2, corners[i].wants);
+        assert_int_equal(
+            pthread_create(&corners[i].thread, NULL, want_what_the_next_has, &corners[i]), 0);
+    }
+    unsigned without = 0;
+    for (unsigned i = 0; i < CORNERS; i++) {
+        pthread_join(corners[i].thread, NULL);
+        assert_true(corners[i].status == MEMO_OK || corners[i].status == MEMO_ABSENT);
+        without += corners[i].status == MEMO_ABSENT;
+    }
+    assert_int_equal(without, 1);
+    pthread_barrier_destroy(&begun);
+    memo_store_close(stores[1]);
+    remove_files(state);
+    strcpy(path, kept);
+    memo_store_close(stores[0]);
+}
+
 /* A process that has begun, or keeps writers out, and dies. */
 static void the_dead_keep_nothing(void **state)
 {
@@ -421,6 +480,7 @@ int main(void)
         TEST(threads_commit_together),
         TEST(a_row_that_cannot_be_stored_fails_alone),
         TEST(one_computes),
+        TEST(a_circle_of_threads),
         TEST(the_dead_keep_nothing),
         TEST(nobody_commits_meanwhile),
         TEST(another_file_takes_the_place),
