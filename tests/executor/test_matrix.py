@@ -276,6 +276,43 @@ def test_the_client_is_killed(tmp_path, how):
     wait_until(lambda: not any(map(is_alive, left)), 10)
 
 
+EXECS = {
+    "a program": CLIENTS["a program"],
+    "stopped": CLIENTS["stopped"],
+    "deaf": "def deaf():\n    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n    time.sleep(600)\n"
+    "futures = [ex.submit(deaf) for _ in range(2)]\nwhile not all(f.running() for f in futures): time.sleep(0.01)",
+    "starting": "ex.submit(int)\nwhile not ex._pool.pids(): time.sleep(0.001)",
+}
+
+
+@pytest.mark.parametrize("how", EXECS)
+def test_the_client_becomes_another_program(tmp_path, how):
+    """By exec the process goes on, but nobody is left there who would end the workers and their programs."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import os, signal, sys, time\nimport achar\nex = achar.Executor(2)\n{EXECS[how]}\n"
+        "if sys.argv[1] != 'starting': sys.stdin.readline()\n"
+        "os.execvp('sleep', ['sleep', '600'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, script, how], stdin=subprocess.PIPE, text=True, start_new_session=True
+    ) as client:
+        try:
+            wanted = {"a program": 4, "starting": 1}.get(how, 2)
+            wait_until(lambda: len(processes_below(client.pid)) >= wanted)
+            time.sleep(0.2)  # into the tasks
+            left = processes_below(client.pid)
+            if how != "starting":
+                client.stdin.write("\n")
+                client.stdin.flush()
+            wait_until(lambda: not processes_below(client.pid) and not any(map(is_alive, left)), 10)
+            assert client.poll() is None
+            with open(f"/proc/{client.pid}/comm") as file:
+                assert file.read() == "sleep\n"
+        finally:
+            client.kill()
+
+
 def processes_below(pid):
     """Those that live."""
     children, below = {}, []

@@ -39,9 +39,11 @@ static void raise_oom_score(void)
     close(fd);
 }
 
-bool achar__worker_follow(int client_pid, int death_signal)
+bool achar__worker_follow(int client_pid, int tender_tid, int death_signal)
 {
-    return prctl(PR_SET_PDEATHSIG, death_signal) == 0 && getppid() == client_pid;
+    /* The process can be there without the thread that starts workers: after exec. */
+    return prctl(PR_SET_PDEATHSIG, death_signal) == 0 && getppid() == client_pid &&
+           (tgkill(client_pid, tender_tid, 0) == 0 || errno != ESRCH);
 }
 
 static achar__worker *attached; /* this process's: there is one at most */
@@ -74,19 +76,20 @@ static bool range_is_inside(const achar__region *region, uint64_t offset, uint64
 int achar__worker_attach(achar__worker **out)
 {
     int status = ACHAR_E_INVALID;
-    int version, client_pid, client_fd, worker_fd, bell_fd, client_spill_fd, worker_spill_fd;
+    int version, client_pid, tender_tid, client_fd, worker_fd, bell_fd, client_spill_fd,
+        worker_spill_fd;
     size_t down_offset, hello_offset, hello_nbytes, warm_nbytes, memory_nbytes, spill_nbytes;
     achar__worker *worker = NULL;
 
     const char *text = getenv(ACHAR__WIRE_VARIABLE);
     if (!text ||
-        sscanf(text, ACHAR__WIRE_FORMAT, &version, &client_pid, &client_fd, &worker_fd, &bell_fd,
-               &client_spill_fd, &worker_spill_fd, &down_offset, &hello_offset, &hello_nbytes,
-               &warm_nbytes, &memory_nbytes, &spill_nbytes) != ACHAR__WIRE_FIELDS ||
+        sscanf(text, ACHAR__WIRE_FORMAT, &version, &client_pid, &tender_tid, &client_fd, &worker_fd,
+               &bell_fd, &client_spill_fd, &worker_spill_fd, &down_offset, &hello_offset,
+               &hello_nbytes, &warm_nbytes, &memory_nbytes, &spill_nbytes) != ACHAR__WIRE_FIELDS ||
         version != ACHAR__WIRE_VERSION) {
         return ACHAR_E_INVALID;
     }
-    if (!achar__worker_follow(client_pid, SIGKILL)) {
+    if (!achar__worker_follow(client_pid, tender_tid, SIGKILL)) {
         return ACHAR_E_CLOSED;
     }
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -98,6 +101,7 @@ int achar__worker_attach(achar__worker **out)
     }
     worker->client = worker->own = worker->bells_region = ACHAR__REGION_CLOSED;
     worker->client_pid = client_pid;
+    worker->tender_tid = tender_tid;
     worker->death_signal = SIGKILL;
     status = achar__fork_guard_init(&worker->guard);
     if (status != ACHAR_OK ||
@@ -135,7 +139,7 @@ int achar__worker_attach(achar__worker **out)
     unsetenv(ACHAR__WIRE_VARIABLE);
     raise_oom_score();
     worker->death_signal = achar__worker_start_guardian(client_pid);
-    (void)achar__worker_follow(client_pid, worker->death_signal);
+    (void)achar__worker_follow(client_pid, tender_tid, worker->death_signal);
     attached = worker;
     *out = worker;
     return ACHAR_OK;

@@ -1,15 +1,18 @@
 /*
- * guardian.c - the client's death ends a worker together with the programs that its tasks have started.
+ * guardian.c - the client's end is the end of a worker, together with the programs that its tasks have started.
  *
  * While the client lives it kills what a worker leaves behind, by its process group. When it is killed
- * itself nobody would: PR_SET_PDEATHSIG reaches the worker alone. So a thread of the worker sleeps on the
- * client's pidfd and then kills the group. It has a descriptor table of its own where the kernel allows
- * that, and blocks all signals, so that no task gets in its way.
+ * itself nobody would: PR_SET_PDEATHSIG reaches the worker alone. So the signal that it asks for has a
+ * handler that kills the group. It comes when the client's tender dies, which has started the worker; so
+ * it comes, too, when the client becomes another program by exec, where the process goes on.
  *
- * It cannot act in a worker that is stopped, nor in one that has become another program by exec. So the
- * kernel sends two signals besides; each thread has its own PR_SET_PDEATHSIG. The guardian's is SIGCONT.
- * The other one's is a signal for which the worker has a handler that does nothing, and that ends any
- * other program.
+ * A task may block all signals, or take the handler away. So a thread of the worker has this signal alone
+ * unblocked, and sleeps besides on the client's pidfd. It has a descriptor table of its own where the
+ * kernel allows that.
+ *
+ * It cannot act in a worker that is stopped, nor in one that has become another program by exec. Each
+ * thread has its own PR_SET_PDEATHSIG: the guardian's is SIGCONT, so a stopped worker goes on, to its end.
+ * Another program has no handler, and is ended by the signal.
  */
 #include "runtime/pool/worker_internal.h"
 
@@ -31,10 +34,22 @@ typedef struct guardian {
     sem_t decided;
 } guardian;
 
+/* Also the handler of DEATH_SIGNAL. */
+static void kill_group(int number)
+{
+    (void)number;
+    kill(-getpid(), SIGKILL); /* the group that it leads, and itself */
+    kill(getpid(), SIGKILL);
+}
+
 static void *guard(void *context)
 {
     guardian *it = context; /* good until it has decided */
     int client_pid = it->client_pid;
+    sigset_t death;
+    sigemptyset(&death);
+    sigaddset(&death, DEATH_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &death, NULL);
     prctl(PR_SET_NAME, "achar-guardian");
     /* Where the kernel does not know this call, the pidfd stands among the tasks' descriptors. */
     (void)close_range(0, ~0U, CLOSE_RANGE_UNSHARE);
@@ -55,19 +70,13 @@ static void *guard(void *context)
             usleep(LOOK_AGAIN_US);
         }
     }
-    kill(-getpid(), SIGKILL); /* the group that it leads, and itself */
-    kill(getpid(), SIGKILL);
+    kill_group(0);
     return NULL;
-}
-
-static void do_nothing(int number)
-{
-    (void)number;
 }
 
 int achar__worker_start_guardian(int client_pid)
 {
-    struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = kill_group, .sa_flags = SA_RESTART};
     guardian it = {.client_pid = client_pid};
     pthread_attr_t attributes;
     pthread_t thread;

@@ -153,8 +153,9 @@ static int launch_spawn(achar__pool *pool, launch *it)
 {
     char variable[256];
     snprintf(variable, sizeof variable, ACHAR__WIRE_VARIABLE "=" ACHAR__WIRE_FORMAT,
-             ACHAR__WIRE_VERSION, (int)getpid(), ACHAR__WIRE_CLIENT_FD, ACHAR__WIRE_WORKER_FD,
-             ACHAR__WIRE_BELL_FD, pool->spill_fd >= 0 ? ACHAR__WIRE_CLIENT_SPILL_FD : -1,
+             ACHAR__WIRE_VERSION, (int)getpid(), (int)gettid(), ACHAR__WIRE_CLIENT_FD,
+             ACHAR__WIRE_WORKER_FD, ACHAR__WIRE_BELL_FD,
+             pool->spill_fd >= 0 ? ACHAR__WIRE_CLIENT_SPILL_FD : -1,
              it->spill_fd >= 0 ? ACHAR__WIRE_WORKER_SPILL_FD : -1,
              (size_t)((unsigned char *)it->down - pool->client.base),
              (size_t)((unsigned char *)pool->hello - pool->client.base), pool->hello_nbytes,

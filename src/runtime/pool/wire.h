@@ -31,12 +31,12 @@
 
 /* The environment variable: version and numbers, as ACHAR__WIRE_FORMAT has them. */
 #define ACHAR__WIRE_VARIABLE "ACHAR_WORKER"
-#define ACHAR__WIRE_VERSION  7
-/* version, client's pid, descriptors of client's region, worker's region, bells, and of the files behind
+#define ACHAR__WIRE_VERSION  8
+/* version, client's pid and its tender's thread id, descriptors of client's region, worker's region, bells, and of the files behind
  * the regions (-1: none); offsets of the down block and the hello in the client's region, size of the
  * hello, limits of the worker's warm memory, memory and space on disk */
-#define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu:%zu:%zu"
-#define ACHAR__WIRE_FIELDS 13
+#define ACHAR__WIRE_FORMAT "%d:%d:%d:%d:%d:%d:%d:%d:%zu:%zu:%zu:%zu:%zu:%zu"
+#define ACHAR__WIRE_FIELDS 14
 
 /* Where a spawned worker finds its descriptors; from the door on, only if there is such a thing. */
 enum {

@@ -99,7 +99,7 @@ static bool client_is_followed(const achar__worker *worker)
     int signal_number = 0;
     return prctl(PR_GET_PDEATHSIG, &signal_number) == 0 && signal_number == worker->death_signal
                ? true
-               : achar__worker_follow(worker->client_pid, worker->death_signal);
+               : achar__worker_follow(worker->client_pid, worker->tender_tid, worker->death_signal);
 }
 
 static int sleep_until_rung(achar__worker *worker, int64_t deadline_ns)

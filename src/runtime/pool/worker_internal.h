@@ -13,7 +13,7 @@
 
 struct achar__worker {
     achar__fork_guard guard;
-    int client_pid, death_signal;
+    int client_pid, tender_tid, death_signal;
     achar__region client, own, bells_region;
     const achar__wire_client *shared;
     achar__wire_down *down; /* mapped read-only */
@@ -46,8 +46,8 @@ struct achar__worker {
 
 /* Waits until no recall is under way that began before this call. */
 void achar__worker_await_verdict(achar__worker *worker);
-/* PR_SET_PDEATHSIG: the client's death sends this signal. False: it has died already. */
-bool achar__worker_follow(int client_pid, int death_signal);
+/* PR_SET_PDEATHSIG: the death of the client's tender sends this signal. False: it has died already. */
+bool achar__worker_follow(int client_pid, int tender_tid, int death_signal);
 /* From here on the client's death kills this process's group. Returns the signal to follow with: SIGKILL
  * where no thread can be had. */
 int achar__worker_start_guardian(int client_pid);
