@@ -10,6 +10,7 @@ not deeper, another thread takes its place meanwhile.
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import contextlib
 import os
@@ -27,7 +28,8 @@ from ._launch import default_workers
 from ._options import Commands, map_tasks
 from .executor import Executor
 
-_local = threading.local()  # .executor: the level whose task this thread runs
+_local = threading.local()  # .executor: the level whose task this thread runs; .failing: see _fail()
+_PENDING, _CANCELLED = "PENDING", "CANCELLED"  # states of a Future
 _making = threading.Lock()  # a level
 
 
@@ -258,9 +260,12 @@ class _Waiting:
             future.add_done_callback(self.ended)
 
     def over(self, future: concurrent.futures.Future) -> None:
+        if future.cancelled():
+            _claim(future)
         with self.executor._changed:
             self.executor._waiting.discard(self)
-            self.executor._changed.notify_all()
+            if not self.executor._waiting:
+                self.executor._changed.notify_all()
             is_last = self.executor._closed and not self.executor._waiting
         if is_last:
             concurrent.futures.ThreadPoolExecutor.shutdown(self.executor, wait=False)
@@ -277,7 +282,7 @@ class _Waiting:
                 error = _input_failed(self.call.name, getattr(future, "_name", None), failure)
         with self.lock:
             self.left -= 1
-            if self.is_over or (error is None and self.left and not self.future.cancelled()):
+            if self.is_over or self.future.done() or (error is None and self.left):
                 return
             self.is_over = True
         try:
@@ -285,17 +290,44 @@ class _Waiting:
                 self.executor._submit_now(self.run)
         except RuntimeError as closed:
             error = closed
-        if error is not None and self.future.set_running_or_notify_cancel():
-            self.future.set_exception(error)
+        if error is not None:
+            _fail(self.future, error)
 
     def run(self) -> None:
-        if self.future.done() or not self.future.set_running_or_notify_cancel():
+        if not _claim(self.future):
             return
         try:
-            self.call.args, self.call.kwargs = _resolved(self.call.args), _resolved(self.call.kwargs)
+            self.call.args, self.call.kwargs = _resolved((self.call.args, self.call.kwargs))
             self.future.set_result(self.call())
         except BaseException as error:
             self.future.set_exception(error)
+
+
+def _claim(future: concurrent.futures.Future) -> bool:
+    """True, once: the caller ends it. If it has been cancelled, those who wait for it are told, once."""
+    with future._condition:  # recursive
+        if future._state in (_CANCELLED, _PENDING):
+            return future.set_running_or_notify_cancel()
+        return False
+
+
+def _fail(future: concurrent.futures.Future, error: BaseException) -> None:
+    """What waits for it fails too, and so on. The outermost call does all, for a chain may be longer than the stack."""
+    if (failing := getattr(_local, "failing", None)) is not None:
+        failing.append((future, error))
+        return
+    _local.failing = failing = collections.deque([(future, error)])
+    raised = None
+    while failing:
+        future, error = failing.popleft()
+        try:
+            if _claim(future):
+                future.set_exception(error)
+        except BaseException as why:  # a callback's, or Ctrl-C: the others fail none the less
+            raised = raised or why
+    _local.failing = None
+    if raised is not None:
+        raise raised
 
 
 def _futures_in(value: Any) -> list[concurrent.futures.Future]:
@@ -312,14 +344,46 @@ def _futures_in(value: Any) -> list[concurrent.futures.Future]:
 
 
 def _resolved(value: Any) -> Any:
-    """The same with results for futures; what holds none stays the object that it is."""
-    if isinstance(value, concurrent.futures.Future):
-        return value.result()
-    if type(value) in (list, tuple, dict) and _futures_in(value):
-        if type(value) is dict:
-            return {key: _resolved(item) for key, item in value.items()}
-        return type(value)(map(_resolved, value))
-    return value
+    """The same with results for futures, in the same shape; what holds none stays the object that it is."""
+    seen: dict[int, Any] = {}
+    holders: dict[int, list[int]] = {}  # of each, by id
+    to_look_at, to_change = [value], []
+    while to_look_at:
+        here = to_look_at.pop()
+        if id(here) in seen:
+            continue
+        seen[id(here)] = here
+        for item in here.values() if type(here) is dict else here:
+            if isinstance(item, concurrent.futures.Future):
+                to_change.append(id(here))
+            elif type(item) in (list, tuple, dict):
+                holders.setdefault(id(item), []).append(id(here))
+                to_look_at.append(item)
+    new: dict[int, Any] = {}  # a tuple's is None until it can be made
+    while to_change:
+        key = to_change.pop()
+        if key not in new:
+            new[key] = None if type(seen[key]) is tuple else type(seen[key])()
+            to_change += holders.get(key, ())
+
+    def now(item: Any) -> Any:
+        return item.result() if isinstance(item, concurrent.futures.Future) else new.get(id(item), item)
+
+    tuples = [key for key in new if new[key] is None]
+    while tuples:  # those inside others first: only lists and dicts hold themselves
+        here = seen[tuples[-1]]
+        inner = [id(item) for item in here if new.get(id(item), here) is None]
+        if not inner and new[id(here)] is None:
+            new[id(here)] = tuple(map(now, here))
+        tuples += inner
+        if not inner:
+            tuples.pop()
+    for key, made in new.items():
+        if type(made) is dict:
+            made.update((name, now(item)) for name, item in seen[key].items())
+        elif type(made) is list:
+            made.extend(map(now, seen[key]))
+    return new.get(id(value), value)
 
 
 def _run_command(

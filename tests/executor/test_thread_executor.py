@@ -156,3 +156,55 @@ def test_what_threads_cannot(ex):
     ex.shutdown()
     with pytest.raises(RuntimeError):
         ex.submit(int)
+
+
+def test_long_chains(ex):
+    n = 3_000  # more than the stack holds
+    go_on = threading.Event()
+
+    def chain(first):
+        futures = [first]
+        for _ in range(n):
+            futures.append(ex.submit(lambda x: x + 1, futures[-1]))
+        return futures
+
+    def fail():
+        go_on.wait(60)
+        raise ValueError("the first")
+
+    started = [chain(ex.submit(lambda: go_on.wait(60) and 0)), chain(ex.submit(fail))]
+    blocks = [ex.submit(go_on.wait, 60) for _ in range(2)]
+    started.append(chain(ex.submit(len, blocks)))
+    assert started[2][0].cancel()
+    go_on.set()
+    succeeded, failed, cancelled = [concurrent.futures.wait(futures, 60).done for futures in started]
+    assert len(succeeded) == len(failed) == len(cancelled) == n + 1
+    assert started[0][-1].result() == n
+    assert isinstance(started[1][-1].exception().__cause__, ValueError)
+    assert isinstance(started[2][-1].exception(), achar.InputFailed)
+
+
+def test_who_waits_for_a_cancelled_one_is_told(ex):
+    slow = ex.submit(time.sleep, 0.1)
+    waiting = ex.submit(len, [slow])
+    assert waiting.cancel()
+    assert concurrent.futures.wait([waiting], 60).done == {waiting}  # also before its input has ended
+    assert list(concurrent.futures.as_completed([slow, waiting], 60))
+    assert ex.submit(abs, -1).result() == 1
+
+
+def test_futures_at_any_depth(ex):
+    one = ex.submit(abs, -1)
+    deep = one
+    for n in range(20_000):
+        deep = [deep] if n % 2 else (deep,)
+    got = ex.submit(lambda x: x, deep).result()
+    while isinstance(got, (list, tuple)):
+        (got,) = got
+    assert got == 1
+
+    loop, other = [one], [2]
+    loop.append({"pair": (loop, other, ((one,),))})
+    got = ex.submit(lambda x, y: (x, y), loop, loop).result()
+    assert got[0] is got[1] is got[0][1]["pair"][0] and got[0] is not loop and loop[0] is one
+    assert got[0][0] == 1 and got[0][1]["pair"][1] is other and got[0][1]["pair"][2] == ((1,),)
