@@ -74,7 +74,7 @@ def _copied(path: str, error: Exception) -> tuple[int, int]:
         except _memo.MemoFull as full:
             text = f"{path} is damaged ({error}), and there is no room to write anew what can be read of it: {full}"
             raise _memo.MemoFull(text) from None
-        if not any(counts) and not _was_a_memo(path, pages):
+        if not counts[0] and not _was_a_memo(path, pages):
             raise _memo.NotAMemo(f"{path}: it is something else ({error})")
         _sync(new)
         os.rename(new, path + _SALVAGED)

@@ -24,7 +24,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { APPLICATION_ID = 0x61636872 /* "achr" */, SCHEMA_VERSION = 1, BUSY_MS = 60000 };
+enum {
+    APPLICATION_ID = 0x61636872, /* "achr" */
+    SCHEMA_VERSION = 1,
+    SCHEMA_COUNT = 10, /* tables, indexes and triggers */
+    BUSY_MS = 60000,
+};
 
 static const char SCHEMA[] =
     "CREATE TABLE result(seq INTEGER PRIMARY KEY, id INTEGER NOT NULL, key BLOB NOT NULL,"
@@ -103,6 +108,13 @@ static memo_status failed(sqlite3 *db, int code)
     return status == MEMO_OK ? MEMO_ERROR : status;
 }
 
+/* Of what any SQLite can do with any database: where not, the header says that the file is of another kind. */
+static memo_status failed_on_any(sqlite3 *db, int code)
+{
+    memo_status status = failed(db, code);
+    return (code & 0xFF) == SQLITE_ERROR ? MEMO_DAMAGED : status;
+}
+
 memo_status memo_not_connected(void)
 {
     memo_set_text("after a fork the file could not be opened again");
@@ -150,7 +162,19 @@ static memo_status connect_to(memo_store *store, int creates, sqlite3 **db)
                             "PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=4000;"
                             " PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF",
                             NULL, NULL, NULL);
-    return code == SQLITE_OK ? MEMO_OK : failed(*db, code);
+    return code == SQLITE_OK ? MEMO_OK : failed_on_any(*db, code);
+}
+
+/* Whether the schema is ours to the letter: a later version, whatever it changes, will change that. */
+static int has_our_schema(sqlite3 *db)
+{
+    int64_t same = 0;
+    char *sql = sqlite3_mprintf("SELECT count(*) = %d AND sum(instr(%Q, sql) > 0) = %d"
+                                " FROM sqlite_schema WHERE sql NOT NULL",
+                                SCHEMA_COUNT, SCHEMA, SCHEMA_COUNT);
+    int code = sql ? ask(db, sql, &same) : SQLITE_NOMEM;
+    sqlite3_free(sql);
+    return code == SQLITE_OK && same;
 }
 
 /* MEMO_ABSENT: an empty file, to be filled. */
@@ -163,11 +187,19 @@ static memo_status look(memo_store *store)
     if (code == SQLITE_OK)
         code = ask(store->writer, "SELECT count(*) FROM sqlite_schema", &tables);
     if (code != SQLITE_OK)
-        return failed(store->writer, code);
+        return failed_on_any(store->writer, code);
+    if (sqlite3_db_readonly(store->writer, "main") == 1 && access(store->path, W_OK) == 0) {
+        memo_set_text("its header says that it cannot be written");
+        return MEMO_DAMAGED;
+    }
     if (application == APPLICATION_ID && version == SCHEMA_VERSION)
         return MEMO_OK;
     if (application == 0 && version == 0 && tables == 0)
         return MEMO_ABSENT;
+    if (has_our_schema(store->writer)) {
+        memo_set_text("its header says that it is something else");
+        return MEMO_DAMAGED;
+    }
     memo_set_text(application == APPLICATION_ID ? "it was made by another version of achar"
                                                 : "it is a database of something else");
     return MEMO_FOREIGN;

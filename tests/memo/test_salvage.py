@@ -167,6 +167,60 @@ def test_a_damaged_row_that_another_has_replaced_meanwhile_stays(tmp_path):
             assert memo.get("k") is None and memo.get("k") == 2 and memo.stats()["damaged"] == 0
 
 
+@pytest.mark.parametrize("at", [18, 19, 47, 60, 63, 68, 71])
+def test_a_header_that_says_that_the_file_is_something_else(tmp_path, at):
+    path = tmp_path / "m"
+    with achar.Memo(path) as memo:
+        for i in range(20):
+            memo.put(i, [i])
+    del memo
+    gc.collect()
+    data = bytearray(path.read_bytes())
+    for bit in (1, 0x80):
+        data[at] ^= bit
+        path.write_bytes(data)
+        with pytest.warns(achar.memo.MemoDamagedWarning, match="20 results are kept, 0 others"):
+            memo = achar.Memo(path)
+        assert [memo.get(i) for i in range(20)] == [[i] for i in range(20)]
+        memo.put(20, "new")
+        assert memo.check() == {"results": 21, "damaged": 0, "problems": []}
+        memo.close()
+        del memo
+        gc.collect()
+        data[at] ^= bit
+
+
+@pytest.mark.parametrize("at", [5, 18, 47, 60, 68])
+def test_a_damaged_database_of_somebody_else_is_left_alone(tmp_path, at):
+    path = tmp_path / "other"
+    with sqlite3.connect(path) as db:  # with as many columns as a result has, and as an origin
+        db.execute("CREATE TABLE many(a, b, c, d, e, f, g, h, i, j)")
+        db.execute("CREATE TABLE three(id INTEGER PRIMARY KEY, about TEXT, checksum INTEGER)")
+        db.execute("INSERT INTO many VALUES(1, 2, x'00', 4, 5, 6, 7, 8, 9, x'00')")
+        db.execute("INSERT INTO three VALUES(1, 'x', 2)")
+    db.close()
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x80
+    path.write_bytes(data)
+    with pytest.raises(achar.memo.NotAMemo, match="something else"):
+        achar.Memo(path)
+    assert path.read_bytes() == data and not list(tmp_path.glob("other.*"))
+
+
+def test_a_later_version_is_left_alone(tmp_path):
+    path = tmp_path / "m"
+    achar.Memo(path).put("k", 1)
+    gc.collect()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE later(x)")
+        db.execute("PRAGMA user_version=2")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(achar.memo.NotAMemo, match="another version of achar"):
+        achar.Memo(path)
+    assert path.read_bytes() == before
+
+
 def test_an_index_that_has_what_no_row_has(tmp_path):
     """It leads to the row of another key: that must not go, and the put must not fail."""
     path = tmp_path / "m"
