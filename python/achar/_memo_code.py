@@ -3,6 +3,9 @@
 What a call changes is output: a list that it appends to, a counter. A place of data, a name in a namespace or a cell,
 is output for a function if a call of it has changed the place, or a call of a memoized function that it reaches. Then
 it counts as what it had been before. For all other functions it stays what it is: input.
+
+Who has changed a place is known only if no other thread could have: where there were others when a call began, what
+changes during the call makes nothing output, and the call's result belongs to no key: it is not stored.
 """
 
 from __future__ import annotations
@@ -62,8 +65,9 @@ class Code:
         except Exception as error:
             name = getattr(self._function, "__name__", "function")
             raise type(error)(where(self._function, name, error, _REMEDY)) from None
-        digest, modules, self._watch, self._places = found
-        return digest, {*modules, getattr(self._function, "__module__", None) or ""}, self._watch
+        digest, modules, watch, places = found
+        self._watch, self._places = watch, places
+        return digest, {*modules, getattr(self._function, "__module__", None) or ""}, watch  # not another thread's
 
     def _find_outputs(self, places: _Places) -> bool:
         """Those of calls that are under way, and of functions that this one reaches. True: there are new ones."""
@@ -121,22 +125,33 @@ def _calls() -> dict[Code, _Places]:
 
 
 class Computing:
-    __slots__ = ("_code", "_is_outermost", "_places", "_watch")
+    """Around a call, or key='s: what of a function's data the call changes is output, if only the call can have."""
 
-    def __init__(self, code: Code) -> None:
-        self._code, self._places, self._watch = code, code._places, code._watch
+    __slots__ = ("_code", "_identity", "_is_alone", "_is_outermost", "_keys", "_places", "_watch")
 
-    def __enter__(self) -> None:
+    def __init__(self, code: Code, keys: Any, identity: bytes) -> None:
+        self._code, self._keys, self._identity = code, keys, identity
+
+    def __enter__(self) -> Computing:
+        # Threads that begin after this are the call's. In this order: who is gone by now may have changed something.
+        self._is_alone = len(sys._current_frames()) == 1 and self._keys.identity() == self._identity
+        self._places: _Places = self._code._places if self._is_alone else []
+        self._watch = self._code._watch
         calls = _calls()
         self._is_outermost = self._code not in calls
         if self._is_outermost:
             calls[self._code] = self._places
+        return self
 
     def __exit__(self, *exc_info: object) -> None:
         if self._is_outermost:
             del _calls()[self._code]
-        if self._watch is None or not self._watch.holds():
+        if self._is_alone and (self._watch is None or not self._watch.holds()):
             self._code._note_changes(self._places)
+
+    def is_of_key(self) -> bool:
+        """After the call: whether it was the call that the key says, for all that other threads have done."""
+        return self._is_alone or self._keys.identity() == self._identity
 
 
 def _value_digest(owner: Any, name: str | None) -> bytes | None:

@@ -69,7 +69,8 @@ class Memoized:
         return self if obj is None else types.MethodType(self, obj)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        key = self._keys.of_call(args, kwargs)
+        identity = self._keys.identity()
+        key = self._keys.of_call(identity, args, kwargs)
         if key is None:  # the arguments do not fit: the function says so
             return self.__wrapped__(*args, **kwargs)
         found = self.memo._lookup(key, self._on_stale)
@@ -87,13 +88,17 @@ class Memoized:
                 return found
             start = time.perf_counter_ns()
             try:
-                with self._keys.computing():
+                with self._keys.computing(identity) as computing:
                     result, raised = self.__wrapped__(*args, **kwargs), None
             except BaseException as error:
                 if not isinstance(error, self._exceptions):
                     raise
                 result, raised = None, error
-            self._store(key, result, raised, time.perf_counter_ns() - start)
+            took_ns = time.perf_counter_ns() - start
+            if computing.is_of_key():
+                self._store(key, result, raised, took_ns)
+            else:
+                self._keys.warn_of_changes(stacklevel=3)
         finally:
             if mine:
                 store.end(key)
@@ -123,7 +128,7 @@ class Memoized:
         return bool(self.memo._drop_key(self._key(args, kwargs)))
 
     def _key(self, args: Any, kwargs: Any) -> bytes:
-        key = self._keys.of_call(args, kwargs)
+        key = self._keys.of_call(self._keys.identity(), args, kwargs)
         if key is None:
             inspect.signature(self.__wrapped__).bind(*args, **kwargs)
             raise TypeError(f"these arguments do not fit {_memo_keys.name_of(self.__wrapped__)}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import sys
-import threading
+import warnings
 
 from . import _achar
 from ._memo_code import Both, Code, Computing, where
+from ._memo_errors import MemoWarning
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Keys:
         self.code = Code(function)
         self._chooser = Code(key) if callable(key) else None
         self._identity: tuple[bytes, Any] | None = None
+        self._has_warned = False
         self._read_signature()
 
     def _read_signature(self) -> None:
@@ -96,11 +98,10 @@ class Keys:
         """The same of another function."""
         return Keys(function, self._by if self._of_arguments is None else self._of_arguments, self.ignored)
 
-    def of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
-        """The key; None: the function does not take these arguments."""
-        identity = self.identity()
+    def of_call(self, identity: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+        """The key, of what identity() returned; None: the function does not take these arguments."""
         if self._of_arguments is not None:
-            arguments = self._chosen(args, kwargs)
+            arguments = self._chosen(identity, args, kwargs)
         elif not kwargs and len(args) == self._plain_count:
             arguments = args
         elif self._parameters is None:
@@ -155,6 +156,14 @@ class Keys:
             bound.append({name: value for name, value in kwargs.items() if name not in ignored})
         return tuple(bound)
 
+    def warn_of_changes(self, stacklevel: int) -> None:
+        """That a result is not stored; once for a function."""
+        if not self._has_warned:
+            self._has_warned = True
+            text = "data or code that it names was changed while it ran, and other threads may have done it"
+            text = f"a result of {name_of(self.function)} is not stored: {text}"
+            warnings.warn(text, MemoWarning, stacklevel=stacklevel + 1)
+
     def _identify(self) -> bytes:
         """The function's part of the key; kept as long as what it is made of stays the same."""
         watch: Any = _Always
@@ -174,15 +183,15 @@ class Keys:
         self._identity = identity, watch
         return identity
 
-    def _chosen(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _chosen(self, identity: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What key= makes of the arguments."""
         assert self._chooser is not None
-        with Computing(self._chooser):
+        with Computing(self._chooser, self, identity):
             return self._of_arguments(*args, **kwargs)
 
-    def computing(self) -> Computing:
-        """Around a call of the function: what of its data the call changes is output."""
-        return Computing(self.code)
+    def computing(self, identity: bytes) -> Computing:
+        """Around a call of the function."""
+        return Computing(self.code, self, identity)
 
 
 class _Always:

@@ -7,13 +7,16 @@ that serves callbacks does that, or whoever asks for the result sooner: when res
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import threading
 import warnings
+from concurrent.futures import BrokenExecutor
 
-from . import _achar, _memo_inputs, _memo_keys
-from ._memo_errors import MemoWarning
+from . import _achar, _memo_inputs, _memo_keys, errors
+from ._memo_errors import MemoWarning, Unstorable
 from ._memo_function import Memoized
-from ._memo_rows import ABSENT, Raised
+from ._memo_rows import ABSENT, RAISED, Raised
+from ._threads import ThreadExecutor
 from .executor import Executor, Future
 from .memo import Memo
 
@@ -33,9 +36,11 @@ class StoredFuture(Future):
 
     def result(self, timeout: float | None = None) -> Any:
         """As Future.result(); when this returns, the memo has it."""
-        value = super().result(timeout)
-        self._storing.store(self)
-        return value
+        return self._storing.result(super().result, timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As Future.exception(); when this returns, the memo has what it keeps."""
+        return self._storing.exception(super().exception, timeout)
 
 
 _stored_classes: dict[type, type] = {Future: StoredFuture}
@@ -47,56 +52,147 @@ def _stored_class(plain: type) -> Any:
     if found is None:
 
         def result(self: Any, timeout: float | None = None) -> Any:
-            value = plain.result(self, timeout)
-            self._storing.store(self)
-            return value
+            return self._storing.result(functools.partial(plain.result, self), timeout)
 
-        found = _stored_classes[plain] = type(f"Stored{plain.__name__}", (plain,), {"result": result})
+        def exception(self: Any, timeout: float | None = None) -> BaseException | None:
+            return self._storing.exception(functools.partial(plain.exception, self), timeout)
+
+        methods = {"result": result, "exception": exception}
+        found = _stored_classes[plain] = type(f"Stored{plain.__name__}", (plain,), methods)
     return found
 
 
-def _packed(future: Any) -> tuple[int, bytes] | None:
-    """What a task returned, in bytes; None: it did not return."""
-    if isinstance(future, Future):
-        return future._bytes()
-    if future.cancelled() or future.exception() is not None:
-        return None
-    return 1, _achar.pack(concurrent.futures.Future.result(future))
+# What did not come from the task's function; TimeoutError may have, if the task has no time limit.
+_NOT_RAISED = (
+    BrokenExecutor,
+    concurrent.futures.CancelledError,
+    errors.EnvironmentDiffers,
+    errors.InputFailed,
+    errors.TaskAbandoned,
+    errors.TaskCancelled,
+    errors.Unreadable,
+    errors.WorkerDied,
+)
 
 
 class _Storing:
-    """Storing of a task's result, once."""
+    """Storing of what a task returned or raised, once."""
 
-    def __init__(self, tasks: Tasks, memo: Memo, key: bytes, name: str) -> None:
-        self.tasks, self.memo, self.key, self.name = tasks, memo, key, name
+    def __init__(self, tasks: Tasks, call: _Call, under_way: tuple[Any, bytes], has_limit: bool) -> None:
+        self.tasks, self.call, self.under_way, self.has_limit = tasks, call, under_way, has_limit
+        self.name = _memo_keys.name_of(call.function)
         self.lock = threading.Lock()
         self.is_done = False
+        self.error: Exception | None = None  # why what it returned could not be stored
+        # The identity that the function must have still, where it runs in this process.
+        self.identity: bytes | None = None
 
-    def store(self, future: Future) -> None:
+    def result(self, ask: Any, timeout: float | None) -> Any:
+        try:
+            value = ask(timeout)
+        except BaseException:
+            self.store(self.future)
+            raise
+        self.store(self.future)
+        if self.error is not None and self.call.unstorable == "raise":
+            raise Unstorable(self._text(), value) from self.error
+        return value
+
+    def exception(self, ask: Any, timeout: float | None) -> BaseException | None:
+        error = ask(timeout)
+        self.store(self.future)
+        if error is None and self.error is not None and self.call.unstorable == "raise":
+            error = Unstorable(self._text(), self._returned())
+            error.__cause__ = self.error
+        return error
+
+    def _returned(self) -> Any:
+        return self.plain.result(self.future, 0)
+
+    def _text(self) -> str:
+        return f"the result of {self.name} cannot be stored in {self.call.memo.path}: {self.error}"
+
+    def watch(self, future: Any) -> None:
+        self.future, self.plain = future, type(future)
+        if isinstance(future, Future):
+            future._keep_bytes(True)
+        future.__class__ = _stored_class(self.plain)
+        future._storing = self
+        future.add_done_callback(self.store)
+
+    def store(self, future: Any) -> None:
+        if not future.done():
+            return
         with self.lock:
             if self.is_done:
                 return
             self.is_done = True
             try:
-                returned = _packed(future)
-                if returned is not None:
-                    self.memo._keep_packed(self.key, *returned, self.name, 0)
-            except Exception as error:
-                text = f"the result of {self.name} cannot be stored in {self.memo.path}: {error}"
-                warnings.warn(text, MemoWarning, stacklevel=3)
+                if self.identity is not None and self.call.keys.identity() != self.identity:
+                    self.call.keys.warn_of_changes(stacklevel=4)
+                else:
+                    self._store_returned() or self._store_raised()
             finally:
                 if isinstance(future, Future):
                     future._keep_bytes(False)
-                self.tasks.ended(self.key, future)
+                self.tasks.ended(self.call.memo, self.under_way, future)
+
+    def _store_returned(self) -> bool:
+        """False: it did not return."""
+        future = self.future
+        if isinstance(future, Future):
+            returned = future._bytes()
+            if returned is None:
+                return False
+        elif future.cancelled() or self.plain.exception(future, 0) is not None:
+            return False
+        try:
+            packed, data = returned if isinstance(future, Future) else (1, _achar.pack(self._returned()))
+            self.call.memo._keep_packed(self.under_way[1], packed, data, self.name, 0)
+        except Exception as error:
+            self.error = error
+            if self.call.unstorable != "raise":
+                warnings.warn(self._text(), MemoWarning, stacklevel=5)
+        return True
+
+    def _store_raised(self) -> None:
+        future = self.future
+        if not self.call.exceptions or future.cancelled():
+            return
+        error = self.plain.exception(future, 0)
+        if not isinstance(error, self.call.exceptions):
+            return
+        if isinstance(future, Future):
+            if not future._has_raised():
+                return
+        elif isinstance(error, _NOT_RAISED) or (self.has_limit and isinstance(error, TimeoutError)):
+            return
+        try:
+            if isinstance(error, errors.RemoteError):
+                raise TypeError(error.reason)
+            self.call.memo._keep(self.under_way[1], error, self.name, 0, RAISED)
+        except Exception as why:
+            warnings.warn(f"what {self.name} raised cannot be stored: {why}", MemoWarning, stacklevel=5)
 
 
 class _Call:
     """What is called, and what is asked for the result."""
 
-    __slots__ = ("function", "keys", "memo", "on_stale")
+    __slots__ = ("exceptions", "function", "keys", "memo", "memoized", "on_stale", "unstorable")
 
-    def __init__(self, memo: Memo, on_stale: str, keys: _memo_keys.Keys, function: Any) -> None:
-        self.memo, self.on_stale, self.keys, self.function = memo, on_stale, keys, function
+    def __init__(self, memo: Memo, memoized: Memoized | None, keys: _memo_keys.Keys, function: Any) -> None:
+        self.memo, self.memoized, self.keys, self.function = memo, memoized, keys, function
+        self.on_stale, self.unstorable, self.exceptions = memo._on_stale, memo._unstorable, ()
+        if memoized is not None:
+            self.on_stale, self.unstorable = memoized._on_stale, memoized._unstorable
+            self.exceptions = memoized._exceptions
+
+    def found(self, key: bytes, args: Any, kwargs: Any) -> Any:
+        """What is stored, a Raised, or ABSENT."""
+        found = self.memo._lookup(key, self.on_stale)
+        if found is ABSENT and self.memoized is not None and self.memoized._asks_parsl:
+            found = self.memoized._imported(key, args, kwargs)
+        return found
 
 
 def _never(*inputs: Any) -> None:
@@ -104,20 +200,19 @@ def _never(*inputs: Any) -> None:
 
 
 class Tasks:
-    """A memo, and the calls that are under way."""
+    """A memo for what an options object submits; the calls that are under way are the memo's."""
 
     def __init__(self, memo: Memo) -> None:
         if not isinstance(memo, Memo):
             raise TypeError("memo must be an achar.Memo")
         self._memo = memo
         self._keys: dict[int, tuple[Any, _memo_keys.Keys]] = {}
-        self._under_way: dict[bytes, Future] = {}
-        self._lock = threading.Lock()
 
     def submit(self, options: TaskOptions, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self._call_of(fn)
         try:
-            key = call.keys.of_call(args, kwargs)
+            identity = call.keys.identity()
+            key = call.keys.of_call(identity, args, kwargs)
         except Exception as error:
             inputs: list[Any] = []
             try:
@@ -125,32 +220,42 @@ class Tasks:
             except Exception as other:
                 return _failed(other if inputs else error)
             return self._submit_later(options, call, snapshot) if inputs else _failed(error)
-        return self._submit(options, call, key, args, kwargs)
+        return self._submit(options, call, identity, key, args, kwargs)
 
-    def _submit(self, options: TaskOptions, call: _Call, key: bytes | None, args: Any, kwargs: Any) -> Any:
+    def _submit(
+        self, options: TaskOptions, call: _Call, identity: bytes, key: bytes | None, args: Any, kwargs: Any
+    ) -> Any:
         if key is None:  # the arguments do not fit: the function says so
             return options._submit(call.function, args, kwargs)
-        other = self._under_way.get(key)
-        if other is not None and not other.done():
-            return other
+        executor, memo = options._executor, call.memo
+        under_way = executor, key
+        other = memo._under_way.get(under_way)
+        if other is not None:
+            if not other.done():
+                return other
+            storing = getattr(other, "_storing", None)
+            if storing is not None:  # its result is to be found
+                storing.store(other)
         try:
-            found = call.memo._lookup(key, call.on_stale)
+            found = call.found(key, args, kwargs)
         except Exception as error:
             return _failed(error)
         if found is not ABSENT:
-            return _ended(found, options._executor)
+            return _ended(found, executor)
         future = options._submit(call.function, args, kwargs)
-        with self._lock:  # not around _submit(), which may wait for room that _store() is to make
-            other = self._under_way.setdefault(key, future)
+        with memo._counting:  # not around _submit(), which may wait for room that _store() is to make
+            other = memo._under_way.setdefault(under_way, future)
             if other is not future and not other.done() and future.cancel():
                 return other
-            self._under_way[key] = future
-        storing = _Storing(self, call.memo, key, _memo_keys.name_of(call.function))
-        if isinstance(future, Future):
-            future._keep_bytes(True)
-        future.__class__ = _stored_class(type(future))
-        future._storing = storing
-        future.add_done_callback(storing.store)
+            memo._under_way[under_way] = future
+        storing = _Storing(self, call, under_way, options._options[0] is not None)
+        if isinstance(executor, ThreadExecutor):
+            storing.identity = identity
+        elif call.keys.identity() != identity:  # another thread has changed it: what was sent may be either
+            call.keys.warn_of_changes(stacklevel=4)
+            self.ended(memo, under_way, future)
+            return future
+        storing.watch(future)
         return future
 
     def _submit_later(self, options: TaskOptions, call: _Call, snapshot: _memo_inputs.Snapshot) -> Any:
@@ -163,8 +268,9 @@ class Tasks:
             now = call
             function, args, kwargs = snapshot.call()
             if call.keys.identity() != identity:
-                now = _Call(call.memo, call.on_stale, call.keys.of_other(function), function)
-            return self._submit(options, now, now.keys.of_call(args, kwargs), args, kwargs)
+                now = _Call(call.memo, call.memoized, call.keys.of_other(function), function)
+            now_identity = now.keys.identity()
+            return self._submit(options, now, now_identity, now.keys.of_call(now_identity, args, kwargs), args, kwargs)
 
         future = _memo_inputs.WaitingFuture()
         future._start(snapshot, submit, options._executor)
@@ -172,8 +278,8 @@ class Tasks:
 
     def _call_of(self, fn: Any) -> _Call:
         if isinstance(fn, Memoized):
-            return _Call(fn.memo, fn._on_stale, fn._keys, fn.__wrapped__)
-        return _Call(self._memo, self._memo._on_stale, self._keys_of(fn), fn)
+            return _Call(fn.memo, fn, fn._keys, fn.__wrapped__)
+        return _Call(self._memo, None, self._keys_of(fn), fn)
 
     def _keys_of(self, fn: Any) -> _memo_keys.Keys:
         known = self._keys.get(id(fn))
@@ -183,10 +289,10 @@ class Tasks:
             known = self._keys[id(fn)] = (fn, _memo_keys.Keys(fn, "code", ()))
         return known[1]
 
-    def ended(self, key: bytes, future: Future) -> None:
-        with self._lock:
-            if self._under_way.get(key) is future:
-                del self._under_way[key]
+    def ended(self, memo: Memo, under_way: tuple[Any, bytes], future: Any) -> None:
+        with memo._counting:
+            if memo._under_way.get(under_way) is future:
+                del memo._under_way[under_way]
 
 
 def _ended(found: Any, executor: Any) -> Any:

@@ -87,6 +87,7 @@ class Memo(Rows):
         self._on_stale, self._unstorable = on_stale, unstorable
         self._counts = {"hits": 0, "misses": 0, "stored": 0, "stale": 0, "damaged": 0, "dropped": 0}
         self._counting = threading.Lock()
+        self._under_way: dict[tuple[Any, bytes], Any] = {}  # tasks, by executor and key
         self._unchecked_nbytes = 0
         self._origins = _memo_origin.Origins(self)
         self._verified: set[tuple[int, int, int]] = set()  # files whose checksum was right: inode, size, time

@@ -85,6 +85,75 @@ def test_the_same_call_twice_is_one_task(executor, tmp_path):
     assert [future.result(60) for future in futures] == [1] * 5 and calls(tmp_path) == ["1"]
 
 
+def test_the_same_call_by_two_options_objects_is_one_task(executor, tmp_path):
+    memo = achar.Memo(tmp_path / "m")
+
+    def f(x):
+        import time
+
+        time.sleep(0.2)
+        return noted(tmp_path, x)
+
+    futures = [executor.options(memo=memo).submit(f, 1) for _ in range(3)]
+    assert [future.result(60) for future in futures] == [1] * 3 and calls(tmp_path) == ["1"]
+    for x in range(2, 12):  # also while its result is being stored
+        assert {executor.options(memo=memo).submit(noted, tmp_path, x).result(60) for _ in range(20)} == {x}
+    assert len(calls(tmp_path)) == 11
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_what_memoized_functions_raise_is_stored_if_asked(tmp_path, kind):
+    memo = achar.Memo(tmp_path / "m")
+
+    @memo(exceptions=LookupError)
+    def f(x):
+        raise (KeyError if noted(tmp_path, x) < 2 else ValueError)(x)
+
+    @memo(exceptions=True)
+    def dies(x):
+        noted(tmp_path, x)
+        import os
+
+        os._exit(3)
+
+    with achar.Executor(1, kind=kind) as executor:
+        tasks = executor.options(memo=memo)
+        for _ in range(2):
+            with pytest.raises(KeyError):
+                tasks.submit(f, 1).result(60)
+            assert type(tasks.submit(f, 1).exception(60)) is KeyError
+            with pytest.raises(ValueError):
+                tasks.submit(f, 2).result(60)
+        assert calls(tmp_path) == ["1", "2", "2"] and memo.stats()["results"] == 1
+        if kind == "process":  # that is not what it raised
+            for _ in range(2):
+                with pytest.raises(achar.WorkerDied):
+                    tasks.submit(dies, 3).result(60)
+            assert calls(tmp_path)[3:] == ["3", "3"] and memo.stats()["results"] == 1
+    with pytest.raises(KeyError):
+        f(1)
+    assert calls(tmp_path).count("1") == 1
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_results_of_tasks_that_cannot_be_stored(tmp_path, kind, monkeypatch):
+    def keep(*args):
+        raise achar.memo.MemoFull("no room")
+
+    with achar.Executor(1, kind=kind) as executor:
+        memo = achar.Memo(tmp_path / "m")
+        monkeypatch.setattr(memo, "_keep_packed", keep)
+        with pytest.raises(achar.memo.Unstorable, match="abs cannot be stored.*no room") as caught:
+            executor.options(memo=memo).submit(abs, -1).result(60)
+        assert caught.value.result == 1 and isinstance(caught.value.__cause__, achar.memo.MemoFull)
+        error = executor.options(memo=memo).submit(abs, -1).exception(60)
+        assert isinstance(error, achar.memo.Unstorable) and error.result == 1
+        returns = memo(abs, unstorable="return")
+        with pytest.warns(achar.memo.MemoWarning, match="no room"):
+            assert executor.options(memo=memo).submit(returns, -1).result(60) == 1
+            executor.shutdown()
+
+
 def test_failures_are_not_stored(executor, tmp_path):
     memo = achar.Memo(tmp_path / "m")
     tasks = executor.options(memo=memo)

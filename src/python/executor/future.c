@@ -275,6 +275,16 @@ static PyObject *future_bytes(PyObject *self, PyObject *unused)
     return packed_bytes(&r);
 }
 
+PyDoc_STRVAR(has_raised_doc,
+             "_has_raised()\n--\n\n"
+             "Whether the task's function has raised, as far as _bytes() would still be had.");
+static PyObject *future_has_raised(PyObject *self, PyObject *unused)
+{
+    future_object *f = (future_object *)self;
+    achar__task *task = f->task ? f->task : f->source;
+    return PyBool_FromLong(task && achar__task_state_of(task) == ACHAR__TASK_RAISED);
+}
+
 /* ---- what an executor does to the futures that it made by hand ---- */
 
 static PyObject *owner_method(PyObject *self, PyTypeObject *class, const char *name,
@@ -324,6 +334,7 @@ static PyMethodDef future_methods[] = {
      METH_METHOD | METH_FASTCALL | METH_KEYWORDS, reduce_doc},
     METHOD(add_done_callback),
     {"_bytes", future_bytes, METH_NOARGS, bytes_doc},
+    {"_has_raised", future_has_raised, METH_NOARGS, has_raised_doc},
     {"_keep_bytes", future_keep_bytes, METH_O, keep_bytes_doc},
     METHOD(set_result),
     METHOD(set_exception),
