@@ -28,6 +28,7 @@ _PACKED, RAISED, _ZSTD, _BESIDE = 0b11, 4, 8, 16
 
 INLINE_NBYTES = 64 << 10  # larger results get a file of their own
 COMPRESS_NBYTES = 4 << 10  # smaller ones are not compressed
+_VERIFIED = 10_000  # so many files are remembered as whole
 
 _FILE_NAME = re.compile(rb"[0-9a-f]{2}/[0-9a-f]{32}-[0-9a-f]{8}")
 _NO_BUFFERS = bytes(8)  # how packed bytes end that have none
@@ -208,6 +209,8 @@ class Rows:
         if seen not in self._verified:
             if _memo.check(mapped) != check:
                 self._lose(key, value, f"the checksum of {path} is wrong")
+            if len(self._verified) >= _VERIFIED:
+                self._verified.clear()
             self._verified.add(seen)
         return _memo.decompress(mapped, nbytes) if kind & _ZSTD else mapped
 

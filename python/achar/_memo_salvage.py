@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PAGE_NBYTES = 4096  # what SQLite makes since 2016; the header, which says it, may be what is damaged
 _LEAF = 0x0D  # the first byte of a page that has rows
 _RESULT_COLUMNS, _ORIGIN_COLUMNS = 10, 3
+_ROWS_AT_ONCE = 1000
 
 
 def salvage(path: str, error: Exception, inode: int | None) -> str | None:
@@ -322,12 +323,25 @@ def check(memo: Any) -> dict[str, Any]:
     problems = [text for (text,) in memo._run("PRAGMA integrity_check") if text != "ok"]
     if problems:
         memo._salvage(_memo.MemoDamaged(problems[0]))
-    files: set[str] = set()
+    damaged = 0
+    while True:
+        store, files = memo._store, set[str]()
+        whole, more = _look_at_rows(memo, store, files)
+        damaged += more
+        if memo._store is store:  # else another file has taken its place, with other numbers
+            break
+    memo._count("damaged", damaged)
+    _remove_unknown(memo, files)
+    return {"results": whole, "damaged": damaged, "problems": problems}
+
+
+def _look_at_rows(memo: Any, store: Any, files: set[str]) -> tuple[int, int]:
+    """How many are whole, and how many are dropped; the files of the former. Ends early if the store goes."""
     whole = damaged = 0
     after = -1
-    while True:
+    while memo._store is store:
         sql = "SELECT seq, id, key, kind, origin, beside, stored_ms, took_ns, checksum, value FROM result"
-        rows = memo._run(f"{sql} WHERE seq > ? ORDER BY seq LIMIT 1000", (after,))
+        rows = memo._run(f"{sql} WHERE seq > ? ORDER BY seq LIMIT {_ROWS_AT_ONCE}", (after,))
         if not rows:
             break
         after = rows[-1][0]
@@ -335,9 +349,7 @@ def check(memo: Any) -> dict[str, Any]:
             dropped = _dropped(memo, row, files)
             whole += dropped is None
             damaged += bool(dropped)
-    memo._count("damaged", damaged)
-    _remove_unknown(memo, files)
-    return {"results": whole, "damaged": damaged, "problems": problems}
+    return whole, damaged
 
 
 def _dropped(memo: Any, row: list[Any], files: set[str]) -> int | None:

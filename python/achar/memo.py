@@ -91,14 +91,21 @@ class Memo(Rows):
         self._unchecked_nbytes = 0
         self._origins = _memo_origin.Origins(self)
         self._verified: set[tuple[int, int, int]] = set()  # files whose checksum was right: inode, size, time
-        self._readers: list[Any] = []
+        self._reader: Any = None
         self._use(_memo_stores.shared_store(self.path, durability))
         _memo_stores.memos.add(self)
 
     def _use(self, store: Any) -> None:
-        self._store = store
-        self._readers.append(_memo.Reader(store, self._origins.unchanged, _achar.loads_packed, ABSENT, FoundRow))
-        self._find = self._readers[-1].find
+        reader = _memo.Reader(store, self._origins.unchanged, _achar.loads_packed, ABSENT, FoundRow)
+        self._store, self._find = store, reader.find
+        self._replace_reader(reader)
+
+    def _replace_reader(self, reader: Any) -> None:
+        """The old one keeps its store open, so that it must go."""
+        with self._counting:
+            old, self._reader = self._reader, reader
+            if old is not None:
+                self._counts["hits"] += old.hits
 
     def __repr__(self) -> str:
         return f"<achar.Memo {self.path!r}>"
@@ -116,9 +123,7 @@ class Memo(Rows):
         """Write down what is left to write. The file is closed when nobody in this process uses it any more."""
         store, self._store = self._store, _Closed(self.path)
         self._find = _not_here
-        hits = sum(reader.hits for reader in self._readers)
-        self._count("hits", hits)
-        self._readers = []
+        self._replace_reader(None)
         if not isinstance(store, _Closed):
             try:
                 store.flush()
@@ -183,7 +188,8 @@ class Memo(Rows):
         (results, nbytes)."""
         with self._counting:
             counts = dict(self._counts)
-        counts["hits"] += sum(reader.hits for reader in self._readers)
+            if self._reader is not None:
+                counts["hits"] += self._reader.hits
         ((results,),) = self._run("SELECT count(*) FROM result")
         return {**counts, "results": results, "nbytes": self._nbytes()}
 

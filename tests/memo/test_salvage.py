@@ -1,6 +1,7 @@
 """What happens around a damaged file, or a damaged row, when others use it at the same moment."""
 
 import gc
+import os
 import pathlib
 import sqlite3
 import subprocess
@@ -165,6 +166,47 @@ def test_a_damaged_row_that_another_has_replaced_meanwhile_stays(tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert memo.get("k") is None and memo.get("k") == 2 and memo.stats()["damaged"] == 0
+
+
+def test_a_file_that_is_replaced_while_it_is_checked(tmp_path, monkeypatch):
+    """In the new file the rows have other numbers, and files that belong to them must stay."""
+    monkeypatch.setattr(_memo_salvage, "_ROWS_AT_ONCE", 4)
+    dropped, seen = _memo_salvage._dropped, []
+    script = "import sys, achar, warnings; warnings.simplefilter('ignore'); memo = achar.Memo(sys.argv[1]); "
+    script += "memo._salvage(achar.memo.MemoDamaged('so it seems'))"
+
+    def late(*args):
+        seen.append(args)
+        if len(seen) == 7:
+            subprocess.run([sys.executable, "-c", script, tmp_path / "m"], check=True, timeout=60)
+        return dropped(*args)
+
+    with achar.Memo(tmp_path / "m") as memo:
+        for i in range(30):
+            memo.put(i, os.urandom(70_000))
+        for i in range(10):
+            memo.invalidate(key=i)
+        for file in (tmp_path / "m.d").glob("*/*"):
+            os.utime(file, (0, 0))
+        monkeypatch.setattr(_memo_salvage, "_dropped", late)
+        assert memo.check() == {"results": 20, "damaged": 0, "problems": []}
+        assert len(seen) > 20 and len(list((tmp_path / "m.d").glob("*/*"))) == 20
+        assert all(memo.get(i) is not None for i in range(10, 30))
+
+
+def test_old_files_are_let_go(tmp_path):
+    """Each time that another takes the place of the file."""
+    with achar.Memo(tmp_path / "m") as memo:
+        counts = []
+        for i in range(5):
+            memo.put("k", i)
+            assert memo.get("k") == i
+            counts.append(len(os.listdir("/proc/self/fd")))
+            for file in tmp_path.iterdir():
+                file.unlink()
+        assert counts[-1] <= counts[1], counts
+        memo.put("k", 5)
+        assert memo.stats()["hits"] == 5
 
 
 @pytest.mark.parametrize("at", [18, 19, 47, 60, 63, 68, 71])
