@@ -14,10 +14,15 @@
 #include "runtime/sync/futex.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #define RECORD_APPLICATION_ID   0x61636872 /* "achr" */
 #define RECORD_SCHEMA_VERSION   2
 #define RECORD_STATE_UNFINISHED 1 /* of an item; the others are enum achar__task_state */
+
+#ifndef RECORD_TICK_BUSY_MS
+#define RECORD_TICK_BUSY_MS 500 /* of a tick: another one follows */
+#endif
 
 #define SLOWEST_COUNT  16
 #define FAILURES_COUNT 64 /* the last ones */
@@ -74,7 +79,13 @@ typedef struct source {
     const char *kind;
     int64_t added_ns;
     bool is_written; /* its row of 'pool' */
-    bool has_ended, is_sampled_ended;
+    bool has_ended;
+    /* What the pool looked like before this tick writes a sample; malloc'd, or NULL: nobody has looked. */
+    achar__journal_sight *sights;
+    size_t sight_count;
+    achar__journal_load load;
+    bool is_last_look;     /* it had ended by then */
+    bool is_sampled_ended; /* and that look is in the file */
     uint64_t dropped;
     total *totals; /* by name */
     size_t total_count;
@@ -133,7 +144,11 @@ struct achar__record {
     _Atomic bool
         is_closed; /* and the file is closed: all that will be is in it, nothing beside it */
 
-    sqlite3 *db;
+    achar__record *next; /* fork.c */
+    char *path;          /* absolute */
+    struct stat file;
+    pthread_mutex_t file_lock; /* 'db' and what is done with it */
+    sqlite3 *db;               /* NULL: a fork has closed it */
     sqlite3_stmt *statements[STATEMENT_COUNT];
     int64_t run;
     int64_t wall_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
@@ -178,9 +193,22 @@ void record_give_up_items(achar__record *record);
 /* Appends the record as an item of its kind. */
 void record_add_item(batch *to, const achar__journal_record *it);
 
+/* ---- fork.c ---- */
+
+/* Before the file is opened. False: no memory. */
+bool record_list_add(achar__record *record);
+void record_list_remove(achar__record *record);
+/* The file that is open is this one, for when it is opened again. */
+int record_remember_file(achar__record *record);
+/* 'is_last': the log goes into the file if nobody else has it open. With 'file_lock'. */
+void record_disconnect(achar__record *record, bool is_last);
+/* Takes 'file_lock' in any case. SQLITE_OK: the file is open; or the error, which is in 'trouble'. */
+int record_enter_file(achar__record *record);
+void record_leave_file(achar__record *record);
+
 /* ---- write.c ---- */
 
-/* SQLITE_OK, or the error, which is in 'trouble'; then nothing is in the file, and all is still pending. */
+/* These enter the file by themselves, but for record_prepare(). SQLITE_OK, or the error, which is in 'trouble'; then nothing is in the file, and all is still pending. */
 int record_write(achar__record *record, bool sample);
 int record_prepare(achar__record *record);
 int record_write_end(achar__record *record);
@@ -195,7 +223,12 @@ bool record_is_new(sqlite3 *db);
 
 /* ---- sample.c ---- */
 
-/* Inside the transaction: what processes use, and what workers do. */
+/* Before the file is entered: what the pools have to do, and their workers. */
+void record_look(achar__record *record);
+/* Inside the transaction: that, and what processes use. */
 int record_sample(achar__record *record);
+/* The transaction is committed, or it is not. */
+void record_sample_is_written(achar__record *record);
+void record_sample_is_lost(achar__record *record);
 
 #endif

@@ -18,9 +18,6 @@
 
 #define BUSY_MS     5000 /* of the opening, where it is now or never */
 #define BUSY_NAP_MS 20
-#ifndef TICK_BUSY_MS
-#define TICK_BUSY_MS 500 /* of a tick: another one follows */
-#endif
 #ifndef END_PATIENCE_NS
 #define END_PATIENCE_NS INT64_C(4000000000)
 #endif
@@ -139,26 +136,20 @@ static int open_file(achar__record *record, const char *path, const achar__recor
     }
     if (begin_run(record, about) != SQLITE_OK ||
         sqlite3_exec(record->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK ||
-        record_prepare(record) != SQLITE_OK) {
+        record_prepare(record) != SQLITE_OK || record_remember_file(record) != SQLITE_OK) {
         return fail(record->db, path, message, message_nbytes);
     }
-    sqlite3_busy_timeout(record->db, TICK_BUSY_MS);
+    sqlite3_busy_timeout(record->db, RECORD_TICK_BUSY_MS);
     return ACHAR_OK;
-}
-
-static void close_file(achar__record *record)
-{
-    for (int i = 0; i < STATEMENT_COUNT; i++) {
-        sqlite3_finalize(record->statements[i]);
-        record->statements[i] = NULL;
-    }
-    sqlite3_close(record->db);
-    record->db = NULL;
 }
 
 static void destroy(achar__record *record)
 {
-    close_file(record);
+    pthread_mutex_lock(&record->file_lock);
+    record_disconnect(record, true);
+    pthread_mutex_unlock(&record->file_lock);
+    record_list_remove(record);
+    free(record->path);
     record_forget(record);
     while (record->sources) {
         source *it = record->sources;
@@ -166,11 +157,13 @@ static void destroy(achar__record *record)
         achar__journal_release(it->journal);
         free(it->totals);
         free(it->openings);
+        free(it->sights);
         free(it);
     }
     achar__journal_bell_release(record->bell);
     achar__fork_guard_clear(&record->guard);
     pthread_mutex_destroy(&record->lock);
+    pthread_mutex_destroy(&record->file_lock);
     free(record);
 }
 
@@ -284,7 +277,9 @@ static void *thread_main(void *argument)
                                    : record->sample_due_ns);
         }
     }
-    close_file(record);
+    record_enter_file(record); /* if a fork has closed it and it cannot be opened, the log stays */
+    record_disconnect(record, true);
+    record_leave_file(record);
     atomic_store(&record->is_closed, true);
     serve(record, atomic_load(&record->asked));
     unref(record);
@@ -308,11 +303,17 @@ int achar__record_open(const char *path, const achar__record_about *about, achar
     record->pending_end = &record->pending;
     record->events_end = &record->events;
     pthread_mutex_init(&record->lock, NULL);
+    pthread_mutex_init(&record->file_lock, NULL);
     atomic_init(&record->ref_count, 2);
     record->bell = achar__journal_bell_new();
     int status = record->bell ? achar__fork_guard_init(&record->guard) : ACHAR_E_NOMEM;
+    if (status == ACHAR_OK && !record_list_add(record)) {
+        status = ACHAR_E_NOMEM;
+    }
     if (status == ACHAR_OK) {
+        pthread_mutex_lock(&record->file_lock);
         status = open_file(record, path, about, message, message_nbytes);
+        pthread_mutex_unlock(&record->file_lock);
     }
     if (status == ACHAR_OK) {
         sigfillset(&all);

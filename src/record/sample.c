@@ -116,24 +116,53 @@ static int sample_load(achar__record *record, double now, const source *of,
     return step(statement);
 }
 
+void record_look(achar__record *record)
+{
+    for (source *it = record->known; it; it = it->next) {
+        if (it->is_sampled_ended) {
+            continue;
+        }
+        if (!it->sights) {
+            it->sights = malloc(SIGHTS_MAX * sizeof *it->sights);
+        }
+        if (it->sights) {
+            size_t count = achar__journal_look(it->journal, it->sights, SIGHTS_MAX, &it->load);
+            it->sight_count = count < SIGHTS_MAX ? count : SIGHTS_MAX;
+            it->is_last_look = it->has_ended; /* once more, for the last counts */
+        }
+    }
+}
+
 int record_sample(achar__record *record)
 {
     double now = record_seconds(record, achar__now_ns());
     achar__journal_sight client = {.pid = (int)getpid()};
-    achar__journal_sight *sights = malloc(SIGHTS_MAX * sizeof *sights);
-    int error = sights ? sample_process(record, now, 0, &client) : SQLITE_OK;
-    for (source *it = record->known; sights && it && error == SQLITE_OK; it = it->next) {
-        achar__journal_load load;
-        if (it->is_sampled_ended) {
+    int error = sample_process(record, now, 0, &client);
+    for (source *it = record->known; it && error == SQLITE_OK; it = it->next) {
+        if (!it->sights || it->is_sampled_ended) {
             continue;
         }
-        it->is_sampled_ended = it->has_ended; /* once more, for the last counts */
-        size_t count = achar__journal_look(it->journal, sights, SIGHTS_MAX, &load);
-        error = sample_load(record, now, it, &load);
-        for (size_t i = 0; i < count && i < SIGHTS_MAX && error == SQLITE_OK; i++) {
-            error = sample_process(record, now, it->pool, &sights[i]);
+        error = sample_load(record, now, it, &it->load);
+        for (size_t i = 0; i < it->sight_count && error == SQLITE_OK; i++) {
+            error = sample_process(record, now, it->pool, &it->sights[i]);
         }
     }
-    free(sights);
     return error;
+}
+
+void record_sample_is_written(achar__record *record)
+{
+    for (source *it = record->known; it; it = it->next) {
+        if (it->is_last_look) {
+            it->is_sampled_ended = true;
+            free(it->sights);
+            it->sights = NULL;
+        }
+    }
+}
+
+/* What was seen is not in the file: the next sample has a row for everyone. */
+void record_sample_is_lost(achar__record *record)
+{
+    record->seen_count = 0;
 }

@@ -315,7 +315,7 @@ static void note_trouble(achar__record *record)
     pthread_mutex_unlock(&record->lock);
 }
 
-int record_write(achar__record *record, bool sample)
+static int write_transaction(achar__record *record, bool sample)
 {
     int error = sqlite3_exec(record->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (error != SQLITE_OK) {
@@ -331,16 +331,40 @@ int record_write(achar__record *record, bool sample)
         sqlite3_exec(record->db, "ROLLBACK", NULL, NULL, NULL);
         return error;
     }
-    all_is_written(record);
     return SQLITE_OK;
+}
+
+int record_write(achar__record *record, bool sample)
+{
+    if (sample) {
+        record_look(record);
+    }
+    int error = record_enter_file(record);
+    if (error == SQLITE_OK) {
+        error = write_transaction(record, sample);
+    }
+    record_leave_file(record);
+    if (error == SQLITE_OK) {
+        all_is_written(record);
+    }
+    if (sample && error == SQLITE_OK) {
+        record_sample_is_written(record);
+    } else if (sample) {
+        record_sample_is_lost(record);
+    }
+    return error;
 }
 
 int record_write_end(achar__record *record)
 {
-    int error = write_run(record, true);
-    if (error != SQLITE_OK) {
-        note_trouble(record);
+    int error = record_enter_file(record);
+    if (error == SQLITE_OK) {
+        error = write_run(record, true);
+        if (error != SQLITE_OK) {
+            note_trouble(record);
+        }
     }
+    record_leave_file(record);
     return error;
 }
 

@@ -17,11 +17,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { TASKS = 2000, POOLS = 3 };
 
 static char path[128];
+
+/* A child with a record of its own has a thread. */
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
 
 static int set_path(void **state)
 {
@@ -214,7 +222,8 @@ static void test_who_was_killed_while_he_made_the_file_is_in_nobodys_way(void **
 static void test_a_batch_without_items_is_no_row(void **state)
 {
     char message[256];
-    achar__record record = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    achar__record record = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                            .file_lock = PTHREAD_MUTEX_INITIALIZER};
     assert_int_equal(sqlite3_open(path, &record.db), SQLITE_OK);
     assert_int_equal(achar__record_check(record.db, path, true, message, sizeof message), ACHAR_OK);
     assert_int_equal(record_prepare(&record), SQLITE_OK);
@@ -226,6 +235,145 @@ static void test_a_batch_without_items_is_no_row(void **state)
     }
     sqlite3_close(record.db);
     assert_int_equal(count("SELECT count(*) FROM batch"), 0);
+}
+
+static int refuse_commit(void *refuses)
+{
+    return *(int *)refuses;
+}
+
+/* What it looked like at the end of a pool, and of a process, is written by the next one. */
+static void test_a_commit_that_fails_loses_no_sample(void **state)
+{
+    char message[256];
+    int refuses = 1;
+    achar__record record = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                            .file_lock = PTHREAD_MUTEX_INITIALIZER};
+    source from = {.kind = "executor", .has_ended = true};
+    achar__journal_bell *bell = achar__journal_bell_new();
+    from.journal = achar__journal_new(0, bell);
+    assert_non_null(from.journal);
+    record.known = &from;
+    assert_int_equal(sqlite3_open(path, &record.db), SQLITE_OK);
+    assert_int_equal(achar__record_check(record.db, path, true, message, sizeof message), ACHAR_OK);
+    assert_int_equal(record_prepare(&record), SQLITE_OK);
+    sqlite3_commit_hook(record.db, refuse_commit, &refuses);
+    assert_int_not_equal(record_write(&record, true), SQLITE_OK);
+    assert_int_equal(count("SELECT count(*) FROM load"), 0);
+    refuses = 0;
+    assert_int_equal(record_write(&record, true), SQLITE_OK);
+    assert_int_equal(count("SELECT count(*) FROM load"), 1);
+    assert_int_equal(count("SELECT count(*) FROM sample"), 1);
+    assert_int_equal(record_write(&record, true), SQLITE_OK);
+    assert_int_equal(count("SELECT count(*) FROM load"), 1);
+    record_disconnect(&record, true);
+    record_forget(&record);
+    achar__journal_end(from.journal);
+    achar__journal_release(from.journal);
+    achar__journal_bell_release(bell);
+}
+
+static void wait_for_child(pid_t child)
+{
+    int status = -1;
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* The thread writes all the time: SQLite's mutexes are free in each child nevertheless. */
+static void test_a_fork_finds_nobody_inside_sqlite(void **state)
+{
+    enum { FORKS = 40 };
+    achar__record *record = open_record();
+    pthread_t threads[POOLS];
+    for (int i = 0; i < POOLS; i++) {
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, tell, achar__record_add(record, "executor")), 0);
+    }
+    for (int i = 0; i < FORKS; i++) {
+        achar__record_join(record, 0); /* so it is about to write */
+        usleep(500 * (i % 8));
+        pid_t child = fork();
+        if (child == 0) {
+            sqlite3 *db;
+            alarm(20);
+            achar__record_close(record);
+            _exit(achar__record_add(record, "nested") ||
+                  sqlite3_open(":memory:", &db) != SQLITE_OK ||
+                  sqlite3_exec(db, "CREATE TABLE t(a)", NULL, NULL, NULL) != SQLITE_OK ||
+                  sqlite3_close(db) != SQLITE_OK);
+        }
+        wait_for_child(child);
+    }
+    for (int i = 0; i < POOLS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    achar__record_close(record);
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_OK);
+    achar__record_release(record);
+    assert_int_equal(count("SELECT count(*) FROM task"), POOLS * TASKS);
+    assert_int_equal(count("SELECT ended IS NOT NULL AND dropped = 0 FROM run"), 1);
+}
+
+/* The parent is the last to have it open that it knows of, but not the last. */
+static void test_a_child_records_to_the_same_file_and_ends_later(void **state)
+{
+    char message[64], go;
+    int parent_ended[2], child_open[2];
+    assert_int_equal(pipe(parent_ended), 0);
+    assert_int_equal(pipe(child_open), 0);
+    achar__record *record = open_record();
+    tell(achar__record_add(record, "executor"));
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(50);
+        achar__record *own = open_record();
+        achar__journal *journal = achar__record_add(own, "executor");
+        if (achar__record_join(own, INT64_C(30000000000)) != ACHAR_OK ||
+            write(child_open[1], "x", 1) != 1 || read(parent_ended[0], &go, 1) != 1) {
+            _exit(1);
+        }
+        tell(journal);
+        achar__record_close(own);
+        _exit(achar__record_join(own, INT64_C(30000000000)) != ACHAR_OK ||
+              achar__record_trouble(own, message, sizeof message) != 0);
+    }
+    close(child_open[1]);
+    assert_int_equal(read(child_open[0], &go, 1), 1);
+    achar__record_close(record);
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_OK);
+    achar__record_release(record);
+    assert_int_equal(write(parent_ended[1], "x", 1), 1);
+    wait_for_child(child);
+    close(parent_ended[0]);
+    close(parent_ended[1]);
+    close(child_open[0]);
+    assert_int_equal(count("SELECT count(*) FROM task WHERE run = 1"), TASKS);
+    assert_int_equal(count("SELECT count(*) FROM task WHERE run = 2"), TASKS);
+    assert_int_equal(count("SELECT count(*) FROM run WHERE ended IS NOT NULL AND dropped = 0"), 2);
+}
+
+/* It would be another run's, or nobody's. */
+static void test_a_file_that_is_gone_is_not_made_again_after_a_fork(void **state)
+{
+    char message[256];
+    achar__record *record = open_record();
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_OK);
+    remove_file(state);
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    wait_for_child(child);
+    tell(achar__record_add(record, "executor"));
+    achar__record_close(record);
+    assert_int_equal(achar__record_join(record, INT64_C(30000000000)), ACHAR_E_IO);
+    assert_true(achar__record_trouble(record, message, sizeof message) >= TASKS);
+    assert_string_equal(message, "opened again after a fork: No such file or directory");
+    assert_int_not_equal(access(path, F_OK), 0);
+    achar__record_release(record);
 }
 
 int main(void)
@@ -244,6 +392,14 @@ int main(void)
             test_who_was_killed_while_he_made_the_file_is_in_nobodys_way, set_path, remove_file),
         cmocka_unit_test_setup_teardown(test_a_batch_without_items_is_no_row, set_path,
                                         remove_file),
+        cmocka_unit_test_setup_teardown(test_a_commit_that_fails_loses_no_sample, set_path,
+                                        remove_file),
+        cmocka_unit_test_setup_teardown(test_a_fork_finds_nobody_inside_sqlite, set_path,
+                                        remove_file),
+        cmocka_unit_test_setup_teardown(test_a_child_records_to_the_same_file_and_ends_later,
+                                        set_path, remove_file),
+        cmocka_unit_test_setup_teardown(test_a_file_that_is_gone_is_not_made_again_after_a_fork,
+                                        set_path, remove_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
