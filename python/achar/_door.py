@@ -1,7 +1,8 @@
 """Tasks that submit tasks: the client's side, which takes the calls that workers send (_nested.py).
 
 It is one thread with a selector; it never waits for a worker. A connection that ends, or on which
-something else than frames arrives, has its unfinished calls cancelled by force.
+something else than frames arrives, has its unfinished calls cancelled by force. Whatever a task does
+to the door or to a connection ends at most that connection.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import array
 import concurrent.futures
 import contextlib
 import os
+import select
 import selectors
 import socket
 import struct
@@ -20,6 +22,7 @@ from typing import Any
 from . import _achar
 from ._nested import (
     CANCEL,
+    CHECK,
     DEPTH_MAX,
     FAILED,
     FRAME,
@@ -33,23 +36,42 @@ from ._nested import (
     run_packed,
 )
 
+NBYTES_MAX = 1 << 40
+SIZES_MAX = {SUBMIT: NBYTES_MAX, PUT: NBYTES_MAX, CANCEL: 0, RELEASE: 0, GOODBYE: 0, CHECK: 0}
+
 
 class Connection:
-    def __init__(self, link: socket.socket, depth: int) -> None:
-        self.socket, self.depth = link, depth
+    def __init__(self, link: socket.socket, depth: int, cookie: int) -> None:
+        self.socket, self.depth, self.cookie = link, depth, cookie
         self.received, self.to_send = bytearray(), bytearray()
         self.futures: dict[int, Any] = {}
 
     def frames(self) -> Iterator[tuple[int, int, bytes]]:
         while len(self.received) >= FRAME.size:
-            what, number, size = FRAME.unpack_from(self.received)
-            if what not in (SUBMIT, CANCEL, RELEASE, GOODBYE, PUT):
+            cookie, what, number, size = FRAME.unpack_from(self.received)
+            limit = SIZES_MAX.get(what)
+            if cookie != self.cookie or limit is None or size > limit:
                 raise ValueError("no frame")
             if len(self.received) < FRAME.size + size:
                 return
             body = bytes(memoryview(self.received)[FRAME.size : FRAME.size + size])
             del self.received[: FRAME.size + size]
             yield what, number, body
+
+    def answer(self, what: int, number: int, data: Any = b"") -> None:
+        self.to_send += FRAME.pack(self.cookie, what, number, len(data))
+        self.to_send += data
+
+
+def cancel(future: Any) -> None:
+    if hasattr(future, "_cancel_by_force"):  # a call that failed when it was submitted has none, and is done
+        future._cancel_by_force()
+
+
+def is_hung_up(door: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(door, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 class Server:
@@ -114,7 +136,7 @@ class Server:
             data, ancillary, _, _ = door.recvmsg(64, socket.CMSG_SPACE(4))
         except OSError:
             return
-        if not data:  # the pool has ended; or a task has spoiled the door, and no more connections come
+        if not data and is_hung_up(door):  # the pool has ended; or a task has hung up, and no more connections come
             self.spoiled = True
             self.selector.unregister(door)
             door.close()
@@ -123,12 +145,21 @@ class Server:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds.frombytes(content[: len(content) // 4 * 4])
         for fd in fds:
+            self.welcome(fd, data)
+
+    def welcome(self, fd: int, hello: bytes) -> None:
+        try:
             link = socket.socket(fileno=fd)
-            if len(data) == HELLO.size and link.family == socket.AF_UNIX:
-                link.setblocking(False)
-                self.selector.register(link, selectors.EVENT_READ, Connection(link, HELLO.unpack(data)[0]))
-            else:
-                link.close()
+        except OSError:  # a task has sent something that is no socket
+            os.close(fd)
+            return
+        try:
+            if len(hello) != HELLO.size or link.family != socket.AF_UNIX:
+                raise ValueError("no worker sends this")
+            link.setblocking(False)
+            self.selector.register(link, selectors.EVENT_READ, Connection(link, *HELLO.unpack(hello)))
+        except (OSError, ValueError):  # the worker sees that its connection has ended
+            link.close()
 
     def attend(self, connection: Connection, events: int) -> bool:
         """False: it is over."""
@@ -148,9 +179,10 @@ class Server:
 
     def obey(self, connection: Connection, what: int, number: int, body: bytes) -> None:
         if what == CANCEL:
-            future = connection.futures.get(number)
-            if future is not None:
-                future._cancel_by_force()
+            cancel(connection.futures.get(number))
+            return
+        if what == CHECK:
+            connection.answer(CHECK, number)
             return
         if what == RELEASE:
             connection.futures.pop(number, None)
@@ -185,8 +217,8 @@ class Server:
     def stored(self, connection: Connection, packed: bytes) -> Any:
         try:
             return self.executor_at(connection.depth + 1)._put_packed(packed)
-        except (MemoryError, RuntimeError) as error:
-            failed = concurrent.futures.Future()  # and so fails the task that needs it
+        except Exception as error:
+            failed: Any = concurrent.futures.Future()  # and so fails the task that needs it
             failed.set_exception(error)
             return failed
 
@@ -232,10 +264,10 @@ class Server:
         for connection, number, future in finished:
             try:
                 what, data = self.returned(future)
-                connection.to_send += FRAME.pack(what, number, len(data)) + data
+                connection.answer(what, number, data)
             except Exception as error:  # no memory for the answer: the task hears of that
                 data = _achar.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-                connection.to_send += FRAME.pack(FAILED, number, len(data)) + data
+                connection.answer(FAILED, number, data)
         for key in list(self.selector.get_map().values()):
             connection = key.data
             if connection is None or not connection.to_send:
@@ -245,10 +277,14 @@ class Server:
                 del connection.to_send[:sent]
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.to_send else 0)
             if events != key.events:
-                self.selector.modify(connection.socket, events, connection)
+                try:
+                    self.selector.modify(connection.socket, events, connection)
+                except OSError:  # the kernel has no memory for it
+                    self.selector.unregister(connection.socket)
+                    self.drop(connection)
 
     def drop(self, connection: Connection) -> None:
         connection.socket.close()
         for future in list(connection.futures.values()):
-            if not future.done() and hasattr(future, "_cancel_by_force"):
-                future._cancel_by_force()
+            if not future.done():
+                cancel(future)

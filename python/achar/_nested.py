@@ -6,8 +6,13 @@ only for tasks that are deeper than itself, and the deepest always run, so nesti
 Those workers start when the first such call comes, up to ``max_workers`` at each depth; the ones above
 sleep meanwhile.
 
-    frame   [u8 what][u64 id][u64 nbytes][bytes]     both ways; an id is the worker's number for a call
+    frame   [u64 cookie][u8 what][u64 id][u64 nbytes][bytes]     both ways; an id is the worker's number for a call
 
+Tasks may write to descriptors that are not theirs. The cookie is the connection's own and random: what does not
+begin with it ends the connection. Each task's first call is preceded by a CHECK that the client answers; without
+the answer a new connection is made, so what one task has done to it does not reach the next.
+
+A connection that has ended stays ended: its unfinished futures fail, and the client cancels their tasks.
 The client's side is in _door.py.
 """
 
@@ -24,19 +29,25 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from . import _achar, _worker
 from ._options import Commands
 
 DEPTH_MAX = 32
 DOOR_FD = 6  # src/runtime/pool/wire.h
-FRAME = struct.Struct("<BQQ")
+FRAME = struct.Struct("<QBQQ")
 # Limit (0: none), retries, backoff, priority, number of the task that submits, input count, size of the name.
 OPTIONS = struct.Struct("<dIdiIII")
-SUBMIT, CANCEL, RELEASE, GOODBYE, PUT, FAILED, *RETURNED_OF_KIND = range(1, 10)  # the kinds of packed.h: 0, 1, 2
+SUBMIT, CANCEL, RELEASE, GOODBYE, PUT, CHECK, FAILED, *RETURNED_OF_KIND = range(1, 11)  # kinds of packed.h: 0, 1, 2
 REFERENCE = 1  # of those kinds
-HELLO = struct.Struct("<I")  # the worker's depth; sent with the connection
+HELLO = struct.Struct("<IQ")  # the worker's depth, the cookie; sent with the connection
+DISCARDED_AT_ONCE = 1 << 16
+CLOSED = "something in this worker closed it, or no descriptor was left there"
+
+
+def lost(reason: object) -> RuntimeError:
+    return RuntimeError(f"the connection to the client was lost: {reason}")
 
 
 _inputs: list[list[Any]] = []  # of the calls that are being opened, the innermost last
@@ -70,16 +81,19 @@ class NestedFuture(concurrent.futures.Future):
         inputs = getattr(self._collecting, "inputs", None)
         if inputs is None:
             raise TypeError("a future of a nested task can be an argument of submit(), or what a task returns")
+        if self._link is not self._collecting.link:
+            raise lost("and this future with it")
         inputs.append(self._number)
         return input_of, (len(inputs) - 1,)
 
     def __del__(self) -> None:
-        self._link.released.append(self._number)  # told with the next call: this may run anywhere
+        self._link.released.append(self._number)  # told at the task's end: this may run anywhere
 
     def cancel(self) -> bool:
         cancelled = super().cancel()
         if cancelled:
-            self._link.send(CANCEL, self._number)
+            with contextlib.suppress(OSError):  # the connection has ended, for which the client cancels all of it
+                self._link.send(CANCEL, self._number)
         return cancelled
 
 
@@ -89,9 +103,9 @@ class NestedReference(NestedFuture):
     When the task returns it, they are its result, and the future of that is a reference in the client.
     """
 
-    def __init__(self, executor: NestedExecutor, obj: Any) -> None:
+    def __init__(self, obj: Any) -> None:
         concurrent.futures.Future.__init__(self)
-        self._executor, self._link, self._number = executor, None, 0
+        self._link, self._number = None, 0
         self._packed = _achar.pack(obj)
         self.set_result(None)
 
@@ -99,14 +113,20 @@ class NestedReference(NestedFuture):
         return _achar.loads_packed(REFERENCE, self._packed)
 
     def __reduce__(self) -> Any:
-        if self._link is None and getattr(self._collecting, "inputs", None) is not None:
-            self._link = self._executor._connect()
-            self._number = self._link.put(self._packed)
+        if getattr(self._collecting, "inputs", None) is not None and self._link is not self._collecting.link:
+            link = self._collecting.link
+            self._link, self._number = link, link.put(self._packed)
         return super().__reduce__()
 
     def __del__(self) -> None:
         if self._link is not None:
             super().__del__()
+
+
+class Check(concurrent.futures.Future):
+    """The client's answer to a CHECK."""
+
+    _parent = None
 
 
 class Link:
@@ -116,12 +136,14 @@ class Link:
         mine, theirs = socket.socketpair()
         with theirs, socket.socket(fileno=os.dup(DOOR_FD)) as door:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))]
-            door.sendmsg([HELLO.pack(depth)], rights)
-        self.socket, self.lock, self.number = mine, threading.Lock(), 0
-        self.futures: dict[int, NestedFuture] = {}  # unfinished
+            cookie = int.from_bytes(os.urandom(8), "little")
+            door.sendmsg([HELLO.pack(depth, cookie)], rights)
+        self.socket, self.cookie, self.lock, self.number = mine, cookie, threading.Lock(), 0
+        self.checked = _achar.worker_task()[0]  # the task that has found it whole
+        self.futures: dict[int, NestedFuture | Check] = {}  # unfinished
         self.released: collections.deque[int] = collections.deque()
         self.is_forks = self.is_lost = False
-        atexit.register(self.send, GOODBYE, 0)
+        atexit.register(self.leave)
         os.register_at_fork(after_in_child=self.forget_after_fork)
         threading.Thread(target=self.read, name="achar-nested", daemon=True).start()
 
@@ -134,24 +156,84 @@ class Link:
             future.set_exception(RuntimeError("this future belongs to the process that forked this one"))
 
     def send(self, what: int, number: int, *parts: bytes) -> None:
+        self.send_all(FRAME.pack(self.cookie, what, number, sum(map(len, parts))), *parts)
+
+    def send_all(self, *parts: bytes) -> None:
         if self.is_forks:
             return
+        try:
+            with self.lock:
+                try:
+                    for part in parts:
+                        self.socket.sendall(part)
+                except BaseException:  # also a time limit's: nothing can follow half a frame
+                    self.end()
+                    raise
+        finally:
+            if self.is_lost:  # the reader does not hear of a descriptor that a task has closed
+                self.fail_all(CLOSED, None)
+
+    def end(self) -> None:
+        self.is_lost = True
+        with contextlib.suppress(OSError):  # a task has closed it, and nothing can be sent either
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def fail_all(self, reason: object, cause: BaseException | None) -> None:
+        while self.futures:
+            with contextlib.suppress(KeyError):  # another thread has taken it
+                future = self.futures.popitem()[1]
+                if future.set_running_or_notify_cancel():
+                    error = lost(reason)
+                    error.__cause__ = cause
+                    future.set_exception(error)
+
+    def leave(self) -> None:
+        if not self.is_lost:
+            with contextlib.suppress(OSError):  # it has ended just now
+                self.send(GOODBYE, 0)
+
+    def next_number(self) -> int:
         with self.lock:
-            for part in (FRAME.pack(what, number, sum(map(len, parts))), *parts):
-                self.socket.sendall(part)
+            self.number += 1
+            return self.number
+
+    def is_whole(self) -> bool:
+        """What earlier tasks have written to its descriptor has not ended it."""
+        task = _achar.worker_task()[0]
+        if self.checked != task and not self.is_lost:
+            number = self.next_number()
+            answer = self.futures[number] = Check()
+            try:
+                self.send(CHECK, number)
+            except OSError:
+                return False
+            if answer.exception() is not None:
+                return False
+            self.checked = task
+        return not self.is_lost
+
+    def tell_released(self) -> None:
+        frames = []
+        with contextlib.suppress(IndexError):  # other threads take from it, too
+            while True:
+                frames.append(FRAME.pack(self.cookie, RELEASE, self.released.popleft(), 0))
+        if frames and not self.is_lost:
+            with contextlib.suppress(OSError):  # it has ended, and the client holds nothing any more
+                self.send_all(b"".join(frames))
 
     def submit(self, options: tuple, name: str, packed: bytes, inputs: list[int]) -> NestedFuture:
         parent = _achar.worker_task()[0]
-        with self.lock:
-            self.number += 1
-            future = self.futures[self.number] = NestedFuture(self, self.number, parent)
-        with contextlib.suppress(IndexError):  # other threads take from it, too
-            while True:
-                self.send(RELEASE, self.released.popleft())
+        number = self.next_number()
+        future = self.futures[number] = NestedFuture(self, number, parent)
+        self.tell_released()
         limit, retries, backoff, priority = options
         encoded = name.encode(errors="backslashreplace")
         head = OPTIONS.pack(limit or 0, retries, backoff, priority, parent, len(inputs), len(encoded))
-        self.send(SUBMIT, future._number, head, struct.pack(f"<{len(inputs)}Q", *inputs), encoded, packed)
+        try:
+            self.send(SUBMIT, number, head, struct.pack(f"<{len(inputs)}Q", *inputs), encoded, packed)
+        except OSError as error:
+            self.futures.pop(number, None)
+            raise lost(CLOSED) from error
         return future
 
     def cancel_tasks_of(self, parent: int) -> None:
@@ -160,34 +242,63 @@ class Link:
                 future.cancel()
 
     def put(self, packed: bytes) -> int:
-        with self.lock:
-            self.number += 1
-            number = self.number
-        self.send(PUT, number, packed)
+        number = self.next_number()
+        try:
+            self.send(PUT, number, packed)
+        except OSError as error:
+            raise lost(CLOSED) from error
         return number
 
     def read(self) -> None:
-        with contextlib.suppress(OSError), self.socket.makefile("rb") as file:
-            while len(head := file.read(FRAME.size)) == FRAME.size:
-                what, number, size = FRAME.unpack(head)
-                self.finish(what, number, file.read(size))
-        self.is_lost = True
-        error = RuntimeError(
-            "the connection to the client was lost: something in this worker closed it, or no descriptor was left there"
-        )
-        for future in list(self.futures.values()):
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+        reason, cause = CLOSED, None
+        try:
+            with self.socket.makefile("rb") as file:
+                while self.read_frame(file):
+                    pass
+        except OSError as error:
+            cause = error
+        except Exception as error:  # whatever it is, those who wait hear of it
+            reason, cause = f"{type(error).__name__}: {error}", error
+        finally:
+            self.end()  # first: then whoever sends is refused, or is among those that fail here
+            self.fail_all(reason, cause)
+            with self.lock:
+                self.socket.close()
+            atexit.unregister(self.leave)
 
-    def finish(self, what: int, number: int, data: bytes) -> None:
-        future = self.futures.pop(number)
-        if not future.set_running_or_notify_cancel():
+    def read_frame(self, file: BinaryIO) -> bool:
+        head = file.read(FRAME.size)
+        if len(head) < FRAME.size:
+            return False
+        cookie, what, number, size = FRAME.unpack(head)
+        if cookie != self.cookie:
+            raise ValueError("something in this worker has read from it")
+        error = None
+        try:
+            data = file.read(size)
+        except MemoryError as no_room:  # before anything is read
+            data, error, left = b"", no_room, size
+            while left and (read := len(file.read(min(left, DISCARDED_AT_ONCE)))):
+                left -= read
+        if error is None and len(data) < size:
+            return False
+        self.finish(what, number, data, error)
+        return True
+
+    def finish(self, what: int, number: int, data: bytes, error: BaseException | None) -> None:
+        future = self.futures.pop(number, None)
+        if future is None or not future.set_running_or_notify_cancel():
+            return
+        if what == CHECK:
+            future.set_result(None)
             return
         try:
+            if error is not None:
+                raise error
             kind = RETURNED_OF_KIND.index(what) if what != FAILED else 0
             outcome = _achar.loads_packed(kind, data)
-        except BaseException as error:
-            what, outcome = FAILED, error
+        except BaseException as raised:
+            what, outcome = FAILED, raised
         if what == FAILED:
             future.set_exception(outcome)
         else:
@@ -201,7 +312,7 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
         self._depth, self._owner, self._link = depth, 0, None
 
     def _connect(self) -> Link:
-        if self._owner != os.getpid() or self._link.is_lost:  # not yet, or a fork of the worker
+        if self._owner != os.getpid() or not self._link.is_whole():  # not yet, or a fork of the worker
             if self._owner not in (0, os.getpid()) or os.getpid() != _worker.place[1]:
                 raise RuntimeError("a process that a task has forked cannot submit tasks")
             if self._depth >= DEPTH_MAX:
@@ -221,7 +332,8 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
         link = self._connect()
         before = getattr(NestedFuture._collecting, "inputs", None)
         inputs: list[int] = []
-        NestedFuture._collecting.inputs = inputs
+        NestedFuture._collecting.inputs, link_before = inputs, getattr(NestedFuture._collecting, "link", None)
+        NestedFuture._collecting.link = link
         try:
             packed = _achar.dumps((fn, args, kwargs))
         except Exception as error:
@@ -229,12 +341,12 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
             failed.set_exception(error)
             return failed
         finally:
-            NestedFuture._collecting.inputs = before
+            NestedFuture._collecting.inputs, NestedFuture._collecting.link = before, link_before
         return link.submit(options, name or name_of(fn), packed, inputs)
 
     def put(self, obj: Any) -> NestedReference:
         """As Executor.put(); the memory is the client's from when a task of this one's needs it."""
-        return NestedReference(self, obj)
+        return NestedReference(obj)
 
     def options(self, **options: Any) -> Any:
         from .executor import Executor
@@ -282,6 +394,13 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
 
 
 _here: NestedExecutor | None = None
+
+
+def end_of_task() -> None:
+    """What the worker does after each task, once one has asked for current_executor()."""
+    link = _here._link if _here is not None else None
+    if link is not None and not link.is_forks:
+        link.tell_released()
 
 
 def current_executor() -> Any:

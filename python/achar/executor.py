@@ -433,9 +433,11 @@ def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], opt
             try:
                 from ._door import Server
 
-                return Server(pool, make_executor).serve()
+                server = Server(pool, make_executor)
             except OSError:  # no descriptor is left: the tasks' calls wait until there is one
                 time.sleep(0.1)
+            else:
+                return server.serve()
 
     thread = threading.Thread(target=attend, name="achar-door", daemon=True)
     thread.start()

@@ -55,6 +55,10 @@ def writes_to_all(x):
         try: os.write(fd, b"garbage" * 100)
         except OSError: pass
     return "fine"
+def nested_length(): return achar.current_executor().submit(len, b"abc").result(60)
+def writes_when_nested(x):  # with a connection of this worker to the client
+    nested_length()
+    return writes_to_all(x)
 def forks(x):
     if os.fork() == 0:
         os._exit(0)
@@ -95,7 +99,8 @@ EXPECTED = {
     killed: ("WorkerDied", "SIGKILL"), crashed: ("WorkerDied", "SIGSEGV"), exited: ("WorkerDied", "code 7"),
     thread_exited: ("WorkerDied", "code 7"), system_exit: ("SystemExit", "3"), keyboard: ("KeyboardInterrupt", ""),
     unpicklable: ("PicklingError", "lock"), deep: None, required: ("Required", "text"),
-    unreadable: ("Unreadable", "not here"), closes_all: "fine", writes_to_all: "fine", forks: "fine",
+    unreadable: ("Unreadable", "not here"), closes_all: "fine", writes_to_all: "fine",
+    writes_when_nested: "fine", forks: "fine",
     fork_returns: "fine", daemonises: "fine", leaves_a_child: "fine", allocates: (("OSError", "MemoryError"), ""),
     is_read: ("Unreadable", "not here"), overdue: (("TimeoutError", "CancelledError"), ""),
     stopped: (("TimeoutError", "CancelledError"), ""),
@@ -160,6 +165,8 @@ def run(how, fault):
         check(fault, value)
         after = [ex.submit(square, n) for n in range(50)]
         assert [future.result() for future in before + after] == [n * n for n in range(50)] * 2
+        if fault is writes_when_nested:
+            assert [future.result() for future in [ex.submit(nested_length) for _ in range(6)]] == [3] * 6
         pids = ex._pool.pids()
     for pid in pids:
         assert not os.path.exists(f"/proc/{pid}"), pid
@@ -168,7 +175,7 @@ def run(how, fault):
 
 FAULTS = [
     "killed crashed exited thread_exited system_exit keyboard unpicklable deep required unreadable closes_all",
-    "writes_to_all forks fork_returns daemonises leaves_a_child allocates recurses raises_group",
+    "writes_to_all writes_when_nested forks fork_returns daemonises leaves_a_child allocates recurses raises_group",
     "is_read overdue stopped",
 ]
 

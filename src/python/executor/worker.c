@@ -158,6 +158,20 @@ static void end_what_it_started(worker_loop *loop)
         compat_restore_exception(raised);
 }
 
+/* The client hears which of its futures the task has let go of. */
+static void tell_released(worker_loop *loop)
+{
+    if (!loop->st->nested_future)
+        return;
+    PyObject *done = NULL, *module = PyImport_ImportModule("achar._nested");
+    if (module)
+        done = PyObject_CallMethod(module, "end_of_task", NULL);
+    if (!done)
+        PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+}
+
 /* 0; -1: the client has gone. */
 static int run_task(worker_loop *loop, const achar__assignment *a)
 {
@@ -200,6 +214,7 @@ static int run(worker_loop *loop)
         {
             if ((a.call_count ? worker_run_stretch : run_task)(loop, &a) < 0 || loop->is_short)
                 return 0;
+            tell_released(loop);
         }
         else if (status == ACHAR_E_CLOSED)
         {

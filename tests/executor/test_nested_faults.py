@@ -1,0 +1,173 @@
+"""What a task does to the way to its executor hurts that task, and neither the next one nor another worker's."""
+
+import concurrent.futures
+import os
+import time
+
+import achar
+import pytest
+
+
+@pytest.fixture
+def ex():
+    with achar.Executor(1) as executor:
+        yield executor
+
+
+def child_of_a_task():
+    return achar.current_executor().submit(len, b"abc").result(60)
+
+
+@pytest.mark.parametrize("how", ["by force", "time limit"])
+def test_a_task_is_ended_while_it_sends_a_call(ex, how, tmp_path):
+    """Half a call has been sent; what follows is not taken for the rest."""
+
+    def sends(path):
+        here = achar.current_executor()
+        here.submit(int).result()
+        data = bytes(8 << 20)
+        open(path, "w").close()
+        while True:  # it is nearly always within one
+            here.submit(len, data)
+
+    path = str(tmp_path / "sends")
+    if how == "by force":
+        ended = ex.submit(sends, path)
+        while not os.path.exists(path):
+            time.sleep(0.001)
+        assert ex.cancel(ended, force=True)
+        with pytest.raises(concurrent.futures.CancelledError):
+            ended.result(60)
+    else:
+        assert isinstance(ex.options(timeout=0.2).submit(sends, path).exception(60), TimeoutError)
+    assert [ex.submit(child_of_a_task).result(60) for _ in range(2)] == [3, 3]
+
+
+def empty():
+    os.write(6, b"")
+
+
+def no_socket():
+    import array
+    import socket
+
+    with socket.socket(fileno=os.dup(6)) as door, open(os.devnull) as file:
+        door.sendmsg([bytes(12)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno()]))])
+
+
+@pytest.mark.parametrize("send", [empty, no_socket])
+def test_what_is_sent_through_the_door(send):
+    """It is ignored: a connection made before, and those made after, are answered."""
+
+    def waits(path):
+        future = achar.current_executor().submit(time.sleep, 0.2)
+        open(path, "w").close()
+        return future.result(60)
+
+    with achar.Executor(2) as ex:
+        before = ex.submit(lambda: achar.current_executor().submit(time.sleep, 0.2).result(60))
+        ex.submit(send).result(60)
+        after = [ex.submit(child_of_a_task) for _ in range(4)]
+        assert before.result(60) is None
+        assert [future.result(60) for future in after] == [3] * 4
+
+
+@pytest.mark.parametrize("data", [b"\1", b"\1" * 40, b"garbage" * 100], ids=["byte", "length", "garbage"])
+def test_what_is_written_to_a_connection(ex, data):
+    """It ends that connection; the next task has another."""
+
+    def writes():
+        for fd in range(3, 64):
+            try:
+                os.write(fd, data)
+            except OSError:
+                pass
+
+    def puts():
+        here = achar.current_executor()
+        return here.submit(len, here.put(b"abcd")).result(60)
+
+    for after in (child_of_a_task, puts):
+        assert ex.submit(child_of_a_task).result(60) == 3
+        ex.submit(writes).result(60)
+        assert ex.submit(after).result(60) == (3 if after is child_of_a_task else 4)
+
+
+def test_a_future_of_a_connection_that_has_ended(ex):
+    """It is no argument on another connection, where its number may be another's."""
+
+    def keeps():
+        import builtins
+
+        builtins.kept = achar.current_executor().submit(len, b"abc")
+        builtins.kept.result(60)
+        for fd in range(3, 64):
+            try:
+                os.write(fd, b"garbage" * 10)
+            except OSError:
+                pass
+
+    def uses():
+        import builtins
+
+        here = achar.current_executor()
+        return str(here.submit(abs, builtins.kept).exception(60)), here.submit(len, b"ab").result(60)
+
+    ex.submit(keeps).result(60)
+    text, length = ex.submit(uses).result(60)
+    assert "this future" in text and length == 2
+
+
+def test_no_memory_for_a_result(ex):
+    """The future that it is for raises that; the others of the connection go on."""
+
+    def parent():
+        import resource
+
+        here = achar.current_executor()
+        here.submit(int).result()
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (40 << 20), before[1]))
+        try:
+            error = here.submit(bytes, 80 << 20).exception(60)
+            return type(error).__name__, here.submit(len, b"abc").result(60)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+
+    assert ex.submit(parent).result(60) == ("MemoryError", 3)
+
+
+def test_results_are_let_go_of_at_the_end_of_a_task(ex):
+    """And not with that worker's next call."""
+    import gc
+
+    from achar._door import Connection
+
+    def parent():
+        return [len(achar.current_executor().submit(bytes, n).result()) for n in range(5)]
+
+    def held():
+        return [len(found.futures) for found in gc.get_objects() if isinstance(found, Connection)]
+
+    assert ex.submit(parent).result(60) == [0, 1, 2, 3, 4]
+    end = time.monotonic() + 60
+    while any(held()) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert held() and not any(held())
+
+
+def test_cancelling_what_could_not_be_submitted(ex):
+    """The client has no task for it; the connection goes on."""
+
+    def parent():
+        from achar._nested import CANCEL
+
+        here = achar.current_executor()
+        link = here._connect()
+        failed = link.submit((None, 0, 0, 0), "name", b"", [1 << 30])  # there is no such input
+        link.send(CANCEL, failed._number)
+        return type(failed.exception(60)).__name__, here.submit(len, b"abc").result(60)
+
+    assert ex.submit(parent).result(60) == ("KeyError", 3)
