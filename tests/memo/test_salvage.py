@@ -263,6 +263,29 @@ def test_a_later_version_is_left_alone(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_an_index_that_leads_past_a_row(tmp_path):
+    """Until check() looks, such a result is computed again, as if it had never been."""
+    path = tmp_path / "m"
+    with achar.Memo(path) as memo:
+        for i in range(20):
+            memo.put(i, [i])
+    del memo
+    gc.collect()
+    with sqlite3.connect(path) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name='result_by_id'").fetchone()
+        ids = [id for _, id, _ in db.execute(ROW)]
+    db.close()
+    data = bytearray(path.read_bytes())
+    at = data.index(ids[8].to_bytes(8, "big", signed=True), 4096 * (page - 1), 4096 * page)
+    data[at + 7] ^= 1
+    path.write_bytes(data)
+    with achar.Memo(path) as memo:
+        assert memo.get(8) is None and memo.get(9) == [9]
+        with pytest.warns(achar.memo.MemoDamagedWarning, match="20 results are kept"):
+            assert memo.check()["problems"]
+        assert [memo.get(i) for i in range(20)] == [[i] for i in range(20)]
+
+
 def test_an_index_that_has_what_no_row_has(tmp_path):
     """It leads to the row of another key: that must not go, and the put must not fail."""
     path = tmp_path / "m"
