@@ -1,5 +1,6 @@
 """A task that is told to end: which processes end with it."""
 
+import concurrent.futures
 import os
 import time
 
@@ -22,9 +23,9 @@ def is_alive(pid):
 
 
 def test_programs_are_ended_though_the_connection_is_gone(ex, tmp_path):
-    path = tmp_path / "pid"
+    path, closed = tmp_path / "pid", tmp_path / "closed"
 
-    def bad(path):
+    def bad(path, closed):
         import subprocess
 
         here = achar.current_executor()
@@ -32,10 +33,16 @@ def test_programs_are_ended_though_the_connection_is_gone(ex, tmp_path):
         here.submit(time.sleep, 0.5)
         path.write_text(str(subprocess.Popen(["sleep", "600"]).pid))
         os.closerange(3, 1000)
+        closed.touch()
         while True:
             time.sleep(0.01)
 
-    assert isinstance(ex.options(timeout=0.5).submit(bad, path).exception(60), TimeoutError)
+    ended = ex.submit(bad, path, closed)
+    while not closed.exists():
+        time.sleep(0.01)
+    assert ex.cancel(ended, force=True)
+    with pytest.raises(concurrent.futures.CancelledError):
+        ended.result(60)
     assert not is_alive(int(path.read_text()))
 
 
