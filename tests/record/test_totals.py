@@ -282,6 +282,22 @@ def test_processor_time_and_memory_are_the_tasks(tmp_path):
         assert peak["sleep"] < 100 << 20
 
 
+def raises(text):
+    raise ValueError(text)
+
+
+def test_what_has_no_utf8_is_escaped(tmp_path):
+    path = str(tmp_path / "escaped.db")
+    with achar.Executor(1, monitor=path) as ex:
+        assert isinstance(ex.options(name="na\ud800me").submit(raises, "a\udfffä").exception(), ValueError)
+        assert isinstance(ex.submit(raises, "\ud800" * 200).exception(), ValueError)
+        assert list(ex.options(name="m\ud800").map(same, [1])) == [1]
+    of_name, long, of_map = rows(path, "SELECT name, error FROM task ORDER BY number LIMIT 3")
+    assert of_name == ("na\\ud800me", "ValueError: a\\udfffä")
+    assert long[1].startswith("ValueError: \\ud800\\ud800")
+    assert of_map == ("m\\ud800", None)
+
+
 def test_several_runs_stand_in_one_file(tmp_path):
     path = str(tmp_path / "runs.db")
     for count in (3, 4):

@@ -88,16 +88,17 @@ static PyObject *text_of(PyObject *object)
 /* A line for the journal: the exception's type, and what it says. */
 static void tell_error(worker_loop *loop, PyObject *type, PyObject *text)
 {
-    PyObject *line = NULL;
-    const char *bytes = NULL;
-    Py_ssize_t nbytes;
+    PyObject *line = NULL, *utf8;
     if (PyUnicode_Check(type) && PyUnicode_Check(text))
         line = PyUnicode_GET_LENGTH(text) ? PyUnicode_FromFormat("%U: %.160U", type, text)
                                           : Py_NewRef(type);
-    if (line && (bytes = PyUnicode_AsUTF8AndSize(line, &nbytes)))
-        achar__worker_set_error(loop->worker, bytes, (size_t)nbytes);
+    utf8 = line ? wire_utf8(line) : NULL;
+    if (utf8)
+        achar__worker_set_error(loop->worker, PyBytes_AS_STRING(utf8),
+                                (size_t)PyBytes_GET_SIZE(utf8));
     else
         PyErr_Clear(); /* it goes without */
+    Py_XDECREF(utf8);
     Py_XDECREF(line);
 }
 

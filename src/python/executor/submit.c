@@ -131,13 +131,23 @@ static pool_object *open_pool(PyObject *self)
     return (pool_object *)Py_NewRef(pool);
 }
 
-/* NULL: it is no str, or has surrogates; then the journal has no name for it. */
-static const char *utf8_of(PyObject *name, size_t *nbytes)
+/* NULL: it is no str, or there is no memory; then the journal has no name for it. '*escaped' is NULL, or a new
+ * reference that the text is in; else it is in 'name'. */
+static const char *utf8_of(PyObject *name, size_t *nbytes, PyObject **escaped)
 {
     Py_ssize_t size = 0;
     const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, &size) : NULL;
-    if (!text)
+    *escaped = NULL;
+    if (!text && PyErr_Occurred()) {
         PyErr_Clear();
+        *escaped = wire_utf8(name);
+        if (*escaped) {
+            text = PyBytes_AS_STRING(*escaped);
+            size = PyBytes_GET_SIZE(*escaped);
+        } else {
+            PyErr_Clear();
+        }
+    }
     *nbytes = (size_t)size;
     return text;
 }
@@ -145,9 +155,11 @@ static const char *utf8_of(PyObject *name, size_t *nbytes)
 void executor_name_function(achar__function *function, PyObject *name)
 {
     size_t nbytes;
-    const char *text = utf8_of(name, &nbytes);
+    PyObject *escaped;
+    const char *text = utf8_of(name, &nbytes, &escaped);
     if (text)
         achar__function_set_name(function, text, nbytes);
+    Py_XDECREF(escaped);
 }
 
 /* NULL with an exception set; '*lack' says what of. */
@@ -165,6 +177,7 @@ static achar__task *try_submit(module_state *st, pool_object *p, achar__function
     wire_sink ws;
     task_inputs inputs;
     achar__task *task = NULL;
+    PyObject *escaped = NULL;
     wire_sink_init(&ws, &p->memory);
     inputs_begin(&inputs, p);
     int dumped = saver_dump_into(st, packed, &options, &ws.sink, NULL);
@@ -176,7 +189,7 @@ static achar__task *try_submit(module_state *st, pool_object *p, achar__function
         with_inputs.inputs = inputs.tasks;
         with_inputs.input_count = inputs.count;
         if (p->journals)
-            with_inputs.name = utf8_of(name, &with_inputs.name_nbytes);
+            with_inputs.name = utf8_of(name, &with_inputs.name_nbytes, &escaped);
         int status =
             achar__pool_submit(p->pool, function, &ws.block, ws.sink.used, &with_inputs, &task);
         if (status == ACHAR_E_CLOSED) {
@@ -186,6 +199,7 @@ static achar__task *try_submit(module_state *st, pool_object *p, achar__function
             wire_raise_status(status, "submit a task");
         }
     }
+    Py_XDECREF(escaped);
     inputs_clear(&inputs);
     wire_sink_clear(&ws);
     *lack = (room_lack){ws.status, ws.needed_nbytes};

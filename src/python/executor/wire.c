@@ -96,3 +96,8 @@ int wire_sink_append(wire_sink *ws, const void *bytes, size_t nbytes)
     sink->used += nbytes;
     return 0;
 }
+
+PyObject *wire_utf8(PyObject *text)
+{
+    return PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+}

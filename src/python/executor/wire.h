@@ -71,4 +71,8 @@ int wire_sink_append(wire_sink *ws, const void *bytes, size_t nbytes);
  */
 void wire_raise_status(int status, const char *doing);
 
+/* A str as UTF-8, for those who only show it: surrogates, which have none, are escaped (\ud800). New bytes, or
+ * NULL with an exception set. */
+PyObject *wire_utf8(PyObject *text);
+
 #endif
