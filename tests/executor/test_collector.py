@@ -36,6 +36,10 @@ def by_new_dict(future, anchor):
     future.__dict__ = {"anchor": anchor}
 
 
+def by_the_setter(future, anchor):
+    vars(achar.Future)["__dict__"].__set__(future, {"anchor": anchor})
+
+
 def by_callback(future, anchor):
     future._done_callbacks.append(anchor)
 
@@ -64,6 +68,7 @@ def by_exception(future, anchor):
         (by_dict, int, False),
         (by_dict, int, True),
         (by_new_dict, int, False),
+        (by_the_setter, int, False),
         (by_callback, int, True),
         (by_waiter, int, True),
         (by_condition, int, True),
@@ -80,5 +85,19 @@ def test_a_cycle_through_a_future_is_collected(ex, refer, function, is_read_firs
     future.exception()
     alive = weakref.ref(anchor)
     del future, anchor
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_cycle_through_a_name_is_collected(ex):
+    class Name(str):
+        pass
+
+    name, anchor = Name("name"), Anchor()
+    name.anchor = anchor
+    anchor.future = ex.options(name=name).submit(int)
+    assert anchor.future.result() == 0
+    alive = weakref.ref(anchor)
+    del name, anchor
     gc.collect()
     assert alive() is None

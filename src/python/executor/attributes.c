@@ -69,6 +69,12 @@ static PyObject *get_dict(PyObject *self, void *unused)
     return PyObject_GenericGetDict(self, NULL);
 }
 
+static int set_dict(PyObject *self, PyObject *value, void *unused)
+{
+    future_track((future_object *)self);
+    return PyObject_GenericSetDict(self, value, NULL);
+}
+
 static int refuse_change(const future_object *f)
 {
     if (!f->pool)
@@ -117,7 +123,7 @@ static int set_outcome(PyObject *self, PyObject *value, void *offset)
 }
 
 PyGetSetDef future_attributes[] = {
-    {"__dict__", get_dict, PyObject_GenericSetDict, NULL},
+    {"__dict__", get_dict, set_dict, NULL},
     {"_condition", get_condition, NULL, NULL},
     {"_waiters", get_waiters, NULL, NULL},
     {"_done_callbacks", get_done_callbacks, NULL, NULL},

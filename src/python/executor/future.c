@@ -459,7 +459,9 @@ PyObject *future_of_task(module_state *st, achar__task *task, PyObject *pool, Py
     }
     f->task = task;
     f->pool = Py_NewRef(pool);
-    PyObject_GC_UnTrack(f); /* future_track() */
+    /* Attributes of a name of another type could refer to anything. */
+    if (!name || name == Py_None || PyUnicode_CheckExact(name))
+        PyObject_GC_UnTrack(f); /* future_track() */
     return (PyObject *)f;
 }
 
