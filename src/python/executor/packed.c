@@ -96,8 +96,9 @@ static size_t append(char *block, size_t used, const outgoing *buffers, size_t c
     return entry_at + sizeof footer;
 }
 
-/* Finds those that stand in the arguments of the worker's task; true where that is worth keeping them. */
-static int find_kept(achar__worker *worker, outgoing *buffers, size_t count)
+/* Finds those that stand in the arguments of the worker's task; true where that is worth keeping them.
+ * 'copy_nbytes': what the result takes with all of them copied. */
+static int find_kept(achar__worker *worker, outgoing *buffers, size_t count, size_t copy_nbytes)
 {
     size_t offset, kept_nbytes = 0, args_nbytes = achar__worker_args_nbytes(worker);
     for (size_t i = 0; i < count; i++)
@@ -105,7 +106,8 @@ static int find_kept(achar__worker *worker, outgoing *buffers, size_t count)
             buffers[i].offset = KEPT | offset;
             kept_nbytes += buffers[i].nbytes;
         }
-    if (kept_nbytes && kept_nbytes + PACKED_LEAST_NBYTES >= args_nbytes / 2)
+    if (kept_nbytes && kept_nbytes + PACKED_LEAST_NBYTES >= args_nbytes / 2 &&
+        achar__worker_should_keep_args(worker, copy_nbytes))
         return 1;
     for (size_t i = 0; i < count; i++)
         buffers[i].offset = 0;
@@ -133,11 +135,12 @@ static int finish(packed_buffers *taken, wire_sink *ws, int kind, achar__worker 
             goto done;
         buffers[exported] = (outgoing){view->buf, (size_t)view->len, 0};
     }
-    if (worker && find_kept(worker, buffers, taken->count)) {
+    needed = needed_for(buffers, taken->count, sink->used, alignment);
+    if (worker && find_kept(worker, buffers, taken->count, needed)) {
         achar__worker_keep_args(worker);
         kind = PACKED_KEEPING;
+        needed = needed_for(buffers, taken->count, sink->used, alignment);
     }
-    needed = needed_for(buffers, taken->count, sink->used, alignment);
     if (needed > sink->capacity && sink->grow(sink, needed) < 0)
         goto done;
     Py_BEGIN_ALLOW_THREADS sink->used =

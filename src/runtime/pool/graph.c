@@ -58,6 +58,7 @@ static bool stage_locked(achar__task *input)
     input->staged = block;
     input->staged_nbytes = nbytes;
     pool->input_nbytes += achar__block_cost(nbytes); /* it has a reader */
+    achar__room_judge_locked(pool, nbytes);
     if (!input->looked_at) {
         achar__task_give_back_result_locked(input);
         input->result = block;
@@ -133,12 +134,19 @@ static void queue_locked(achar__task *task)
     }
 }
 
+/* What it takes of the client's region, once it has returned. */
+static size_t cost_of(const achar__task *input)
+{
+    return (input->staged ? achar__block_cost(input->staged_nbytes) : 0) +
+           (input->keeps_args ? achar__block_cost(input->args_nbytes) : 0);
+}
+
 void achar__inputs_count_locked(achar__task *task)
 {
     for (size_t i = 0; task->inputs && i < task->inputs->count; i++) {
         achar__task *input = task->inputs->edges[i].input;
-        if (input->reader_count++ == 0 && input->staged) {
-            task->pool->input_nbytes += achar__block_cost(input->staged_nbytes);
+        if (input->reader_count++ == 0) {
+            task->pool->input_nbytes += cost_of(input);
         }
     }
 }
@@ -210,8 +218,8 @@ void achar__graph_leave_locked(achar__task *task)
     stop_waiting_locked(task);
     for (size_t i = 0; i < inputs->count; i++) {
         achar__task *input = inputs->edges[i].input;
-        if (--input->reader_count == 0 && input->staged) {
-            task->pool->input_nbytes -= achar__block_cost(input->staged_nbytes);
+        if (--input->reader_count == 0) {
+            task->pool->input_nbytes -= cost_of(input);
         }
         edge_unlink(&inputs->edges[i]);
         achar__task_unref_locked(input);
@@ -280,6 +288,9 @@ int achar__pool_put(achar__pool *pool, achar__block *block, size_t nbytes, uint3
     task->result = block->data;
     task->staged_nbytes = task->result_nbytes = nbytes;
     task->result_kind = kind;
+    pthread_mutex_lock(&pool->lock);
+    achar__room_judge_locked(pool, nbytes);
+    pthread_mutex_unlock(&pool->lock);
     *block = (achar__block){0};
     *out = task;
     return ACHAR_OK;

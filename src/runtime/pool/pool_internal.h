@@ -340,6 +340,9 @@ bool achar__functions_make_room(achar__pool *pool);
 
 /* ---- room.c ---- */
 
+/* A block of 'nbytes' has come or gone: tells workers whether results may still keep arguments. A small
+ * one makes no odds. */
+void achar__room_judge_locked(achar__pool *pool, size_t nbytes);
 /* Those who wait for memory may look again. */
 void achar__room_tell_locked(achar__pool *pool);
 /* What may yet make so much free, with 'stuck_count' of the unfinished tasks not going on by themselves.

@@ -6,11 +6,27 @@
  * ever make free is told at once, and so is who waits with no task unfinished; it might wait for itself.
  * One case is left that nobody can see: a task that waits for the one who waits here. For that there is
  * the room limit, the longest that nothing may become free.
+ *
+ * A result can keep its task's arguments instead of a copy of its own, and stays as long as somebody has
+ * its future. So that results do not fill the room of those who submit, workers are told when half of it
+ * is taken; from there on they copy, where they have room themselves.
  */
 #include "runtime/pool/pool_internal.h"
 
 /* A worker lets go of a block that it looks at soon after its task; else it keeps it. */
-#define PIN_PATIENCE_NS INT64_C(1000000000)
+#define PIN_PATIENCE_NS    INT64_C(1000000000)
+#define JUDGE_LEAST_NBYTES ((size_t)64 << 10)
+
+void achar__room_judge_locked(achar__pool *pool, size_t nbytes)
+{
+    if (nbytes < JUDGE_LEAST_NBYTES) {
+        return;
+    }
+    uint32_t is_tight = achar__store_is_half_full(pool->store);
+    if (atomic_load_explicit(&pool->shared->room_is_tight, memory_order_relaxed) != is_tight) {
+        atomic_store_explicit(&pool->shared->room_is_tight, is_tight, memory_order_relaxed);
+    }
+}
 
 void achar__room_tell_locked(achar__pool *pool)
 {

@@ -69,6 +69,7 @@ static int submit(achar__pool *pool, achar__function *function, achar__task *tas
     pool->unfinished_count++;
     pool->unfinished_nbytes +=
         achar__block_cost(task->stretch ? task->stretch->nbytes : task->args_nbytes);
+    achar__room_judge_locked(pool, task->args_nbytes);
     achar__inputs_count_locked(task);
     task->number = pool->last_number + 1;
     pool->last_number += task->stretch ? (uint32_t)task->count : 1;

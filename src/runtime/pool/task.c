@@ -51,10 +51,12 @@ static void free_task_locked(achar__task *task)
     }
     if (task->staged && !task->pool->released) {
         achar__pins_free_locked(task->pool, task->staged);
+        achar__room_judge_locked(task->pool, task->staged_nbytes);
         achar__room_tell_locked(task->pool);
     }
     if (task->keeps_args && !task->pool->released) {
         free_args_locked(task);
+        achar__room_judge_locked(task->pool, task->args_nbytes);
         achar__room_tell_locked(task->pool);
     }
     if (task->cause) {
@@ -159,6 +161,9 @@ void achar__task_finish_locked(achar__task *task, enum achar__task_state state)
     task->keeps_args = task->keeps_args && state == ACHAR__TASK_RETURNED;
     if (!task->keeps_args) {
         free_args_locked(task);
+        achar__room_judge_locked(pool, task->args_nbytes);
+    } else if (task->reader_count) {
+        pool->input_nbytes += achar__block_cost(task->args_nbytes);
     }
     if (task->stretch) {
         achar__stretch_unref_locked(pool, task->stretch);

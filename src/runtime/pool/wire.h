@@ -93,6 +93,7 @@ _Static_assert(sizeof(achar__wire_completion) == 64, "one cache line");
 typedef struct achar__wire_client {
     _Atomic uint32_t tender_sleeping; /* 1: a completion must ring the tender's bell */
     _Atomic uint32_t wants_usage;     /* 1: completions say what their tasks have used */
+    _Atomic uint32_t room_is_tight;   /* 1: results should not keep their tasks' arguments */
 } achar__wire_client;
 
 /* Client to one worker; the client writes. */

@@ -209,6 +209,12 @@ bool achar__worker_find_in_args(achar__worker *worker, const void *bytes, size_t
     return nbytes <= task->args_nbytes - *offset && achar__window_is_unwritten(bytes, nbytes);
 }
 
+bool achar__worker_should_keep_args(const achar__worker *worker, size_t copy_nbytes)
+{
+    return !atomic_load_explicit(&worker->shared->room_is_tight, memory_order_relaxed) ||
+           !achar__store_may_fit(worker->store, copy_nbytes, 0);
+}
+
 void achar__worker_keep_args(achar__worker *worker)
 {
     worker->keeps_args = true;

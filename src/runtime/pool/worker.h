@@ -96,6 +96,8 @@ void achar__worker_set_error(achar__worker *worker, const char *text, size_t nby
 size_t achar__worker_args_nbytes(const achar__worker *worker);
 bool achar__worker_find_in_args(achar__worker *worker, const void *bytes, size_t nbytes,
                                 size_t *offset);
+/* Whether the client has the room for that, or this worker has none for a copy of so much. */
+bool achar__worker_should_keep_args(const achar__worker *worker, size_t copy_nbytes);
 /* Before achar__worker_finish(); it is of no consequence unless the task returns. */
 void achar__worker_keep_args(achar__worker *worker);
 

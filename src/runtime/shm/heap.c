@@ -272,6 +272,16 @@ bool achar__heap_may_fit(achar__heap *heap, size_t nbytes, size_t freed_nbytes)
     return fits;
 }
 
+bool achar__heap_is_half_full(achar__heap *heap)
+{
+    pthread_mutex_lock(&heap->lock);
+    size_t base_nbytes = heap->base_nbytes, used_nbytes = heap->used_nbytes;
+    bool is_so = heap->limit_nbytes != SIZE_MAX && used_nbytes > base_nbytes &&
+                 used_nbytes - base_nbytes > (heap->limit_nbytes - base_nbytes) / 2;
+    pthread_mutex_unlock(&heap->lock);
+    return is_so;
+}
+
 void achar__heap_destroy(achar__heap *heap)
 {
     if (!heap) {

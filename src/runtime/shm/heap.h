@@ -30,6 +30,8 @@ int achar__heap_create(achar__region *region, size_t reserved_nbytes, size_t war
 void achar__heap_set_limit(achar__heap *heap, size_t used_nbytes);
 /* Whether a block of 'nbytes' would be within the limit if up to 'freed_nbytes' of what is used were free. */
 bool achar__heap_may_fit(achar__heap *heap, size_t nbytes, size_t freed_nbytes);
+/* Whether more than half of what the limit leaves is in blocks; without a limit never. */
+bool achar__heap_is_half_full(achar__heap *heap);
 /* Frees the books; the region stays as it is. NULL does nothing. */
 void achar__heap_destroy(achar__heap *heap);
 

@@ -117,6 +117,11 @@ bool achar__store_may_fit(const achar__store *store, size_t nbytes, size_t freed
            (store->spill_heap && achar__heap_may_fit(store->spill_heap, nbytes, freed_nbytes));
 }
 
+bool achar__store_is_half_full(const achar__store *store)
+{
+    return achar__heap_is_half_full(store->heap);
+}
+
 void achar__store_trim(achar__store *store, void **block, size_t *capacity, size_t used)
 {
     achar__heap_trim(heap_of(store, *block), block, capacity, used);

@@ -32,6 +32,8 @@ int achar__store_grow(achar__store *store, void **block, size_t *capacity, size_
                       size_t nbytes);
 /* Whether a block of 'nbytes' would be within a limit if up to 'freed_nbytes' of what is used were free. */
 bool achar__store_may_fit(const achar__store *store, size_t nbytes, size_t freed_nbytes);
+/* Of its memory, as achar__heap_is_half_full(). */
+bool achar__store_is_half_full(const achar__store *store);
 void achar__store_trim(achar__store *store, void **block, size_t *capacity, size_t used);
 bool achar__store_free(achar__store *store, void *block);
 bool achar__store_has_excess(const achar__store *store);
