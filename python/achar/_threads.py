@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import concurrent.futures.thread
 import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +33,7 @@ from .executor import Executor
 _local = threading.local()  # .executor: the level whose task this thread runs; .failing: see _fail()
 _PENDING, _CANCELLED = "PENDING", "CANCELLED"  # states of a Future
 _making = threading.Lock()  # a level
+_LOOK_S, _LOOKS = 0.05, 3  # so often, one after the other, nobody is seen at work before a task is given up
 
 
 class ThreadFuture(concurrent.futures.Future):
@@ -83,8 +86,9 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
             self._deeper.append(self)
         self._closed = False
         self._waiting: set[_Waiting] = set()
-        self._changed = threading.Condition()  # of the two above
-        if self._depth == 0:
+        self._on_strangers: set[_Waiting] = set()  # of these, those whose inputs no executor may ever end
+        self._changed = threading.Condition()  # of the three above
+        with _knowing:
             _executors.add(self)
 
     def _level(self) -> ThreadExecutor:
@@ -196,12 +200,27 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         if cancel_futures:
             for each in waiting:
                 each.future.cancel()
+        if wait:
+            self._wait_for_those_that_wait()
         with self._changed:
-            while wait and self._waiting:
-                self._changed.wait()
             if self._waiting:  # the last one does it
                 return
         super().shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def _wait_for_those_that_wait(self) -> None:
+        looks = 0
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    return
+                if self._changed.wait(_LOOK_S if self._on_strangers else None):
+                    continue
+                stuck = [each for each in self._on_strangers if each.is_stuck()]
+            looks = looks + 1 if stuck and not _others_work() else 0
+            if looks == _LOOKS:
+                looks = 0
+                for each in stuck:
+                    each.give_up()
 
     def __reduce__(self) -> Any:
         raise TypeError("cannot pickle 'Executor' object: it owns threads")
@@ -255,6 +274,8 @@ class _Waiting:
             if executor._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             executor._waiting.add(self)
+            if any(map(_is_strange, inputs)):
+                executor._on_strangers.add(self)
         self.future.add_done_callback(self.over)
         for future in inputs:
             future.add_done_callback(self.ended)
@@ -264,6 +285,7 @@ class _Waiting:
             _claim(future)
         with self.executor._changed:
             self.executor._waiting.discard(self)
+            self.executor._on_strangers.discard(self)
             if not self.executor._waiting:
                 self.executor._changed.notify_all()
             is_last = self.executor._closed and not self.executor._waiting
@@ -293,6 +315,21 @@ class _Waiting:
         if error is not None:
             _fail(self.future, error)
 
+    def is_stuck(self) -> bool:
+        """No executor does those of its inputs that have not ended."""
+        unfinished = [each for each in _futures_in((self.call.args, self.call.kwargs)) if not each.done()]
+        return bool(unfinished) and all(map(_is_strange, unfinished))
+
+    def give_up(self) -> None:
+        from .errors import _input_failed
+
+        with self.lock:
+            if self.is_over:
+                return
+            self.is_over = True
+        why = RuntimeError("its executor ends, and nobody is left who could end this future: no executor does it")
+        _fail(self.future, _input_failed(self.call.name, None, why))
+
     def run(self) -> None:
         if not _claim(self.future):
             return
@@ -301,6 +338,29 @@ class _Waiting:
             self.future.set_result(self.call())
         except BaseException as error:
             self.future.set_exception(error)
+
+
+def _is_strange(future: concurrent.futures.Future) -> bool:
+    """Made by hand, as it seems: executors other than concurrent.futures' own have futures of their own."""
+    return type(future) is concurrent.futures.Future and future._state == _PENDING
+
+
+def _others_work() -> bool:
+    """Is there a thread that may yet end a future: any but this one, achar's own, and a pool's that waits for tasks."""
+    pools = concurrent.futures.thread._threads_queues  # type: ignore[attr-defined]
+    idle = concurrent.futures.thread._worker.__code__  # type: ignore[attr-defined]
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        is_service = thread.daemon and (_is_exit or thread.name.startswith("achar-"))
+        if is_service or thread is threading.current_thread():
+            continue
+        if (queue := pools.get(thread)) is not None:
+            frame = frames.get(thread.ident)  # type: ignore[arg-type]
+            if not queue.empty() or (frame is not None and frame.f_code is not idle):
+                return True
+        elif getattr(thread, "pending_work_items", True):  # a ProcessPoolExecutor's thread has a dict of them
+            return True
+    return False
 
 
 def _claim(future: concurrent.futures.Future) -> bool:
@@ -411,17 +471,32 @@ def _run_command(
     return command
 
 
-# ---- the end: before concurrent.futures stops taking tasks, those that wait for others are submitted
+# ---- the end: before concurrent.futures stops taking tasks, all are done, and what they submit
 
-_executors: weakref.WeakSet[ThreadExecutor] = weakref.WeakSet()
+_executors: weakref.WeakSet[ThreadExecutor] = weakref.WeakSet()  # all levels: the first may be gone before its tasks
+_knowing = threading.Lock()
+_is_exit = False
 
 
 def _finish_at_exit() -> None:
-    for executor in list(_executors):
-        for level in [executor, *executor._deeper]:
-            with level._changed:
-                while level._waiting:
-                    level._changed.wait()
+    global _is_exit
+    _is_exit = True
+    ended: set[ThreadExecutor] = set()
+    while True:
+        with _knowing:
+            left = set(_executors) - ended  # a task may make one
+        if not left:
+            return
+        first = min(left, key=lambda executor: executor._depth)
+        first.shutdown()
+        ended.add(first)
 
 
+def _forget() -> None:
+    """In a child of fork() their threads are not."""
+    global _executors, _knowing
+    _executors, _knowing = weakref.WeakSet(), threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 threading._register_atexit(_finish_at_exit)  # type: ignore[attr-defined]

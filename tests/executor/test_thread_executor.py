@@ -208,3 +208,59 @@ def test_futures_at_any_depth(ex):
     got = ex.submit(lambda x, y: (x, y), loop, loop).result()
     assert got[0] is got[1] is got[0][1]["pair"][0] and got[0] is not loop and loop[0] is one
     assert got[0][0] == 1 and got[0][1]["pair"][1] is other and got[0][1]["pair"][2] == ((1,),)
+
+
+@pytest.mark.parametrize("way", ["with", "nothing"])
+def test_a_future_that_nobody_ends_is_given_up_at_the_end(run, way):
+    out = run(f"""
+        import achar, concurrent.futures, threading, time
+        def submit(ex):
+            strange, ended_later = concurrent.futures.Future(), concurrent.futures.Future()
+            pool_s = pool.submit(time.sleep, 0.3)
+            def end():
+                time.sleep(0.3)
+                ended_later.set_result("later")
+            ex.submit(end)
+            ex.submit(print, ended_later, pool_s, flush=True)
+            first = ex.submit(print, [strange, ended_later])
+            last = ex.submit(print, first)
+            last.add_done_callback(lambda last: print(repr(last.exception().__cause__), flush=True))
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        processes = achar.Executor(1)
+        processes.submit(int).add_done_callback(lambda done: None)
+        ex = achar.Executor(2, kind="thread")
+        submit(ex)
+        if {way!r} == "with":
+            with ex:
+                pass
+        """)
+    assert out.startswith("later None\nRuntimeError(") and "nobody is left who could end this future" in out
+
+
+def test_a_future_that_another_thread_ends_is_waited_for():
+    strange = concurrent.futures.Future()
+    with achar.Executor(1, kind="thread") as ex:
+        got = ex.submit(abs, strange)
+        timer = threading.Timer(0.5, strange.set_result, [-1])
+        timer.start()
+    timer.join()
+    assert got.result(0) == 1
+
+
+def test_what_a_task_submits_at_exit_is_done(run):
+    out = run("""
+        import achar, time
+        ex = achar.Executor(2, kind="thread")
+        def nothing():
+            pass
+        achar.Executor(1, kind="thread").submit(lambda: achar.current_executor().submit(nothing)).result()
+        def late():
+            here = achar.current_executor()
+            here.submit(nothing).result()  # a thread of this depth: CPython 3.12 starts none while it ends
+            time.sleep(0.4)
+            slow = here.submit(time.sleep, 0.2)
+            print(here.submit(lambda done: "done", slow).result(), flush=True)
+        ex.submit(late)
+        time.sleep(0.2)
+        """)
+    assert out == "done\n"
