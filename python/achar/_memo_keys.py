@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import inspect
 import sys
+import types
 import warnings
 
 from . import _achar
@@ -23,6 +25,7 @@ _REMEDIES = {
     "argument": "leave it out with ignore=, or let key= say what stands for it",
     "what key= returned": "return what can be pickled",
     "key": "use a key that can be pickled",
+    "what it is bound to": 'memoize the plain function, or use key="code"',
 }
 
 
@@ -64,10 +67,7 @@ class Keys:
 
     def _read_signature(self) -> None:
         """What _bind() needs, without asking inspect at each call."""
-        try:
-            parameters = list(inspect.signature(self.function).parameters.values())
-        except (ValueError, TypeError):  # a function in C that does not tell
-            parameters = None
+        parameters, self._is_wrapper = _parameters(self.function)
         self._parameters = parameters
         self._plain_count = -1  # so many positional arguments, and no others, are in order as they are
         if parameters is None:
@@ -108,8 +108,11 @@ class Keys:
             arguments = (args, kwargs)
         else:
             arguments = self._bind(args, dict(kwargs))
-            if arguments is None:
+            if arguments is None and not self._is_wrapper:
                 return None
+            if arguments is None:  # the wrapper may take them for itself
+                named = {name: value for name, value in kwargs.items() if name not in self.ignored}
+                identity, arguments = _achar.digest_call(identity, "as given"), [args, named]
         try:
             return _achar.digest_call(identity, arguments)
         except RecursionError:
@@ -167,10 +170,14 @@ class Keys:
     def _identify(self) -> bytes:
         """The function's part of the key; kept as long as what it is made of stays the same."""
         watch: Any = _Always
-        if self._by == "name":
-            identity = _achar.digest_call(b"name", name_of(self.function))
-        elif self._by == "source":
-            identity = _achar.digest_call(b"source", (name_of(self.function), _source(self.function)))
+        if self._by in ("name", "source"):
+            function, carried = _unbound(self.function)
+            known_by: Any = name_of(function)
+            if self._by == "source":
+                known_by = known_by, _source(function)
+            identity = _achar.digest_call(self._by.encode(), known_by)
+            if carried:
+                identity, watch = _explained(identity, carried, "what it is bound to"), None  # which may change
         else:
             digest, modules, watch = self.code.identify()
             identity = _achar.digest_call(digest, (_PYTHON, versions(modules)))
@@ -192,6 +199,59 @@ class Keys:
     def computing(self, identity: bytes) -> Computing:
         """Around a call of the function."""
         return Computing(self.code, self, identity)
+
+
+_BINDING = (functools.partial, types.MethodType)
+
+
+def _parameters(function: Any) -> tuple[list[inspect.Parameter] | None, bool]:
+    """What a function takes, None if it does not tell; and whether a wrapper before it may take other arguments.
+
+    A wrapper is asked itself, but where it takes anything: then the function that it says it wraps."""
+    is_wrapper = False
+    while True:
+        is_function = isinstance(function, types.FunctionType)
+        wrapped = None if isinstance(function, _BINDING) else getattr(function, "__wrapped__", None)
+        follow = not (is_function or isinstance(function, _BINDING))
+        try:
+            parameters = list(inspect.signature(function, follow_wrapped=follow).parameters.values())
+        except (ValueError, TypeError):  # a function in C that does not tell
+            parameters = None
+        if wrapped is None:
+            return parameters, is_wrapper
+        if is_function and any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters or ()):
+            return parameters, is_wrapper
+        function, is_wrapper = wrapped, is_wrapper or is_function
+
+
+def _unbound(function: Any) -> tuple[Any, list[Any]]:
+    """What has a name, and what a callable carries beside it: arguments, the object that a method is bound to."""
+    carried: list[Any] = []
+    while True:
+        if isinstance(function, functools.partial):
+            carried.append((function.args, function.keywords))
+            function = function.func
+        elif isinstance(function, types.MethodType):
+            carried.append(_owner(function.__self__))
+            function = function.__func__
+        elif isinstance(function, (types.BuiltinMethodType, types.MethodWrapperType)):
+            owner = function.__self__
+            if owner is not None and not isinstance(owner, types.ModuleType):
+                carried.append(_owner(owner))
+            return function, carried
+        elif isinstance(function, (types.FunctionType, type)):
+            return function, carried
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif isinstance(getattr(function, "__qualname__", None), str):
+            return function, carried
+        else:  # an object that can be called
+            carried.append(function)
+            return type(function), carried
+
+
+def _owner(owner: Any) -> Any:
+    return ("class", name_of(owner)) if isinstance(owner, type) else owner
 
 
 class _Always:

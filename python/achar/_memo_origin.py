@@ -59,7 +59,10 @@ class Origins:
             return number
         classes = {}
         for module, qualname in named:
-            digest = _class_digest(module, qualname)
+            try:
+                digest = _class_digest(module, qualname)
+            except _Vanished:
+                continue
             if digest:
                 classes[f"{module}:{qualname}"] = digest
         return self._number(About(name, _PYTHON, classes).text())
@@ -101,10 +104,12 @@ class Origins:
             changes.append(f"it was written by Python {about.python}, this is {_PYTHON}")
         for where, digest in about.classes.items():
             module, _, qualname = where.partition(":")
-            now = _class_digest(module, qualname)
-            if now is None:
-                changes.append(f"the class {module}.{qualname} is not there any more")
-            elif now != digest:
+            try:
+                is_same = _class_digest(module, qualname) == digest
+            except _Vanished as vanished:
+                changes.append(f"the class {module}.{qualname} is not there any more{vanished}")
+                continue
+            if not is_same:
                 changes.append(f"the class {module}.{qualname} has changed since")
         if not changes and not about.classes:  # which may change, with a module that is loaded again
             self.unchanged.add(number)
@@ -114,14 +119,20 @@ class Origins:
 _digests: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
 
 
-def _class_digest(module: str, qualname: str) -> str | None:
-    """Of a class of the user's own; "": nothing that could change; None: it cannot be found."""
+class _Vanished(Exception):
+    """A class cannot be found; the text says why, if there is more to say."""
+
+
+def _class_digest(module: str, qualname: str) -> str:
+    """Of a class of the user's own; "": nothing that could change; raises _Vanished."""
     try:
         found: Any = sys.modules.get(module) or importlib.import_module(module)
         for part in qualname.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError):
-        return None
+    except (ModuleNotFoundError, AttributeError):
+        raise _Vanished from None
+    except Exception as error:  # its module may raise anything when it is imported
+        raise _Vanished(f" ({type(error).__name__}: {error})") from error
     if not isinstance(found, type) or module.partition(".")[0] in sys.stdlib_module_names or module == "achar._v1":
         return ""
     digest = _digests.get(found)

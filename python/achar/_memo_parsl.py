@@ -9,6 +9,7 @@ items; any change of the code) is the same there, too.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import pickletools
@@ -79,35 +80,35 @@ def _checkpoints(folder: str) -> list[str]:
 
 def _pickles(data: bytes) -> Iterator[tuple[int, int, bool]]:
     """(where it begins, where it ends, whether it is whole) of each."""
-    offset = 0
+    offset, file = 0, io.BytesIO(data)
     while offset < len(data):
-        end = _end_of_pickle(data, offset)
+        end = _end_of_pickle(file, offset)
         if end is not None:
             yield offset, end, True
         else:
-            end = _next_beginning(data, offset + 1)
+            end = _next_beginning(data, file, offset + 1)
             yield offset, end, False
         offset = end
 
 
-def _end_of_pickle(data: bytes, offset: int) -> int | None:
+def _end_of_pickle(file: io.BytesIO, offset: int) -> int | None:
+    file.seek(offset)
     try:
-        position = 0
-        for opcode, _, position in pickletools.genops(memoryview(data)[offset:].tobytes()):  # noqa: B007
+        for opcode, _, _ in pickletools.genops(file):  # noqa: B007
             pass
-        return offset + position + 1 if opcode.name == "STOP" else None
+        return file.tell() if opcode.name == "STOP" else None
     except Exception:  # whatever genops makes of what is no pickle
         return None
 
 
-def _next_beginning(data: bytes, start: int) -> int:
+def _next_beginning(data: bytes, file: io.BytesIO, start: int) -> int:
     """Where the next pickle begins that is a dict with a hash, or the end."""
     while True:
         found = [at for beginning in _BEGINNINGS if (at := data.find(beginning, start)) >= 0]
         if not found:
             return len(data)
         start = min(found)
-        if b"hash" in data[start : start + 64] and _end_of_pickle(data, start) is not None:
+        if b"hash" in data[start : start + 64] and _end_of_pickle(file, start) is not None:
             return start
         start += 1
 
@@ -141,7 +142,7 @@ def key_of_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], ig
     try:
         parts = [_identified(kwargs["outputs"])] if "outputs" in kwargs else []
         parts += [_identified(named), _function(function), _identified(args)]
-    except _Unknown:
+    except Exception:  # whatever the arguments make of being sorted or pickled: Parsl has no hash for them either
         return None
     return _memo_keys.of_object(("parsl", hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()))
 

@@ -1,6 +1,8 @@
 """Parsl's checkpoints, as Parsl itself writes them."""
 
+import hashlib
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import sys
 import achar
 import parsl_tasks
 import pytest
+from achar import _memo_parsl
 
 HERE = pathlib.Path(__file__).parent
 
@@ -65,3 +68,38 @@ def test_torn_and_unreadable_checkpoints(memo, checkpoints, tmp_path, monkeypatc
     report = achar.Memo(tmp_path / "third").import_parsl(torn)
     ((path, offset, why),) = report.unreadable
     assert report.results == 11 and path == str(torn) and "Made" in why
+
+
+def of_parsl(function, *args):
+    """The hash that Parsl gives a call without keywords."""
+    parts = [_memo_parsl._identified({}), _memo_parsl._function(function), _memo_parsl._identified(args)]
+    return hashlib.md5(b"".join(parts)).hexdigest()
+
+
+def test_tasks_find_results_of_parsl(memo, tmp_path):
+    def f(x):
+        return "computed", x
+
+    with open(tmp_path / "tasks.pkl", "wb") as file:
+        for n in range(4):
+            pickle.dump({"hash": of_parsl(f, n), "exception": None, "result": ("parsl", n)}, file)
+    memoized = memo(f)
+    assert memo.import_parsl(tmp_path, [memoized]).results == 4
+    with achar.Executor(1, kind="thread") as executor:
+        tasks = executor.options(memo=memo)
+        assert list(tasks.map(memoized, range(3))) == [("parsl", n) for n in range(3)]
+        assert tasks.submit(memoized, 5).result(60) == ("computed", 5)
+    assert memo.stats()["hits"] == 3 and memoized(3) == ("parsl", 3)
+    for unsortable in ({1: 1, "a": 2}, {(): {None: 1, 2: 3}}):  # Parsl has no hash for these
+        assert memoized(unsortable) == ("computed", unsortable)
+
+
+def test_a_checkpoint_is_read_in_one_pass(monkeypatch):
+    whole = pickle.dumps({"hash": "x" * 32, "exception": None, "result": 1})
+    data = whole * 50 + whole[:-5]
+    files = set()
+    genops = _memo_parsl.pickletools.genops
+    monkeypatch.setattr(_memo_parsl.pickletools, "genops", lambda file: files.add(id(file)) or genops(file))
+    found = list(_memo_parsl._pickles(data))
+    assert len(files) == 1 and [is_whole for _, _, is_whole in found] == [True] * 50 + [False]
+    assert all(data[start:end] == whole for start, end, is_whole in found if is_whole)

@@ -143,3 +143,19 @@ def test_a_class_that_changes_in_the_process(tmp_path, monkeypatch):
     importlib.reload(reloaded)
     with pytest.warns(achar.memo.StaleResultWarning, match="reloaded.Point has changed since"):
         assert memo.get("p") is None
+
+
+def test_a_class_whose_module_raises_when_it_is_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "refusing.py").write_text("class Point: pass\n")
+    import refusing
+
+    memo = achar.Memo(tmp_path / "m")
+    memo.put("p", refusing.Point())
+    (tmp_path / "refusing.py").write_text("raise RuntimeError('not on this machine')\n")
+    monkeypatch.delitem(sys.modules, "refusing")
+    with pytest.warns(achar.memo.StaleResultWarning, match="not there any more .RuntimeError: not on this machine"):
+        assert memo.get("p") is None
+    with achar.Memo(tmp_path / "m", on_stale="return") as again, pytest.raises(achar.memo.MemoError, match="machine"):
+        again.get("p")
