@@ -92,7 +92,7 @@ class NestedFuture(concurrent.futures.Future):
     def cancel(self) -> bool:
         cancelled = super().cancel()
         if cancelled:
-            with contextlib.suppress(OSError):  # the connection has ended, for which the client cancels all of it
+            with contextlib.suppress(ConnectionError):  # it has ended, for which the client cancels all of it
                 self._link.send(CANCEL, self._number)
         return cancelled
 
@@ -166,8 +166,10 @@ class Link:
                 try:
                     for part in parts:
                         self.socket.sendall(part)
-                except BaseException:  # also a time limit's: nothing can follow half a frame
+                except BaseException as error:  # also a time limit's: nothing can follow half a frame
                     self.end()
+                    if isinstance(error, OSError) and not isinstance(error, TimeoutError):  # which is a time limit's
+                        raise ConnectionError(CLOSED) from error
                     raise
         finally:
             if self.is_lost:  # the reader does not hear of a descriptor that a task has closed
@@ -189,7 +191,7 @@ class Link:
 
     def leave(self) -> None:
         if not self.is_lost:
-            with contextlib.suppress(OSError):  # it has ended just now
+            with contextlib.suppress(ConnectionError):  # it has ended just now
                 self.send(GOODBYE, 0)
 
     def next_number(self) -> int:
@@ -205,7 +207,7 @@ class Link:
             answer = self.futures[number] = Check()
             try:
                 self.send(CHECK, number)
-            except OSError:
+            except ConnectionError:
                 return False
             if answer.exception() is not None:
                 return False
@@ -218,7 +220,7 @@ class Link:
             while True:
                 frames.append(FRAME.pack(self.cookie, RELEASE, self.released.popleft(), 0))
         if frames and not self.is_lost:
-            with contextlib.suppress(OSError):  # it has ended, and the client holds nothing any more
+            with contextlib.suppress(ConnectionError):  # it has ended, and the client holds nothing any more
                 self.send_all(b"".join(frames))
 
     def submit(self, options: tuple, name: str, packed: bytes, inputs: list[int]) -> NestedFuture:
@@ -231,7 +233,7 @@ class Link:
         head = OPTIONS.pack(limit or 0, retries, backoff, priority, parent, len(inputs), len(encoded))
         try:
             self.send(SUBMIT, number, head, struct.pack(f"<{len(inputs)}Q", *inputs), encoded, packed)
-        except OSError as error:
+        except ConnectionError as error:
             self.futures.pop(number, None)
             raise lost(CLOSED) from error
         return future
@@ -245,7 +247,7 @@ class Link:
         number = self.next_number()
         try:
             self.send(PUT, number, packed)
-        except OSError as error:
+        except ConnectionError as error:
             raise lost(CLOSED) from error
         return number
 
@@ -319,6 +321,8 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
                 raise RecursionError(f"tasks that submit tasks are nested more than {DEPTH_MAX} deep")
             try:
                 self._link, self._owner = Link(self._depth), os.getpid()
+            except TimeoutError:  # a time limit's
+                raise
             except OSError as error:
                 raise RuntimeError("the way to the client is gone: something in this worker closed it") from error
         return self._link
