@@ -165,38 +165,41 @@ static memo_status connect_to(memo_store *store, int creates, sqlite3 **db)
     return code == SQLITE_OK ? MEMO_OK : failed_on_any(*db, code);
 }
 
-/* Whether the schema is ours to the letter: a later version, whatever it changes, will change that. */
-static int has_our_schema(sqlite3 *db)
+/* How many parts of the schema are ours to the letter. */
+static int count_ours(sqlite3 *db, int64_t *out)
 {
-    int64_t same = 0;
-    char *sql = sqlite3_mprintf("SELECT count(*) = %d AND sum(instr(%Q, sql) > 0) = %d"
-                                " FROM sqlite_schema WHERE sql NOT NULL",
-                                SCHEMA_COUNT, SCHEMA, SCHEMA_COUNT);
-    int code = sql ? ask(db, sql, &same) : SQLITE_NOMEM;
+    char *sql =
+        sqlite3_mprintf("SELECT count(*) FROM sqlite_schema WHERE instr(%Q, sql) > 0", SCHEMA);
+    int code = sql ? ask(db, sql, out) : SQLITE_NOMEM;
     sqlite3_free(sql);
-    return code == SQLITE_OK && same;
+    return code;
 }
 
 /* MEMO_ABSENT: an empty file, to be filled. */
 static memo_status look(memo_store *store)
 {
-    int64_t application = 0, version = 0, tables = 0;
+    int64_t application = 0, version = 0, parts = 0, ours = 0;
     int code = ask(store->writer, "PRAGMA application_id", &application);
     if (code == SQLITE_OK)
         code = ask(store->writer, "PRAGMA user_version", &version);
     if (code == SQLITE_OK)
-        code = ask(store->writer, "SELECT count(*) FROM sqlite_schema", &tables);
+        code = ask(store->writer, "SELECT count(*) FROM sqlite_schema WHERE sql NOT NULL", &parts);
+    if (code == SQLITE_OK)
+        code = count_ours(store->writer, &ours);
     if (code != SQLITE_OK)
         return failed_on_any(store->writer, code);
     if (sqlite3_db_readonly(store->writer, "main") == 1 && access(store->path, W_OK) == 0) {
         memo_set_text("its header says that it cannot be written");
         return MEMO_DAMAGED;
     }
-    if (application == APPLICATION_ID && version == SCHEMA_VERSION)
-        return MEMO_OK;
-    if (application == 0 && version == 0 && tables == 0)
+    if (application == APPLICATION_ID && version == SCHEMA_VERSION) {
+        memo_set_text("its tables are not those that were made");
+        return ours == SCHEMA_COUNT ? MEMO_OK : MEMO_DAMAGED;
+    }
+    if (application == 0 && version == 0 && parts == 0)
         return MEMO_ABSENT;
-    if (has_our_schema(store->writer)) {
+    /* A later version, whatever it changes, will change the schema. */
+    if (ours == SCHEMA_COUNT && parts == SCHEMA_COUNT) {
         memo_set_text("its header says that it is something else");
         return MEMO_DAMAGED;
     }

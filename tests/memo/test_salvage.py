@@ -232,6 +232,23 @@ def test_a_header_that_says_that_the_file_is_something_else(tmp_path, at):
         data[at] ^= bit
 
 
+@pytest.mark.parametrize("text", [b"INTEGER PRIMARY KEY, about", b"kind INTEGER", b"_by_id ON result"])
+def test_a_schema_that_says_something_else(tmp_path, text):
+    path = tmp_path / "m"
+    with achar.Memo(path) as memo:
+        for i in range(20):
+            memo.put(i, [i])
+    del memo
+    gc.collect()
+    data = bytearray(path.read_bytes())
+    data[data.index(text) + 8] ^= 4
+    path.write_bytes(data)
+    with pytest.warns(achar.memo.MemoDamagedWarning, match="20 results are kept, 0 others"):
+        memo = achar.Memo(path)
+    assert [memo.get(i) for i in range(20)] == [[i] for i in range(20)]
+    memo.close()
+
+
 @pytest.mark.parametrize("at", [5, 18, 47, 60, 68])
 def test_a_damaged_database_of_somebody_else_is_left_alone(tmp_path, at):
     path = tmp_path / "other"
