@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import time
 import warnings
 
@@ -61,7 +62,20 @@ class Memoized:
         return f"<{_memo_keys.name_of(self.__wrapped__)} in {self.memo!r}>"
 
     def __reduce__(self):
+        name = getattr(self, "__qualname__", None)
+        if name is not None and self._is_found_as(name):
+            return name  # by which its function is not to be had, as pickle would want
+        return self.__reduce_by_value__()
+
+    def __reduce_by_value__(self):
+        """For achar, which sends the functions of __main__ so."""
         return _memoized, (self.__wrapped__, self.memo, self._arguments)
+
+    def _is_found_as(self, name: str) -> bool:
+        found: Any = sys.modules.get(getattr(self, "__module__", None) or "")
+        for part in name.split("."):
+            found = inspect.getattr_static(found, part, None)
+        return found is self
 
     def __get__(self, obj: Any, cls: type | None = None) -> Any:
         import types

@@ -1,6 +1,7 @@
 """Callables that are more than a name and a signature: methods, partials, objects, wrappers."""
 
 import functools
+import pickle
 import threading
 
 import achar
@@ -112,3 +113,16 @@ def test_a_wrapper_that_passes_all_on(memo):
     functools.update_wrapper(partial, multiply)
     g = memo(partial, key="name")
     assert [g(5), g(5)] == [10, 10] and memo.stats()["stored"] == 2
+
+
+def test_functions_of_modules_go_into_the_standard_librarys_pickles(memo, monkeypatch):
+    f = memo(add)
+    monkeypatch.setitem(globals(), "add", f)
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(f, protocol)) is f
+    assert achar.loads(achar.dumps(f))(1, 2) == 3
+    space = {"__name__": "__main__", "memo": memo}
+    exec("@memo\ndef g(x): return x + 1", space)
+    with achar.Executor(1) as executor:  # which sends what __main__ has by value
+        assert executor.submit(space["g"], 1).result(60) == 2
+        assert executor.submit(lambda: space["g"](2)).result(60) == 3

@@ -318,6 +318,22 @@ static PyObject *reduce_singleton_type(PyObject *type)
 /* ask()'s answer that byvalue_call_of() has the call. */
 enum { ASK_CALL = 3 };
 
+/* In by-value pickles: what the class has as __reduce_by_value__() counts instead of a name. */
+static int reduce_by_value(PyObject *obj, PyObject **reduced)
+{
+    PyObject *name = PyUnicode_InternFromString("__reduce_by_value__");
+    PyObject *method = NULL;
+    int found = name ? compat_find_attr((PyObject *)Py_TYPE(obj), name, &method) : -1;
+    if (found > 0) {
+        Py_SETREF(*reduced, PyObject_CallOneArg(method, obj));
+        if (!*reduced)
+            found = -1;
+    }
+    Py_XDECREF(method);
+    Py_XDECREF(name);
+    return found < 0 ? -1 : 0;
+}
+
 /* Like ask(), for an object of 'type', to which the caller holds a reference. */
 static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
 {
@@ -367,6 +383,8 @@ static int ask_as(saver *s, PyTypeObject *type, PyObject **reduced)
     } else {
         *reduced = call_reduce(s, obj);
     }
+    if (*reduced && s->superset && PyUnicode_Check(*reduced) && reduce_by_value(obj, reduced) < 0)
+        Py_CLEAR(*reduced);
     if (*reduced && s->stable && PyAnySet_Check(obj) &&
         saver_order_reduced_set(s, obj, *reduced) < 0)
         Py_CLEAR(*reduced);
