@@ -28,7 +28,7 @@ import achar
 def squeeze(path):
     """The module's size in bytes, as it is and packed."""
     source = Path(path).read_bytes()
-    return len(source), len(lzma.compress(source))
+    return len(source), len(lzma.compress(source, preset=9 | lzma.PRESET_EXTREME))
 
 
 def count_words(path):
@@ -79,7 +79,7 @@ def print_table(title, connection, query):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=40, metavar="N", help="so many modules, two tasks for each")
+    parser.add_argument("--files", type=int, default=100, metavar="N", help="so many modules, two tasks for each")
     parser.add_argument("--run", metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args()
     modules = Path(sysconfig.get_path("stdlib")).glob("*.py")
