@@ -30,8 +30,8 @@ def write_file(path: str, data: bytes, to_disk: bool) -> None:
         parent = os.path.dirname(folder)  # <path>.d
         os.makedirs(folder, exist_ok=True)
         if to_disk:
-            _sync_folder(parent)
-            _sync_folder(os.path.dirname(parent))
+            sync(parent)
+            sync(os.path.dirname(parent))
     unfinished = path + ".new"
     try:
         with open(unfinished, "wb") as file:
@@ -44,11 +44,12 @@ def write_file(path: str, data: bytes, to_disk: bool) -> None:
         remove(unfinished)
         raise
     if to_disk:
-        _sync_folder(folder)
+        sync(folder)
 
 
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: str) -> None:
+    """A file or a folder: it is on the disk then."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

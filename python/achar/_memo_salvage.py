@@ -12,7 +12,7 @@ import os
 import struct
 import time
 
-from . import _memo
+from . import _memo, _memo_files
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def _copied(path: str, error: Exception) -> tuple[int, int]:
             raise _memo.MemoFull(text) from None
         if not counts[0] and not _was_a_memo(path, pages):
             raise _memo.NotAMemo(f"{path}: it is something else ({error})")
-        _sync(new)
+        _memo_files.sync(new)
         os.rename(new, path + _SALVAGED)
-        _sync(os.path.dirname(path))
+        _memo_files.sync(os.path.dirname(path))
     finally:
         _remove_unfinished(path)
     return counts
@@ -118,7 +118,7 @@ def replace(path: str) -> str:
         os.rename(path, kept_as)
     os.rename(salvaged, path)
     _remove_unfinished(path)
-    _sync(os.path.dirname(path))
+    _memo_files.sync(os.path.dirname(path))
     return kept_as
 
 
@@ -127,14 +127,6 @@ def _inode(path: str) -> int | None:
         return os.stat(path).st_ino
     except FileNotFoundError:
         return None
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _kept_as(path: str, seconds: float) -> str:
