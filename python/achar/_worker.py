@@ -9,6 +9,10 @@ import sys
 
 from . import _achar
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+
 place: tuple[int, int] | None = None  # in a worker: how deep (see _nested.py), and its process id
 
 
@@ -22,8 +26,13 @@ def main() -> None:
     _achar.worker_run(set_up, describe, unreadable)
 
 
-def end_overdue_task(number: int, frame: object) -> None:
+def end_overdue_task(number: int, frame: "types.FrameType | None") -> None:
     """SIGALRM: the executor's word that the task's time limit has passed, or a timer of the task's own."""
+    if is_importing(frame):
+        import _signal
+
+        _signal.setitimer(_signal.ITIMER_REAL, 0.005)
+        return
     overdue = _achar.worker_overdue()
     if overdue == 2:
         raise TimeoutError("the task's time limit has passed")
@@ -36,6 +45,19 @@ def end_overdue_task(number: int, frame: object) -> None:
 
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+def is_importing(frame: "types.FrameType | None") -> bool:
+    """No import is interrupted: what it leaves behind would be there for later tasks.
+
+    The import system takes TimeoutError for an OSError of its own: it finds that there is no such file, makes a
+    namespace package instead, or leaves a folder out from then on. And some modules cannot be imported twice.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def set_up(hello: dict) -> BaseException | None:

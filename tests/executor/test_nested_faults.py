@@ -49,7 +49,8 @@ def test_a_task_is_ended_while_it_sends_a_call(ex, how, tmp_path):
         with pytest.raises(concurrent.futures.CancelledError):
             ended.result(60)
     else:
-        assert isinstance(ex.options(timeout=0.2).submit(sends).exception(60), TimeoutError)
+        error = ex.options(timeout=0.2).submit(sends).exception(60)
+        assert isinstance(error, TimeoutError), error
     assert [ex.submit(child_of_a_task).result(60) for _ in range(2)] == [3, 3]
 
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import sys
 import time
 
 import achar
@@ -104,8 +105,13 @@ def test_child_processes_end_with_it(ex, tmp_path):
         path.write_text(str(child.pid))
         os.system("sleep 1000")
 
-    assert isinstance(ex.options(timeout=0.5).submit(task, tmp_path / "pid").exception(), TimeoutError)
-    pid = (tmp_path / "pid").read_text()
+    path = tmp_path / "pid"
+    path.touch()
+    for limit in (0.5, 4, 32):  # on a busy machine it may pass before the task has come to that
+        assert isinstance(ex.options(timeout=limit).submit(task, path).exception(), TimeoutError)
+        if pid := path.read_text():
+            break
+    assert pid
     for _ in range(500):
         try:
             state = open(f"/proc/{pid}/stat").read().rpartition(") ")[2][0]
@@ -145,11 +151,15 @@ def test_a_task_that_ends_when_told_leaves_no_processes_behind(tmp_path, how):
     path = tmp_path / "pids"
     with achar.Executor(1) as executor:
         before = executor.submit(os.getpid).result(), executor.submit(start, tmp_path / "other").result()
-        path.touch()
         time.sleep(0.05)  # the kernel's clock of processes ticks every 10 ms
-        ended = executor.options(timeout=1 if how != "force" else None).submit(task, path)
-        while len(path.read_text().split()) < 2:
-            time.sleep(0.01)
+        for limit in (1, 8, 64) if how != "force" else (None,):  # on a busy machine it may pass before they are started
+            path.write_text("")
+            ended = executor.options(timeout=limit).submit(task, path)
+            while len(path.read_text().split()) < 2 and not ended.done():
+                time.sleep(0.01)
+            if len(path.read_text().split()) == 2:
+                break
+        assert len(path.read_text().split()) == 2
         if how == "force":
             assert executor.cancel(ended, force=True)
         assert concurrent.futures.wait([ended], 50).done
@@ -176,6 +186,71 @@ def test_what_is_returned_after_the_limit_is_thrown_away(ex):
     assert type(error) is TimeoutError and "what it returned after that is thrown away" in str(error)
 
 
+def test_what_is_raised_after_the_limit_is_its_cause(ex):
+    """The limit's TimeoutError is an OSError, which many catch: the import system says that there is no such module."""
+
+    def task():
+        try:
+            time.sleep(60)
+        except OSError:
+            raise ModuleNotFoundError("no such module") from None
+
+    error = ex.options(timeout=0.2).submit(task).exception()
+    assert type(error) is TimeoutError and str(error).startswith("the task's time limit has passed"), error
+    assert "no such module" in str(error.__cause__)
+
+
+def test_the_limit_passes_within_an_import(tmp_path):
+    """It waits for the import's end: half of one would be found by the tasks after it."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("value = 5\n")
+    (tmp_path / "module.py").write_text(
+        f"import time\nopen({str(tmp_path / 'runs')!r}, 'a').write('x')\ntime.sleep(0.4)\n"
+    )
+
+    def package(folder):
+        import sys
+
+        external = sys.modules["_frozen_importlib_external"]
+        stat = external._path_stat
+
+        def is_slow(path):
+            if path.endswith("__init__.py"):
+                external._path_stat = stat
+                time.sleep(0.4)
+            return stat(path)
+
+        sys.path.append(folder)
+        external._path_stat = is_slow
+        __import__("package")
+        time.sleep(60)
+
+    def module(folder):
+        import sys
+
+        sys.path.append(folder)
+        __import__("module")
+        time.sleep(60)
+
+    def value():
+        import package
+
+        return package.value
+
+    for task in (package, module):
+        with achar.Executor(1) as executor:
+            before = executor.submit(os.getpid).result()
+            error = executor.options(timeout=0.2).submit(task, str(tmp_path)).exception()
+            assert type(error) is TimeoutError, error
+            assert executor.submit(sys.path.append, str(tmp_path)).result() is None
+            assert executor.submit(value).result() == 5
+            if task is module:
+                executor.submit(__import__, "module").exception()
+            # On a busy machine it may take longer than a task has to end, and be killed.
+            assert executor.submit(os.getpid).result() == before or "was killed with it" in str(error)
+    assert (tmp_path / "runs").read_text() == "x" or "was killed with it" in str(error)
+
+
 def test_time_in_the_queue_does_not_count():
     with achar.Executor(1) as executor:
         executor.submit(time.sleep, 1)
@@ -183,7 +258,7 @@ def test_time_in_the_queue_does_not_count():
 
 
 def test_map_with_a_limit(ex):
-    results = ex.options(timeout=0.3).map(time.sleep, [0, 0.001, 60, 0])
+    results = ex.options(timeout=1.5).map(time.sleep, [0, 0.001, 60, 0])
     assert [next(results), next(results)] == [None, None]
     with pytest.raises(TimeoutError):
         next(results)
@@ -244,7 +319,7 @@ def test_retries_have_the_time_limit_too(ex, tmp_path):
     for i in range(40):
         path = tmp_path / str(i)
         assert options.submit(failing_until(str(path), 3, WAYS_TO_FAIL["take too long"])).result() == "good"
-        assert attempts_at(path) == 3  # and not 2, of which one lasted for a minute
+        assert attempts_at(path) >= 3  # and not 2, of which one lasted for a minute; the good one may be late, too
 
 
 @pytest.mark.parametrize("how", WAYS_TO_FAIL)
@@ -316,13 +391,18 @@ def test_priorities(tmp_path):
         with open(path, "a") as file:
             file.write(name)
 
+    def wait():
+        while not os.path.exists(f"{path}.go"):
+            time.sleep(0.01)
+
     with achar.Executor(1) as executor:
-        executor.submit(time.sleep, 0.5)
+        executor.submit(wait)
         for name in "lmh":
             executor.options(priority={"l": -100, "m": 0, "h": 100}[name]).submit(note, name)
         for name in "LMH":
             executor.options(priority={"L": -3, "M": 0, "H": 5}[name]).submit(note, name)
         executor.submit(note, "m")
+        open(f"{path}.go", "w").close()
     assert open(path).read() == "hHmMmLl"
 
 

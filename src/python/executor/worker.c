@@ -158,6 +158,22 @@ static void end_what_it_started(worker_loop *loop)
         compat_restore_exception(raised);
 }
 
+/*
+ * Of a task that is over its limit: what is set becomes a TimeoutError, if it is none. Whoever catches OSError, as the
+ * import system does where it looks for files, takes the limit's for its own, and something else comes out.
+ */
+static void raise_time_limit(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_TimeoutError))
+        return;
+    PyObject *raised = compat_take_exception();
+    PyErr_SetString(PyExc_TimeoutError, "the task's time limit has passed; after that it raised "
+                                        "what this one's cause is");
+    PyObject *error = compat_take_exception();
+    PyException_SetCause(error, raised);
+    compat_restore_exception(error);
+}
+
 /* The client hears which of its futures the task has let go of. */
 static void tell_released(worker_loop *loop)
 {
@@ -189,6 +205,8 @@ static int run_task(worker_loop *loop, const achar__assignment *a)
         status = worker_give_result(loop, result);
     if (status < 0 && achar__worker_was_told_to_end(loop->worker))
         end_what_it_started(loop);
+    if (status < 0 && achar__worker_is_over_its_limit(loop->worker))
+        raise_time_limit();
     if (status < 0)
         status = worker_give_exception(loop, compat_take_exception());
     Py_XDECREF(result);

@@ -293,6 +293,12 @@ bool achar__worker_was_told_to_end(const achar__worker *worker)
     return worker->busy && worker->overdue_seen == worker->position + 1;
 }
 
+bool achar__worker_is_over_its_limit(const achar__worker *worker)
+{
+    return achar__worker_was_told_to_end(worker) &&
+           atomic_load(&worker->down->cancelled) != worker->overdue_seen;
+}
+
 int64_t achar__worker_task_age_ns(const achar__worker *worker)
 {
     return achar__now_ns() - worker->started_ns;

@@ -103,6 +103,8 @@ void achar__worker_keep_args(achar__worker *worker);
 
 /* Whether OVERDUE or CANCELLED has been told of the current task. */
 bool achar__worker_was_told_to_end(const achar__worker *worker);
+/* Whether it was OVERDUE. */
+bool achar__worker_is_over_its_limit(const achar__worker *worker);
 /* How long ago it began. */
 int64_t achar__worker_task_age_ns(const achar__worker *worker);
 
