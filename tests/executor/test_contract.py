@@ -576,7 +576,7 @@ def test_map_timeout(ex, gate):
             time.sleep(0.001)
         return n
 
-    results = ex.map(wait, [0, 1], timeout=0.3)
+    results = ex.map(wait, [0, 1], timeout=1.5)
     assert next(results) == 0
     with pytest.raises(concurrent.futures.TimeoutError):
         next(results)
@@ -706,7 +706,7 @@ def test_map_with_options(ex):
     with pytest.raises(TypeError):
         task.map(abs, [1], buffersize=1.5)
     with pytest.raises(concurrent.futures.TimeoutError):
-        next(task.map(time.sleep, [0.5], timeout=0.01))
+        next(task.map(time.sleep, [2], timeout=0.01))
 
 
 def test_map_unordered(ex, gate):
@@ -726,7 +726,7 @@ def test_map_unordered(ex, gate):
     with pytest.raises(ZeroDivisionError):
         list(ex.map_unordered(lambda n: 1 / n, [1, 0]))
     with pytest.raises(concurrent.futures.TimeoutError):
-        list(ex.options(retries=1).map_unordered(time.sleep, [0.5], timeout=0.01))
+        list(ex.options(retries=1).map_unordered(time.sleep, [2], timeout=0.01))
 
 
 def test_map_nobody_reads_is_done_all_the_same(tmp_path):

@@ -247,7 +247,7 @@ def test_ctrl_c(tmp_path, children_of, name):
         process.kill()
     assert err.count("KeyboardInterrupt") == 1, err
     assert "Traceback" in err and out == ""
-    wait_until(lambda: all(map(gone, workers)), 5)
+    wait_until(lambda: all(map(gone, workers)))
     if not name.startswith("leaving the interpreter"):
         assert process.returncode == -signal.SIGINT
 
@@ -261,8 +261,8 @@ ex = achar.Executor(2)
 fs = [ex.submit(sleep, 100) for _ in range(10)]
 while not fs[1].running():
     time.sleep(0.01)
-threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
 try:
+    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
     fs[0].result()
 except KeyboardInterrupt:
     print("interrupted")
@@ -280,18 +280,18 @@ def test_signal_handlers_run_while_waiting(run):
 import os, signal, threading
 signal.signal(signal.SIGUSR1, lambda *info: print("handled"))
 ex = achar.Executor(1)
-f = ex.submit(sleep, 0.5)
+f = ex.submit(sleep, 2)
 threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGUSR1]).start()
 print(f.result())
 signal.signal(signal.SIGALRM, lambda *info: sys.exit("left by a handler"))
-signal.setitimer(signal.ITIMER_REAL, 0.1)
 try:
-    ex.submit(sleep, 0.5).result()
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    ex.submit(sleep, 2).result()
 except SystemExit as error:
     print(error)
 """
     )
-    assert out == "handled\n0.5\nleft by a handler\n"
+    assert out == "handled\n2\nleft by a handler\n"
 
 
 # ---- the client's death, and its forks
@@ -310,7 +310,7 @@ def test_workers_die_with_the_client(tmp_path, children_of):
     finally:
         process.kill()
         process.communicate()
-    wait_until(lambda: all(map(gone, workers)), 5)
+    wait_until(lambda: all(map(gone, workers)))
 
 
 def test_fork_of_the_client_is_inert(run):
@@ -442,9 +442,12 @@ def test_idle_costs_nothing(run):
             return int(fields[11]) + int(fields[12])
         with achar.Executor(2) as ex:
             pids = [os.getpid(), *set(ex.map(lambda n: __import__("os").getpid(), range(10)))]
-            time.sleep(0.3)
-            before = sum(map(ticks, pids))
-            time.sleep(1)
-            print(sum(map(ticks, pids)) - before <= 2)
+            for _ in range(10):  # the end of a start may be in the first ones, on a busy machine
+                time.sleep(0.3)
+                before = sum(map(ticks, pids))
+                time.sleep(1)
+                if sum(map(ticks, pids)) - before <= 2:
+                    print(True)
+                    break
         """)
     assert out == "True\n"

@@ -66,6 +66,7 @@ def test_its_worker_goes_on_when_it_ends(tmp_path):
 
     def task(path):
         try:
+            open(f"{path}.begun", "w").close()
             time.sleep(60)
         except BaseException as error:
             with open(path, "w") as file:
@@ -75,7 +76,8 @@ def test_its_worker_goes_on_when_it_ends(tmp_path):
     with achar.Executor(1) as executor:
         before = executor.submit(os.getpid).result()
         future = executor.submit(task, path)
-        wait_until_running(future)
+        while not os.path.exists(f"{path}.begun"):
+            time.sleep(0.005)
         told = []
         future.add_done_callback(told.append)
         assert executor.cancel(future, force=True)
@@ -86,15 +88,22 @@ def test_its_worker_goes_on_when_it_ends(tmp_path):
         assert file.read() == "TaskCancelled"
 
 
-def test_without_force_and_too_late(ex):
-    running = ex.submit(time.sleep, 0.5)
+def test_without_force_and_too_late(ex, tmp_path):
+    def wait_for(path):
+        while not os.path.exists(path):
+            time.sleep(0.005)
+
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    running = ex.submit(wait_for, one)
     wait_until_running(running)
     assert not ex.cancel(running)
+    open(one, "w").close()
     assert running.result() is None
     assert not ex.cancel(running, force=True)
-    blocker = [ex.submit(time.sleep, 0.3) for _ in range(2)]
+    blocker = [ex.submit(wait_for, two) for _ in range(2)]
     queued = ex.submit(pow, 2, 3)
     assert ex.cancel(queued, force=True) and queued.cancelled()
+    open(two, "w").close()
     assert [future.result() for future in blocker] == [None, None]
 
 

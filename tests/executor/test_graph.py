@@ -1,6 +1,7 @@
 """Futures as arguments: awaited, replaced by their results, and failing with the root cause."""
 
 import concurrent.futures
+import os
 import pickle
 import time
 
@@ -97,30 +98,42 @@ def test_the_root_cause_is_named(ex):
     assert ex.submit(len, "ab").result() == 2
 
 
-def test_cancelling(ex):
-    slow = [ex.submit(time.sleep, 0.3) for _ in range(2)]
+def test_cancelling(ex, tmp_path):
+    def wait():
+        while not os.path.exists(path):
+            time.sleep(0.01)
+
+    path = str(tmp_path / "go")
+    slow = [ex.submit(wait) for _ in range(2)]
     queued = ex.submit(pow, 2, 3)
     behind = ex.submit(len, queued)
     waiting = ex.submit(len, slow)
     assert not waiting.running() and waiting.cancel() and waiting.cancelled()
     assert queued.cancel()
+    open(path, "w").close()
     error = behind.exception()
     assert isinstance(error, achar.InputFailed) and "was cancelled" in str(error) and error.__cause__ is None
     assert concurrent.futures.wait([behind], 10).done == {behind}
 
 
-def test_shutdown_does_what_waits():
+def test_shutdown_does_what_waits(tmp_path):
+    def wait():
+        while not os.path.exists(path):
+            time.sleep(0.01)
+
+    path = str(tmp_path / "go")
     with achar.Executor(2) as executor:
         future = executor.submit(time.sleep, 0.2)
         for _ in range(5):
             future = executor.submit(lambda x: [x], future)
     assert future.result() == [[[[[None]]]]]
     with achar.Executor(1) as executor:
-        slow = executor.submit(time.sleep, 0.3)
+        slow = executor.submit(wait)
         while not slow.running():
             time.sleep(0.01)
         waiting = [executor.submit(id, slow)]
         waiting.append(executor.submit(id, waiting[0]))
+        waiting[0].add_done_callback(lambda future: open(path, "w").close())
         executor.shutdown(cancel_futures=True)
     assert slow.done() and all(future.cancelled() for future in waiting)
 

@@ -17,7 +17,8 @@ def raw(text):
     libc = ctypes.CDLL(None)
     libc.puts((text + " libc").encode())
     libc.fflush(None)
-    time.sleep(0.2)  # its number is that of the task that runs when it is read
+    while not os.path.exists("read"):  # its number is that of the task that runs when it is read
+        time.sleep(0.01)
 """
 
 
@@ -62,11 +63,17 @@ def test_lines_without_end_are_their_own_tasks(capsys):
 
 def test_c_code_and_child_processes(run):
     out = run(f"""
-import achar, os
+import achar, io, os, sys, time
 {RAW}
+real, sys.stdout = sys.stdout, io.StringIO()
 with achar.Executor(1) as ex:
     ex.submit(len, "").result()
-    ex.submit(raw, "from").result()
+    future = ex.submit(raw, "from")
+    while sys.stdout.getvalue().count("\\n") < 3:
+        time.sleep(0.01)
+    open("read", "w").close()
+    future.result()
+print(sys.stdout.getvalue(), end="", file=real)
 """)
     assert sorted(out.splitlines()) == sorted(f"[worker 0 · task 2] from {what}" for what in ("write", "child", "libc"))
 
@@ -77,6 +84,7 @@ def test_the_other_ways(run, output):
         f"""
 import achar, os, sys
 {RAW}
+open("read", "w").close()
 def task():
     print("printed"); print("wrong", file=sys.stderr)
 with achar.Executor(1, output={output!r}) as ex:
@@ -290,12 +298,12 @@ def test_a_daemon_that_keeps_the_pipe_holds_up_nobody(run):
         """
 import achar, os, subprocess
 def leaves():
-    return subprocess.Popen(["sleep", "30"], start_new_session=True).pid
+    return subprocess.Popen(["sleep", "100"], start_new_session=True).pid
 with achar.Executor(1) as ex:
     pid = ex.submit(leaves).result()
 os.kill(pid, 9)
 """,
-        limit=25,
+        limit=60,
     )
 
 

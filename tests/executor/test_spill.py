@@ -316,8 +316,8 @@ def test_ctrl_c_while_waiting(run):
         blocker = ex.submit(lambda data: time.sleep(60), np.zeros(3 << 20, "u1"))
         while not blocker.running():
             time.sleep(0.01)
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
             ex.submit(len, np.zeros(3 << 20, "u1"))
         except KeyboardInterrupt:
             print("interrupted")
@@ -338,6 +338,8 @@ def test_nothing_is_left_when_the_client_is_killed(tmp_path, how):
         futures = [ex.submit(np.zeros, 6 << 20, "u1") for n in range(6)]
         achar_done = [future.result() for future in futures]
         assert ex._pool.memory()["spilled"] > 0
+        while len(ex._pool.pids()) < 2:
+            time.sleep(0.01)
         print(*ex._pool.pids(), flush=True)
         time.sleep(60)
         """
