@@ -63,10 +63,12 @@ def compute():
 
 def processor_seconds(executor):
     """Of this process and the executor's workers; what is still to be recorded is written first."""
-    if executor._monitor is not None:
-        executor._monitor.record.join(10)
+    threads = getattr(executor, "_recorder", None)
+    monitor = getattr(executor, "_monitor", None) or (threads and threads.monitor)
+    if monitor is not None:
+        monitor.record.join(10)
     ticks = 0
-    for pid in executor._pool.pids():
+    for pid in executor._pool.pids() if hasattr(executor, "_pool") else ():
         with open(f"/proc/{pid}/stat") as file:
             user, system = file.read().rpartition(")")[2].split()[11:13]
         ticks += int(user) + int(system)
@@ -185,6 +187,15 @@ def main():
                 rows.append((name, compare(plain, recorded, measure, count, options.rounds)))
         tasks = 2000 + 20_000 + options.rounds * sum(count for _, _, count in kinds)
         size = os.path.getsize(path) / 1e6
+        other = os.path.join(folder, "threads.db")
+        with (
+            achar.Executor(options.workers, kind="thread") as plain,
+            achar.Executor(options.workers, kind="thread", monitor=other) as recorded,
+        ):
+            for name, measure, count in [kind for kind in kinds if kind[1] is not mapped]:
+                for executor in (plain, recorded):
+                    measure(executor, 100)
+                rows.append((f"{name}, on threads", compare(plain, recorded, measure, count, options.rounds)))
         queries = "\n".join(f"| {name} | {query_seconds(path, text):.1f} s |" for name, text in QUERIES.items())
     page = PAGE.format(
         version=sys.version.split()[0], cpus=len(os.sched_getaffinity(0)), workers=options.workers, load=load,

@@ -25,7 +25,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import _calls, _command
+from . import _calls, _command, _monitor
 from ._launch import default_workers
 from ._options import Commands, map_tasks
 from .executor import Executor
@@ -70,6 +70,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         *,
         kind: str = "thread",
+        monitor: Any = None,
         _deeper: list[ThreadExecutor] | None = None,
         **others: Any,
     ) -> None:
@@ -77,6 +78,11 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
             if value is not None and value is not False:
                 raise ValueError(f"{name} is for processes: threads share this process's")
         super().__init__(max_workers or default_workers(), "achar", initializer, initargs)
+        self._recorder: Any = None
+        if monitor is not None:
+            from . import _thread_record
+
+            self._recorder = _thread_record.recorder(_monitor.open_run(monitor, self._max_workers))
         self._setup = (self._max_workers, None, initializer, initargs)
         self._lending = threading.Lock()
         self._actors: weakref.WeakSet[ThreadExecutor] = weakref.WeakSet()
@@ -98,7 +104,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
             return self
         with _making:
             if here._depth == len(self._deeper):
-                ThreadExecutor(*self._setup, _deeper=self._deeper)
+                ThreadExecutor(*self._setup, monitor=self._part_of_record(_monitor.NESTED), _deeper=self._deeper)
             return self._deeper[here._depth]
 
     def _adjust_thread_count(self) -> None:
@@ -128,12 +134,16 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
             raise ValueError("threads take tasks in the order in which they come: priority is for processes")
         level = self._level()
         call = _Call(level, retries, backoff, name or _calls.name_of(fn), fn, args, kwargs)
+        recorder = level._recorder
+        task = call if recorder is None else recorder.task(call.name, call)  # tells of what it calls
         inputs = _futures_in((args, kwargs))
         if inputs:
-            return _Waiting(level, call, inputs).future
-        if level._closed:
+            future = _Waiting(level, call, task, inputs).future
+        elif level._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        return level._submit_now(call)
+        else:
+            future = level._submit_now(task)
+        return future if recorder is None else recorder.submitted(future, task, bool(inputs))
 
     def _submit_now(self, call: Callable[[], Any]) -> ThreadFuture:
         future = super().submit(call)
@@ -179,7 +189,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         """An object that is called by one thread, in the order of the calls."""
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        executor = ThreadExecutor(1)
+        executor = ThreadExecutor(1, monitor=self._part_of_record(_monitor.ACTOR))
         self._actors.add(executor)
         return ThreadActor(executor, _calls.name_of(cls), executor.submit(cls, *args, **kwargs))
 
@@ -192,6 +202,8 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         if wait or cancel_futures:  # else the tasks may go on submitting some
             for level in self._deeper:
                 level._shut_down(wait, cancel_futures)
+        if wait and self._recorder is not None:
+            self._recorder.join()
 
     def _shut_down(self, wait: bool, cancel_futures: bool) -> None:
         with self._changed:
@@ -205,7 +217,15 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         with self._changed:
             if self._waiting:  # the last one does it
                 return
+        self._stop(wait, cancel_futures)
+
+    def _stop(self, wait: bool, cancel_futures: bool = False) -> None:
         super().shutdown(wait=wait, cancel_futures=cancel_futures)
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def _part_of_record(self, kind: int) -> Any:
+        return None if self._recorder is None else self._recorder.part(kind)
 
     def _wait_for_those_that_wait(self) -> None:
         looks = 0
@@ -255,19 +275,29 @@ class _Call:
                 try:
                     result = self.fn(*self.args, **self.kwargs)
                     return result.result() if isinstance(result, ThreadFuture) else result
-                except Exception:
+                except Exception as error:
                     if attempt == self.retries:
                         raise
-                    time.sleep(min(self.backoff * 2**attempt, 60))
+                    self._pause(attempt, error)
         finally:
             _local.executor = None
+
+    def _pause(self, attempt: int, error: Exception) -> None:
+        recorder = self.executor._recorder
+        if recorder is not None:
+            recorder.retried(error)
+        time.sleep(min(self.backoff * 2**attempt, 60))
+        if recorder is not None:
+            recorder.again()
 
 
 class _Waiting:
     """A call that goes to the threads when its inputs have ended."""
 
-    def __init__(self, executor: ThreadExecutor, call: _Call, inputs: list[concurrent.futures.Future]) -> None:
-        self.executor, self.call, self.future = executor, call, ThreadFuture()
+    def __init__(
+        self, executor: ThreadExecutor, call: _Call, task: Callable[[], Any], inputs: list[concurrent.futures.Future]
+    ) -> None:
+        self.executor, self.call, self.task, self.future = executor, call, task, ThreadFuture()
         self.future._executor = executor
         self.left, self.lock, self.is_over = len(inputs), threading.Lock(), False
         with executor._changed:
@@ -290,7 +320,7 @@ class _Waiting:
                 self.executor._changed.notify_all()
             is_last = self.executor._closed and not self.executor._waiting
         if is_last:
-            concurrent.futures.ThreadPoolExecutor.shutdown(self.executor, wait=False)
+            self.executor._stop(wait=False)
 
     def ended(self, future: concurrent.futures.Future) -> None:
         from .errors import InputFailed, _input_failed
@@ -309,6 +339,8 @@ class _Waiting:
             self.is_over = True
         try:
             if error is None:
+                if self.executor._recorder is not None:
+                    self.task.submitted(False)  # it is ready
                 self.executor._submit_now(self.run)
         except RuntimeError as closed:
             error = closed
@@ -335,7 +367,7 @@ class _Waiting:
             return
         try:
             self.call.args, self.call.kwargs = _resolved((self.call.args, self.call.kwargs))
-            self.future.set_result(self.call())
+            self.future.set_result(self.task())
         except BaseException as error:
             self.future.set_exception(error)
 

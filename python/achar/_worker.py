@@ -107,8 +107,7 @@ def set_up(hello: dict) -> BaseException | None:
     return None
 
 
-def describe(error: BaseException) -> tuple[str, str, str]:
-    """The exception's type, text and traceback, whatever state it is in."""
+def type_and_text(error: BaseException) -> tuple[str, str]:
     cls = type(error)
     type_name = cls.__qualname__
     if cls.__module__ not in ("builtins", "__main__"):
@@ -117,10 +116,16 @@ def describe(error: BaseException) -> tuple[str, str, str]:
         text = str(error)
     except Exception as broken:
         text = f"<str() raised {type(broken).__name__}>"
+    return type_name, text
+
+
+def describe(error: BaseException) -> tuple[str, str, str]:
+    """The exception's type, text and traceback, whatever state it is in."""
+    type_name, text = type_and_text(error)
     try:
         import traceback
 
-        lines = "".join(traceback.format_exception(cls, error, error.__traceback__))
+        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     except Exception as broken:
         lines = f"{type_name}: {text}\n<its traceback cannot be shown: {type(broken).__name__}>\n"
     return type_name, text, lines

@@ -12,13 +12,14 @@
 
 #define SIGHTS_MAX 1024
 
-/* False: there is no such process. */
-static bool usage_of(int pid, uint64_t *cpu_ticks, uint64_t *rss_nbytes)
+/* Of a process, or of one thread of this one, which has no memory of its own. False: there is none. */
+static bool usage_of(const achar__journal_sight *sight, uint64_t *cpu_ticks, uint64_t *rss_nbytes)
 {
-    char path[32], text[1024];
+    char path[48], text[1024];
     unsigned long long user, system;
     long long pages;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    snprintf(path, sizeof path, sight->is_thread ? "/proc/self/task/%d/stat" : "/proc/%d/stat",
+             sight->pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
@@ -37,7 +38,7 @@ static bool usage_of(int pid, uint64_t *cpu_ticks, uint64_t *rss_nbytes)
         return false;
     }
     *cpu_ticks = user + system;
-    *rss_nbytes = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    *rss_nbytes = sight->is_thread ? 0 : (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
     return true;
 }
 
@@ -76,7 +77,7 @@ static int sample_process(achar__record *record, double now, uint32_t pool,
 {
     uint64_t cpu_ticks, rss_nbytes;
     record_seen *before = seen_of(record, pool, sight->worker);
-    if (!usage_of(sight->pid, &cpu_ticks, &rss_nbytes) ||
+    if (!usage_of(sight, &cpu_ticks, &rss_nbytes) ||
         (before && before->cpu_ticks == cpu_ticks && before->rss_nbytes == rss_nbytes &&
          before->number == sight->number)) {
         return SQLITE_OK;
@@ -92,7 +93,9 @@ static int sample_process(achar__record *record, double now, uint32_t pool,
     sqlite3_bind_int64(statement, 3, pool);
     sqlite3_bind_int64(statement, 4, sight->worker);
     sqlite3_bind_double(statement, 5, (double)cpu_ticks / (double)sysconf(_SC_CLK_TCK));
-    sqlite3_bind_int64(statement, 6, (int64_t)rss_nbytes);
+    if (!sight->is_thread) {
+        sqlite3_bind_int64(statement, 6, (int64_t)rss_nbytes);
+    }
     if (sight->number) {
         sqlite3_bind_int64(statement, 7, sight->number);
         sqlite3_bind_double(statement, 8, record_seconds(record, sight->started_ns));

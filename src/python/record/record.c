@@ -3,8 +3,7 @@
  *
  * Nothing here touches the file: the record's own thread does. What waits for it lets the GIL go.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "python/record/record.h"
 
 #include "record/record.h"
 #include <achar/status.h>
@@ -64,11 +63,8 @@ static void release_journal(PyObject *capsule)
     achar__journal_release(journal);
 }
 
-PyDoc_STRVAR(journal_doc,
-             "journal(kind)\n--\n\n"
-             "For Pool(): a capsule, or None when the run has ended. 'kind': 0, of the "
-             "executor; 1, of nested tasks; 2, of an actor; 3, of an environment.");
-static PyObject *record_journal(PyObject *self, PyObject *arg)
+/* A journal for one more pool. NULL: an exception is set, or the run has ended. */
+static achar__journal *add_journal(PyObject *self, PyObject *arg)
 {
     static const char *const kinds[] = {"executor", "nested", "actor", "environment"};
     achar__record *record = record_of(self);
@@ -79,7 +75,18 @@ static PyObject *record_journal(PyObject *self, PyObject *arg)
         PyErr_SetString(PyExc_ValueError, "there is no such kind of pool");
         return NULL;
     }
-    achar__journal *journal = achar__record_add(record, kinds[kind]);
+    return achar__record_add(record, kinds[kind]);
+}
+
+PyDoc_STRVAR(journal_doc,
+             "journal(kind)\n--\n\n"
+             "For Pool(): a capsule, or None when the run has ended. 'kind': 0, of the "
+             "executor; 1, of nested tasks; 2, of an actor; 3, of an environment.");
+static PyObject *record_journal(PyObject *self, PyObject *arg)
+{
+    achar__journal *journal = add_journal(self, arg);
+    if (!journal && PyErr_Occurred())
+        return NULL;
     if (!journal)
         Py_RETURN_NONE;
     PyObject *capsule = PyCapsule_New(journal, "achar.journal", release_journal);
@@ -88,6 +95,25 @@ static PyObject *record_journal(PyObject *self, PyObject *arg)
         achar__journal_release(journal);
     }
     return capsule;
+}
+
+PyDoc_STRVAR(
+    threads_doc,
+    "threads(kind, line_of)\n--\n\n"
+    "The same for an executor of threads: a Threads, or None. 'line_of' makes bytes of UTF-8 of "
+    "an exception.");
+static PyObject *record_threads(PyObject *self, PyObject *args)
+{
+    PyObject *kind, *line_of;
+    if (!PyArg_ParseTuple(args, "OO:threads", &kind, &line_of))
+        return NULL;
+    achar__journal *journal = add_journal(self, kind);
+    if (!journal && PyErr_Occurred())
+        return NULL;
+    if (!journal)
+        Py_RETURN_NONE;
+    return record_threads_new(PyType_GetModuleState(Py_TYPE(self)), journal,
+                              ((record_object *)self)->record, line_of);
 }
 
 PyDoc_STRVAR(close_doc, "close()\n--\n\nThe run ends when all its pools have.");
@@ -144,6 +170,7 @@ static void record_dealloc(PyObject *self)
 
 static PyMethodDef record_methods[] = {
     {"journal", record_journal, METH_O, journal_doc},
+    {"threads", record_threads, METH_VARARGS, threads_doc},
     {"close", record_close, METH_NOARGS, close_doc},
     {"join", record_join, METH_VARARGS, join_doc},
     {"trouble", record_trouble, METH_NOARGS, trouble_doc},
@@ -177,15 +204,33 @@ static int module_exec(PyObject *module)
     PyObject *type = PyType_FromModuleAndSpec(module, &record_spec, NULL);
     int status = type ? PyModule_AddObjectRef(module, "Record", type) : -1;
     Py_XDECREF(type);
-    return status;
+    return status < 0 || record_threads_exec(module) < 0 ? -1 : record_task_exec(module);
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    record_state *st = PyModule_GetState(module);
+    Py_VISIT(st->Threads);
+    Py_VISIT(st->Thread);
+    Py_VISIT(st->ThreadTask);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    record_state *st = PyModule_GetState(module);
+    Py_CLEAR(st->Threads);
+    Py_CLEAR(st->Thread);
+    Py_CLEAR(st->ThreadTask);
+    Py_CLEAR(st->key);
+    return 0;
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
 
 static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "_record",
-    .m_slots = module_slots,
+    PyModuleDef_HEAD_INIT,   .m_name = "_record",           .m_size = sizeof(record_state),
+    .m_slots = module_slots, .m_traverse = module_traverse, .m_clear = module_clear,
 };
 
 PyMODINIT_FUNC PyInit__record(void);

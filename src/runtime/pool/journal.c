@@ -49,8 +49,9 @@ struct achar__journal {
     size_t bucket_count, name_count;
     const name *last_name; /* that was asked for */
 
-    pthread_mutex_t pool_lock; /* before the pool's own */
-    achar__pool *pool;         /* NULL: not yet, or no longer */
+    pthread_mutex_t looking;     /* before the writer's own lock */
+    achar__journal_looker *look; /* NULL: not yet, or no longer */
+    void *writer;
 };
 
 void achar__journal_record_clear(achar__journal_record *record)
@@ -101,7 +102,7 @@ achar__journal *achar__journal_new(uint32_t source, achar__journal_bell *bell)
         return NULL;
     }
     atomic_init(&journal->ref_count, 1);
-    pthread_mutex_init(&journal->pool_lock, NULL);
+    pthread_mutex_init(&journal->looking, NULL);
     journal->source = source;
     journal->bell = bell;
     atomic_fetch_add(&bell->ref_count, 1);
@@ -142,7 +143,7 @@ void achar__journal_release(achar__journal *journal)
         it = before;
     }
     free(journal->buckets);
-    pthread_mutex_destroy(&journal->pool_lock);
+    pthread_mutex_destroy(&journal->looking);
     achar__journal_bell_release(journal->bell);
     free(journal);
 }
@@ -320,13 +321,14 @@ bool achar__journal_has_ended(const achar__journal *journal)
     return atomic_load(&journal->ended);
 }
 
-/* ---- the pool that it is of ---- */
+/* ---- who writes it, to be looked at ---- */
 
-void achar__journal_attach(achar__journal *journal, achar__pool *pool)
+void achar__journal_attach(achar__journal *journal, achar__journal_looker *look, void *writer)
 {
-    pthread_mutex_lock(&journal->pool_lock);
-    journal->pool = pool;
-    pthread_mutex_unlock(&journal->pool_lock);
+    pthread_mutex_lock(&journal->looking);
+    journal->look = look;
+    journal->writer = writer;
+    pthread_mutex_unlock(&journal->looking);
 }
 
 size_t achar__journal_look(achar__journal *journal, achar__journal_sight *out, size_t capacity,
@@ -334,10 +336,10 @@ size_t achar__journal_look(achar__journal *journal, achar__journal_sight *out, s
 {
     size_t count = 0;
     *load = (achar__journal_load){0};
-    pthread_mutex_lock(&journal->pool_lock);
-    if (journal->pool) {
-        count = achar__tell_sights(journal->pool, out, capacity, load);
+    pthread_mutex_lock(&journal->looking);
+    if (journal->look) {
+        count = journal->look(journal->writer, out, capacity, load);
     }
-    pthread_mutex_unlock(&journal->pool_lock);
+    pthread_mutex_unlock(&journal->looking);
     return count;
 }

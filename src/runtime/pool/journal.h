@@ -117,7 +117,8 @@ bool achar__journal_has_ended(const achar__journal *journal);
 /* What a worker does at this moment. */
 typedef struct achar__journal_sight {
     uint32_t worker, place;
-    int32_t pid;
+    int32_t pid;     /* of a thread, its own number */
+    bool is_thread;  /* of this process, whose memory it uses */
     uint32_t number; /* the task, or the first call of the piece; 0: none */
     uint32_t name;
     int64_t started_ns;
@@ -130,8 +131,15 @@ typedef struct achar__journal_load {
     uint64_t client_nbytes, workers_nbytes; /* of shared memory */
 } achar__journal_load;
 
-/* Looks at the pool; returns how many workers there are (at most 'capacity' are told). 0 also once the
- * pool is gone. */
+/* Tells at most 'capacity' of the workers of what writes the journal, and returns how many there are. */
+typedef size_t achar__journal_looker(void *writer, achar__journal_sight *out, size_t capacity,
+                                     achar__journal_load *load);
+
+/* Whom the reader looks at: from the reader's thread, until it is detached. 'look' NULL: nobody any more; then
+ * the last look is over. Without a lock that 'look' takes. */
+void achar__journal_attach(achar__journal *journal, achar__journal_looker *look, void *writer);
+
+/* Looks at the writer; returns how many workers there are (at most 'capacity' are told). 0 also once it is gone. */
 size_t achar__journal_look(achar__journal *journal, achar__journal_sight *out, size_t capacity,
                            achar__journal_load *load);
 

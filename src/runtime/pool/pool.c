@@ -247,7 +247,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
         goto fail;
     }
     if (pool->journal) {
-        achar__journal_attach(pool->journal, pool);
+        achar__journal_attach(pool->journal, achar__tell_sights, pool);
     }
     *out = pool;
     return ACHAR_OK;
@@ -373,7 +373,7 @@ void achar__pool_release(achar__pool *pool)
     }
     achar__pool_kill(pool);
     if (pool->journal) {
-        achar__journal_attach(pool->journal, NULL);
+        achar__journal_attach(pool->journal, NULL, NULL);
     }
     int64_t deadline_ns = achar__now_ns() + RELEASE_PATIENCE_NS;
     int status = ACHAR_OK;

@@ -518,14 +518,8 @@ void achar__tell_worker_locked(achar__pool *pool, const achar__slot *slot,
 void achar__tell_worker_ended_locked(achar__pool *pool, const achar__slot *slot,
                                      achar__death death);
 void achar__tell_no_worker_locked(achar__pool *pool, const achar__slot *slot, int error);
-/* achar__journal_look(); takes the lock. */
-size_t achar__tell_sights(achar__pool *pool, achar__journal_sight *out, size_t capacity,
-                          achar__journal_load *load);
-
-/* ---- journal.c ---- */
-
-/* NULL: it is gone; without the lock, before anything of it goes. */
-void achar__journal_attach(achar__journal *journal, achar__pool *pool);
+/* For achar__journal_attach(), of a pool; takes the lock. */
+achar__journal_looker achar__tell_sights;
 
 /* ---- slot.c ---- */
 

@@ -279,9 +279,10 @@ void achar__tell_no_worker_locked(achar__pool *pool, const achar__slot *slot, in
 
 /* ---- what is to be seen from outside ---- */
 
-size_t achar__tell_sights(achar__pool *pool, achar__journal_sight *out, size_t capacity,
+size_t achar__tell_sights(void *writer, achar__journal_sight *out, size_t capacity,
                           achar__journal_load *load)
 {
+    achar__pool *pool = writer;
     size_t count = 0;
     pthread_mutex_lock(&pool->lock);
     achar__store_usage usage = achar__store_usage_of(pool->store);
