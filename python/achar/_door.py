@@ -2,20 +2,19 @@
 
 It is one thread with a selector; it never waits for a worker. A connection that ends, or on which
 something else than frames arrives, has its unfinished calls cancelled by force. Whatever a task does
-to the door or to a connection ends at most that connection.
+to the door or to a connection ends at most what is its worker's; a worker has one connection at a time.
 """
 
 from __future__ import annotations
 
-import array
 import concurrent.futures
 import contextlib
 import os
-import select
 import selectors
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,8 +40,9 @@ SIZES_MAX = {SUBMIT: NBYTES_MAX, PUT: NBYTES_MAX, CANCEL: 0, RELEASE: 0, GOODBYE
 
 
 class Connection:
-    def __init__(self, link: socket.socket, depth: int, cookie: int) -> None:
-        self.socket, self.depth, self.cookie = link, depth, cookie
+    def __init__(self, link: socket.socket, depth: int, worker: int, cookie: int) -> None:
+        self.socket, self.depth, self.worker, self.cookie = link, depth, worker, cookie
+        self.is_read = False  # so far
         self.received, self.to_send = bytearray(), bytearray()
         self.futures: dict[int, Any] = {}
 
@@ -68,12 +68,6 @@ def cancel(future: Any) -> None:
         future._cancel_by_force()
 
 
-def is_hung_up(door: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(door, select.POLLRDHUP)
-    return bool(poll.poll(0))
-
-
 class Server:
     """The thread that takes the workers' calls, and the executors of the depths below the first."""
 
@@ -81,27 +75,26 @@ class Server:
         self.make_executor = make_executor
         self.executors: list[Any] = []  # [0] is of depth 1
         self.pools = [pool]  # [0] is of depth 0
-        self.closed = 0  # so many pools take no more tasks, as far as this thread knows
-        self.spoiled = False
+        self.closed = 0  # so many pools have ended, and all that their workers had sent is taken
+        self.connections: dict[tuple[int, int], Connection] = {}  # by depth and worker
         with contextlib.ExitStack() as made:
             self.selector = made.enter_context(selectors.DefaultSelector())
             self.bell, self.ring = map(made.enter_context, socket.socketpair())
             for end in (self.bell, self.ring):
                 end.setblocking(False)
             self.selector.register(self.bell, selectors.EVENT_READ, None)
-            self.watch_door(pool)
+            self.watch_doors(0)
             made.pop_all()
         self.lock = threading.Lock()
         self.finished: list[tuple[Connection, int, Any]] = []
 
-    def watch_door(self, pool: Any) -> None:
-        door = socket.socket(fileno=os.dup(pool.door))
-        door.setblocking(False)
-        self.selector.register(door, selectors.EVENT_READ, None)
+    def watch_doors(self, depth: int) -> None:
+        self.selector.register(self.pools[depth].door, selectors.EVENT_READ, depth)
 
     def has_ended(self) -> bool:
         """Closes each depth when the one above has no tasks left."""
         while self.closed < len(self.pools) and self.pools[self.closed].closed and self.pools[self.closed].join(0):
+            self.take_the_last(self.closed)
             self.closed += 1
             if self.closed <= len(self.executors):
                 self.executors[self.closed - 1].shutdown(wait=False)
@@ -112,42 +105,46 @@ class Server:
             self.ring.send(b"!")
 
     def serve(self) -> None:
-        """Until the pools have ended; each one's door says so."""
+        """Until the pools have ended; the descriptor of each one's doors says so."""
         while not self.has_ended():
-            for key, events in self.selector.select(0.2 if self.spoiled else None):
+            for key, events in self.selector.select():
                 if key.fileobj is self.bell:
                     with contextlib.suppress(OSError):
                         self.bell.recv(4096)
-                elif key.data is None:
-                    self.accept(key.fileobj)
-                elif not self.attend(key.data, events):
-                    self.selector.unregister(key.data.socket)
-                    self.drop(key.data)
+                elif isinstance(key.data, int):
+                    self.accept(key.data)
+                elif events & selectors.EVENT_READ and self.is_open(key.data):
+                    self.attend(key.data)
             self.reply()
-        for key in list(self.selector.get_map().values()):
-            if key.data is not None:
-                self.drop(key.data)
-            key.fileobj.close()
-        self.ring.close()
-        self.selector.close()
+        for connection in list(self.connections.values()):
+            self.drop(connection)
+        for end in (self.bell, self.ring, self.selector):
+            end.close()
 
-    def accept(self, door: Any) -> None:
+    def is_open(self, connection: Connection) -> bool:
+        return self.connections.get((connection.depth, connection.worker)) is connection
+
+    def take_the_last(self, depth: int) -> None:
+        """What the workers of an ended pool had sent: they have left in peace, or not."""
+        self.selector.unregister(self.pools[depth].door)
+        while self.pools[depth].has_arrivals:
+            self.accept(depth)
+        for connection in [each for each in self.connections.values() if each.depth == depth]:
+            connection.is_read = False
+            while not connection.is_read:
+                self.attend(connection)
+
+    def accept(self, depth: int) -> None:
+        """One for each time that it is rung, so that a worker without end has no more than its turn."""
         try:
-            data, ancillary, _, _ = door.recvmsg(64, socket.CMSG_SPACE(4))
-        except OSError:
+            arrival = self.pools[depth].take_arrival()
+        except (OSError, MemoryError):  # no descriptor is left: they wait until there is one
+            time.sleep(0.1)
             return
-        if not data and is_hung_up(door):  # the pool has ended; or a task has hung up, and no more connections come
-            self.spoiled = True
-            self.selector.unregister(door)
-            door.close()
-        fds = array.array("i")
-        for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(content[: len(content) // 4 * 4])
-        for fd in fds:
-            self.welcome(fd, data)
+        if arrival is not None and arrival[-1] >= 0:
+            self.welcome(depth, *arrival)
 
-    def welcome(self, fd: int, hello: bytes) -> None:
+    def welcome(self, depth: int, worker: int, hello: bytes, fd: int) -> None:
         try:
             link = socket.socket(fileno=fd)
         except OSError:  # a task has sent something that is no socket
@@ -157,25 +154,32 @@ class Server:
             if len(hello) != HELLO.size or link.family != socket.AF_UNIX:
                 raise ValueError("no worker sends this")
             link.setblocking(False)
-            self.selector.register(link, selectors.EVENT_READ, Connection(link, *HELLO.unpack(hello)))
+            connection = Connection(link, depth, worker, *HELLO.unpack(hello))
+            self.selector.register(link, selectors.EVENT_READ, connection)
         except (OSError, ValueError):  # the worker sees that its connection has ended
             link.close()
+            return
+        before = self.connections.get((depth, worker))
+        if before is not None:  # the worker has given it up, and may not have been able to say so
+            self.drop(before)
+        self.connections[depth, worker] = connection
 
-    def attend(self, connection: Connection, events: int) -> bool:
-        """False: it is over."""
+    def attend(self, connection: Connection) -> None:
+        """Obeys what has come, if it has not ended."""
         try:
-            if events & selectors.EVENT_READ:
-                data = connection.socket.recv(1 << 18)
-                if not data:
-                    return False
+            data = connection.socket.recv(1 << 18)
+            if data:
                 connection.received += data
                 for frame in connection.frames():
                     self.obey(connection, *frame)
+                return
         except BlockingIOError:
-            pass
+            connection.is_read = True
+            return
         except Exception:  # nonsense, or no memory: this connection's end, and nobody else's
-            return False
-        return True
+            pass
+        connection.is_read = True
+        self.drop(connection)
 
     def obey(self, connection: Connection, what: int, number: int, body: bytes) -> None:
         if what == CANCEL:
@@ -232,13 +236,14 @@ class Server:
                     "  why: the program's main thread has ended, and CPython 3.12 starts no thread from then on\n"
                     "  do:  leave a `with` block of the executor, or shut it down, before the program's end"
                 ) from error
+            self.pools.append(executor._pool)
             try:
-                self.watch_door(executor._pool)
+                self.watch_doors(len(self.executors) + 1)
             except OSError:
+                self.pools.pop()
                 executor.shutdown(wait=False)
                 raise
             self.executors.append(executor)
-            self.pools.append(executor._pool)
         return self.executors[depth - 1]
 
     def tell(self, connection: Connection, number: int, future: Any) -> None:
@@ -268,10 +273,10 @@ class Server:
             except Exception as error:  # no memory for the answer: the task hears of that
                 data = _achar.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
                 connection.answer(FAILED, number, data)
-        for key in list(self.selector.get_map().values()):
-            connection = key.data
-            if connection is None or not connection.to_send:
+        for connection in list(self.connections.values()):
+            if not connection.to_send:
                 continue
+            key = self.selector.get_key(connection.socket)
             with contextlib.suppress(OSError):  # a connection that is gone is noticed when it is read
                 sent = connection.socket.send(connection.to_send)
                 del connection.to_send[:sent]
@@ -280,10 +285,11 @@ class Server:
                 try:
                     self.selector.modify(connection.socket, events, connection)
                 except OSError:  # the kernel has no memory for it
-                    self.selector.unregister(connection.socket)
                     self.drop(connection)
 
     def drop(self, connection: Connection) -> None:
+        del self.connections[connection.depth, connection.worker]
+        self.selector.unregister(connection.socket)
         connection.socket.close()
         for future in list(connection.futures.values()):
             if not future.done():

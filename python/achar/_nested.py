@@ -1,10 +1,10 @@
 """Tasks that submit tasks: the worker's side of what stands between it and the executor that it works for.
 
-A worker opens a connection through the socket that it inherited (nobody else can), and sends calls as
-bytes that the client does not open. The client submits them to workers of the next depth: a task waits
-only for tasks that are deeper than itself, and the deepest always run, so nesting never deadlocks.
-Those workers start when the first such call comes, up to ``max_workers`` at each depth; the ones above
-sleep meanwhile.
+A worker opens a connection through the socket that it inherited, its door (nobody else can; it has one
+worker behind it, see src/runtime/pool/door.c), and sends calls as bytes that the client does not open. The
+client submits them to workers of the next depth: a task waits only for tasks that are deeper than itself,
+and the deepest always run, so nesting never deadlocks. Those workers start when the first such call comes,
+up to ``max_workers`` at each depth; the ones above sleep meanwhile.
 
     frame   [u64 cookie][u8 what][u64 id][u64 nbytes][bytes]     both ways; an id is the worker's number for a call
 
@@ -41,7 +41,7 @@ FRAME = struct.Struct("<QBQQ")
 OPTIONS = struct.Struct("<dIdiIII")
 SUBMIT, CANCEL, RELEASE, GOODBYE, PUT, CHECK, FAILED, *RETURNED_OF_KIND = range(1, 11)  # kinds of packed.h: 0, 1, 2
 REFERENCE = 1  # of those kinds
-HELLO = struct.Struct("<IQ")  # the worker's depth, the cookie; sent with the connection
+HELLO = struct.Struct("<Q")  # the cookie; sent with the connection
 DISCARDED_AT_ONCE = 1 << 16
 CLOSED = "something in this worker closed it, or no descriptor was left there"
 
@@ -132,12 +132,12 @@ class Check(concurrent.futures.Future):
 class Link:
     """A worker's connection."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self) -> None:
         mine, theirs = socket.socketpair()
         with theirs, socket.socket(fileno=os.dup(DOOR_FD)) as door:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))]
             cookie = int.from_bytes(os.urandom(8), "little")
-            door.sendmsg([HELLO.pack(depth, cookie)], rights)
+            door.sendmsg([HELLO.pack(cookie)], rights)
         self.socket, self.cookie, self.lock, self.number = mine, cookie, threading.Lock(), 0
         self.checked = _achar.worker_task()[0]  # the task that has found it whole
         self.futures: dict[int, NestedFuture | Check] = {}  # unfinished
@@ -311,21 +311,22 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
     """In a task: the executor that the task runs on."""
 
     def __init__(self, depth: int) -> None:
-        self._depth, self._owner, self._link = depth, 0, None
+        self._depth, self._link, self._lock = depth, None, threading.Lock()
 
     def _connect(self) -> Link:
-        if self._owner != os.getpid() or not self._link.is_whole():  # not yet, or a fork of the worker
-            if self._owner not in (0, os.getpid()) or os.getpid() != _worker.place[1]:
-                raise RuntimeError("a process that a task has forked cannot submit tasks")
-            if self._depth >= DEPTH_MAX:
-                raise RecursionError(f"tasks that submit tasks are nested more than {DEPTH_MAX} deep")
-            try:
-                self._link, self._owner = Link(self._depth), os.getpid()
-            except TimeoutError:  # a time limit's
-                raise
-            except OSError as error:
-                raise RuntimeError("the way to the client is gone: something in this worker closed it") from error
-        return self._link
+        if os.getpid() != _worker.place[1]:
+            raise RuntimeError("a process that a task has forked cannot submit tasks")
+        if self._depth >= DEPTH_MAX:
+            raise RecursionError(f"tasks that submit tasks are nested more than {DEPTH_MAX} deep")
+        with self._lock:  # a second connection would be the first one's end
+            if self._link is None or not self._link.is_whole():
+                try:
+                    self._link = Link()
+                except TimeoutError:  # a time limit's
+                    raise
+                except OSError as error:
+                    raise RuntimeError("the way to the client is gone: something in this worker closed it") from error
+            return self._link
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future:
         return self._submit_with((None, 0, 0, 0), None, fn, args, kwargs)

@@ -429,7 +429,7 @@ def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], opt
         door = select.poll()
         door.register(pool.door, select.POLLIN)
         door.poll()  # until a task submits one, or the pool has ended
-        while not (pool.closed and pool.join(0)):
+        while pool.has_arrivals or not (pool.closed and pool.join(0)):
             try:
                 from ._door import Server
 

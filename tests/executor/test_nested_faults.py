@@ -63,7 +63,7 @@ def no_socket():
     import socket
 
     with socket.socket(fileno=os.dup(6)) as door, open(os.devnull) as file:
-        door.sendmsg([bytes(12)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno()]))])
+        door.sendmsg([bytes(8)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno()]))])
 
 
 @pytest.mark.parametrize("send", [empty, no_socket])
@@ -81,6 +81,81 @@ def test_what_is_sent_through_the_door(send):
         after = [ex.submit(child_of_a_task) for _ in range(4)]
         assert before.result(60) is None
         assert [future.result(60) for future in after] == [3] * 4
+
+
+def shuts_down():
+    import socket
+
+    with socket.socket(fileno=os.dup(6)) as door:
+        door.shutdown(socket.SHUT_RDWR)
+
+
+def closes():
+    os.close(6)
+
+
+def closes_all():
+    os.closerange(3, 200)
+
+
+def fills():
+    import fcntl
+
+    fcntl.fcntl(6, fcntl.F_SETFL, os.O_NONBLOCK)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(6, b"no hello")
+
+
+@pytest.mark.parametrize("spoil", [shuts_down, closes, closes_all, fills])
+def test_a_door_is_its_workers_own(spoil, tmp_path):
+    """While the task that has spoiled its own still runs, the others' are opened; after it, every worker's."""
+
+    def spoils(path):
+        spoil()
+        open(path, "w").close()
+        while os.path.exists(path):
+            time.sleep(0.001)
+        return os.getpid()
+
+    path = str(tmp_path / "spoiled")
+    with achar.Executor(3) as ex:
+        spoiler = ex.submit(spoils, path)
+        while not os.path.exists(path):
+            time.sleep(0.001)
+        assert [ex.submit(child_of_a_task).result(60) for _ in range(4)] == [3] * 4
+        os.unlink(path)
+        pid = spoiler.result(60)
+        while spoil is not fills and pid in ex._pool.pids():
+            time.sleep(0.001)
+        assert [ex.submit(child_of_a_task).result(60) for _ in range(12)] == [3] * 12
+
+
+def test_what_the_dead_have_submitted_in_peace_is_done(tmp_path):
+    """Even if nobody had looked at their door before the executor ended."""
+
+    def submits(path):
+        achar.current_executor().submit(lambda: open(path, "w").close())
+
+    with achar.Executor(1, max_tasks_per_child=1) as ex:
+        for n in range(3):
+            ex.submit(submits, str(tmp_path / str(n)))
+    assert sorted(os.listdir(tmp_path)) == ["0", "1", "2"]
+
+
+def test_tasks_of_a_task_that_closes_all_descriptors(ex, tmp_path):
+    """They end with its worker, which nothing is heard of any more."""
+
+    def parent():
+        here = achar.current_executor()
+        children = [here.submit(time.sleep, 600) for _ in range(2)]
+        os.closerange(0, 200)
+        return len(children)
+
+    assert ex.submit(parent).result(60) == 2
+    start = time.monotonic()
+    ex.shutdown()
+    assert time.monotonic() - start < 60  # and not 600
 
 
 @pytest.mark.parametrize("data", [b"\1", b"\1" * 40, b"garbage" * 100], ids=["byte", "length", "garbage"])

@@ -10,6 +10,8 @@
 #include "python/executor/view.h"
 #include "python/executor/room.h"
 
+#include <unistd.h>
+
 PyDoc_STRVAR(
     pool_doc,
     "Pool(argv, envp, worker_count, hello, initializer, max_tasks_per_worker, has_door, "
@@ -221,6 +223,32 @@ static PyObject *pool_take_output(PyObject *self, PyObject *unused)
     return list;
 }
 
+PyDoc_STRVAR(take_arrival_doc,
+             "take_arrival()\n--\n\n"
+             "What a worker has sent through its door: (number of the worker, bytes, descriptor or "
+             "-1), or None. OSError when no descriptor is left for it; it waits then.");
+static PyObject *pool_take_arrival(PyObject *self, PyObject *unused)
+{
+    achar__pool *pool = pool_of(self);
+    achar__arrival arrival;
+    if (!pool)
+        return NULL;
+    int status = achar__pool_take_arrival(pool, &arrival);
+    if (status == ACHAR_E_TIMEOUT)
+        Py_RETURN_NONE;
+    if (status == ACHAR_E_IO)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (status != ACHAR_OK) {
+        wire_raise_status(status, "take what a worker has sent");
+        return NULL;
+    }
+    PyObject *taken = Py_BuildValue("(Iy#i)", arrival.worker, arrival.hello,
+                                    (Py_ssize_t)arrival.nbytes, arrival.fd);
+    if (!taken && arrival.fd >= 0)
+        close(arrival.fd);
+    return taken;
+}
+
 /* ---- the watching thread ---- */
 
 PyDoc_STRVAR(watch_doc, "watch()\n--\n\n"
@@ -277,6 +305,7 @@ static PyMethodDef pool_methods[] = {
     {"progress", pool_progress, METH_NOARGS, progress_doc},
     {"interrupt", pool_interrupt_method, METH_NOARGS, interrupt_doc},
     {"watch", pool_watch, METH_NOARGS, watch_doc},
+    {"take_arrival", pool_take_arrival, METH_NOARGS, take_arrival_doc},
     {"take_output", pool_take_output, METH_NOARGS, take_output_doc},
     {NULL},
 };
@@ -298,6 +327,12 @@ static PyObject *pool_get_door(PyObject *self, void *unused)
     return pool ? PyLong_FromLong(achar__pool_door(pool)) : NULL;
 }
 
+static PyObject *pool_get_has_arrivals(PyObject *self, void *unused)
+{
+    achar__pool *pool = pool_of(self);
+    return pool ? PyBool_FromLong(achar__pool_has_arrivals(pool)) : NULL;
+}
+
 static PyObject *pool_get_source(PyObject *self, void *unused)
 {
     pool_object *p = (pool_object *)self;
@@ -309,6 +344,7 @@ static PyObject *pool_get_source(PyObject *self, void *unused)
 static PyGetSetDef pool_getset[] = {
     {"source", pool_get_source, NULL, "The pool's number in the run's record, or None."},
     {"door", pool_get_door, NULL, "The descriptor of achar__pool_door()."},
+    {"has_arrivals", pool_get_has_arrivals, NULL, "Whether take_arrival() has something."},
     {"closed", pool_get_closed, NULL, "True once nothing can be submitted any more."},
     {"watcher", pool_get_watcher, NULL, "The thread that runs callbacks, or None."},
     {NULL},

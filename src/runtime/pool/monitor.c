@@ -1,5 +1,5 @@
 /*
- * monitor.c - the thread that notices deaths: it sleeps on the pidfds of all workers.
+ * monitor.c - the thread that notices deaths: it sleeps on the pidfds of all workers, and on their doors.
  *
  * A dead worker is still a zombie when its group is killed, so neither its process id nor its group
  * can belong to anyone else; then it is collected, and its slot settled.
@@ -73,7 +73,9 @@ void *achar__monitor_main(void *argument)
     while (!atomic_load(&pool->stopped)) {
         int count = epoll_wait(pool->epoll_fd, events, EVENT_COUNT, -1);
         for (int i = 0; i < count; i++) {
-            if (events[i].data.ptr) { /* else the eventfd: stopped */
+            if (events[i].data.u64 & ACHAR__IS_DOOR) {
+                achar__door_heard(pool, (achar__slot *)(events[i].data.u64 & ~ACHAR__IS_DOOR));
+            } else if (events[i].data.ptr) { /* else the eventfd: stopped */
                 look_at(pool, events[i].data.ptr);
             }
         }

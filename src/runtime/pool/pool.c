@@ -17,7 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define WORKERS_MAX         1024
@@ -86,18 +85,9 @@ static int create_monitor_fds(achar__pool *pool)
     return ACHAR_OK;
 }
 
-/* Numbered 16 or higher, so that it does not stand where a spawn wants to put another. */
 static int create_door(achar__pool *pool)
 {
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-        return ACHAR_E_IO;
-    }
-    pool->own_door_fd = ends[0];
-    pool->door_fd = fcntl(ends[1], F_DUPFD_CLOEXEC, 16);
-    int error = errno;
-    close(ends[1]);
-    errno = error;
+    pool->door_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return pool->door_fd >= 0 ? ACHAR_OK : ACHAR_E_IO;
 }
 
@@ -156,21 +146,22 @@ void achar__task_await_output(achar__task *task, int64_t timeout_ns)
 
 int achar__pool_door(const achar__pool *pool)
 {
-    return pool->own_door_fd;
+    return pool->door_fd;
 }
 
 /* What the pool shares and holds open; not the struct. */
 static void free_resources(achar__pool *pool)
 {
-    int fds[] = {pool->client_fd, pool->bell_fd,     pool->epoll_fd, pool->monitor_fd,
-                 pool->door_fd,   pool->own_door_fd, pool->spill_fd};
+    achar__doors_destroy(pool);
+    int fds[] = {pool->client_fd,  pool->bell_fd, pool->epoll_fd,
+                 pool->monitor_fd, pool->door_fd, pool->spill_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
         if (fds[i] >= 0) {
             close(fds[i]);
         }
     }
     pool->client_fd = pool->bell_fd = pool->epoll_fd = pool->monitor_fd = -1;
-    pool->door_fd = pool->own_door_fd = pool->spill_fd = -1;
+    pool->door_fd = pool->spill_fd = -1;
     achar__store_destroy(pool->store);
     pool->store = NULL;
     achar__region_unmap(&pool->client);
@@ -213,7 +204,7 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pthread_mutex_init(&pool->lock, NULL);
     atomic_init(&pool->ref_count, 1);
     pool->client_fd = pool->bell_fd = pool->epoll_fd = pool->monitor_fd = -1;
-    pool->door_fd = pool->own_door_fd = pool->spill_fd = -1;
+    pool->door_fd = pool->spill_fd = -1;
     pool->client = pool->bells_region = ACHAR__REGION_CLOSED;
     pool->bells_in_use = 1;
     pool->may_have_room = true;
@@ -291,7 +282,7 @@ void achar__pool_wind_down_locked(achar__pool *pool)
             achar__journal_end(pool->journal);
         }
         if (pool->door_fd >= 0) {
-            shutdown(pool->door_fd, SHUT_RDWR);
+            eventfd_write(pool->door_fd, 1);
         }
         if (pool->output) {
             achar__output_stop(pool->output);

@@ -276,11 +276,22 @@ void *achar__task_user(achar__task *task);
 int achar__pool_next_watched(achar__pool *pool, int64_t timeout_ns, achar__task **out);
 
 /*
- * The client's end of a socket (AF_UNIX, SOCK_SEQPACKET) whose other end all workers inherit, as
- * descriptor 6, for what the caller makes of it. It reads as ended once the pool is stopped. The
- * pool's; -1: it has no door.
+ * Each worker inherits, as descriptor 6, a socket of its own (AF_UNIX, SOCK_SEQPACKET), its door; what
+ * it sends there is for the caller to take. This descriptor is readable while something has arrived,
+ * and for good once the pool is stopped. The pool's; -1: it has no doors.
  */
 int achar__pool_door(const achar__pool *pool);
+/* A packet that a worker has sent, with the first descriptor in it. Nothing of it is to be believed but 'worker'. */
+typedef struct achar__arrival {
+    unsigned worker; /* which process of the pool, from 1; no two are the same */
+    int fd;          /* the caller's; -1: none came with it */
+    size_t nbytes;
+    unsigned char hello[64]; /* its first bytes */
+} achar__arrival;
+/* ACHAR_OK; ACHAR_E_TIMEOUT: there is none now; ACHAR_E_IO: no descriptor is left, and it waits;
+ * ACHAR_E_CLOSED. What the dead had sent is still there. Never blocks. */
+int achar__pool_take_arrival(achar__pool *pool, achar__arrival *out);
+bool achar__pool_has_arrivals(achar__pool *pool);
 
 /* What workers have written, as far as the pool reads it (ACHAR__OUTPUT_DELIVER); see output.h. */
 enum achar__output_kind {

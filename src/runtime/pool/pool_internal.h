@@ -163,6 +163,8 @@ enum achar__slot_state {
     ACHAR__SLOT_LEAVING, /* it was told to leave */
 };
 
+typedef struct achar__door achar__door; /* door.c */
+
 /* A place for one worker process, and the process in it. */
 typedef struct achar__slot {
     enum achar__slot_state state;
@@ -175,6 +177,8 @@ typedef struct achar__slot {
     unsigned serial;         /* of the start of this process in the pool, from 1 */
     int pid;                 /* 0: none */
     int pidfd;
+    bool retiring;     /* it gets no more tasks, and leaves after those that it has started */
+    achar__door *door; /* NULL: it has none */
     achar__pool *pool;
     achar__mapping *mapping;
     const achar__wire_up *up;
@@ -213,8 +217,9 @@ struct achar__pool {
     unsigned max_starts, start_count;
     int64_t start_limit_ns;
 
-    int client_fd, bell_fd, door_fd, spill_fd; /* what workers inherit */
-    int own_door_fd;
+    int client_fd, bell_fd, spill_fd; /* what workers inherit */
+    int door_fd;                      /* an eventfd; see achar__pool_door() */
+    achar__door *rung_doors;          /* in the order in which they are to be taken from */
     achar__region client, bells_region;
     achar__store *store;
     achar__wire_client *shared;
@@ -521,6 +526,19 @@ void achar__tell_no_worker_locked(achar__pool *pool, const achar__slot *slot, in
 /* For achar__journal_attach(), of a pool; takes the lock. */
 achar__journal_looker achar__tell_sights;
 
+/* ---- door.c ---- */
+
+/* Before a worker starts: its end is to be closed by the caller once it has it. 0 or an errno. */
+int achar__door_create(int *worker_fd, achar__door **out);
+void achar__door_free(achar__door *door);
+/* From now on the monitor listens to it. ACHAR_OK, or ACHAR_E_IO with errno. */
+int achar__door_attach_locked(achar__pool *pool, achar__slot *slot, achar__door *door);
+/* Takes the slot's door away; what stands in it unread is kept for achar__pool_take_arrival(). */
+void achar__door_settle_locked(achar__pool *pool, achar__slot *slot);
+/* The monitor has heard something at this slot's door, or at its predecessor's. */
+void achar__door_heard(achar__pool *pool, achar__slot *slot);
+void achar__doors_destroy(achar__pool *pool);
+
 /* ---- slot.c ---- */
 
 /* A task has ended, so workers can work. */
@@ -533,6 +551,9 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot);
 void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death death);
 void achar__slot_kill_locked(achar__slot *slot);
 void achar__slot_leave_locked(achar__slot *slot);
+/* A task has done it harm that the next should not find: what it has not started goes to others, and it
+ * leaves when it has done the rest. Not one that has done nothing, nor where starts are counted. */
+void achar__slot_retire_locked(achar__pool *pool, achar__slot *slot);
 /* Its unfinished tasks become ABANDONED, whatever it still does. */
 void achar__slot_abandon_locked(achar__slot *slot);
 /* Whether a process should be started here. */
@@ -542,6 +563,8 @@ bool achar__slot_is_wanted_locked(const achar__pool *pool, const achar__slot *sl
 
 void *achar__tender_main(void *pool);
 void *achar__monitor_main(void *pool);
+/* Beside a slot's address in an event of the monitor's: it is of its door, and not of its process. */
+#define ACHAR__IS_DOOR 1
 /* ACHAR_OK, or ACHAR_E_IO with errno. */
 int achar__monitor_add(achar__pool *pool, achar__slot *slot);
 

@@ -38,7 +38,7 @@ uint64_t achar__slot_claimed(const achar__slot *slot)
 static bool has_room(const achar__pool *pool, const achar__slot *slot, uint64_t estimate_ns)
 {
     uint64_t inflight_count = slot->tail - slot->completed;
-    if (slot->state != ACHAR__SLOT_READY || slot->killed ||
+    if (slot->state != ACHAR__SLOT_READY || slot->killed || slot->retiring ||
         (pool->max_tasks_per_worker && slot->assigned >= pool->max_tasks_per_worker)) {
         return false;
     }
@@ -268,8 +268,8 @@ void achar__drain_locked(achar__pool *pool, achar__slot *slot)
     pool->may_have_room = true;
     achar__slot_was_useful_locked(pool, slot);
     achar__releases_flush_locked(slot);
-    if (pool->max_tasks_per_worker && slot->assigned >= pool->max_tasks_per_worker &&
-        slot->completed == slot->tail) {
+    bool is_used_up = pool->max_tasks_per_worker && slot->assigned >= pool->max_tasks_per_worker;
+    if ((is_used_up || slot->retiring) && slot->completed == slot->tail) {
         achar__slot_leave_locked(slot);
     }
 }

@@ -32,7 +32,8 @@
 
 /* All that belongs to one process, before and after it exists. */
 typedef struct launch {
-    int region_fd, spill_fd;
+    int region_fd, spill_fd, door_fd; /* door_fd: the worker's end */
+    achar__door *door;                /* NULL: none */
     achar__mapping *mapping;
     achar__wire_down *down; /* the slot's */
     int pid, pidfd;
@@ -56,6 +57,9 @@ static void launch_close(launch *it)
     if (it->spill_fd >= 0) {
         close(it->spill_fd);
     }
+    if (it->door_fd >= 0) {
+        close(it->door_fd);
+    }
 }
 
 static void launch_undo(launch *it)
@@ -66,6 +70,7 @@ static void launch_undo(launch *it)
         free(it->mapping);
     }
     close_all(it->reads);
+    achar__door_free(it->door);
 }
 
 /* ACHAR_OK or a status with errno. */
@@ -88,6 +93,9 @@ static int launch_prepare(achar__pool *pool, launch *it)
     it->mapping->region = ACHAR__REGION_CLOSED;
     memset(it->down, 0, sizeof *it->down);
     if (pool->output && (errno = achar__output_pipes(it->reads, it->writes)) != 0) {
+        return ACHAR_E_IO;
+    }
+    if (pool->door_fd >= 0 && (errno = achar__door_create(&it->door_fd, &it->door)) != 0) {
         return ACHAR_E_IO;
     }
     status = achar__region_map_pair(it->region_fd, it->spill_fd, false, &it->mapping->region);
@@ -117,7 +125,7 @@ static int set_actions(achar__pool *pool, const launch *it, posix_spawn_file_act
     const int fds[] = {[ACHAR__WIRE_CLIENT_FD] = pool->client_fd,
                        [ACHAR__WIRE_WORKER_FD] = it->region_fd,
                        [ACHAR__WIRE_BELL_FD] = pool->bell_fd,
-                       [ACHAR__WIRE_DOOR_FD] = pool->door_fd,
+                       [ACHAR__WIRE_DOOR_FD] = it->door_fd,
                        [ACHAR__WIRE_CLIENT_SPILL_FD] = pool->spill_fd,
                        [ACHAR__WIRE_WORKER_SPILL_FD] = it->spill_fd};
     _Static_assert(sizeof fds / sizeof *fds == ACHAR__WIRE_FDS_END, "all of them");
@@ -285,6 +293,7 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
 {
     launch it = {.region_fd = -1,
                  .spill_fd = -1,
+                 .door_fd = -1,
                  .pidfd = -1,
                  .down = slot->down,
                  .reads = {-1, -1},
@@ -327,7 +336,9 @@ void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
     slot->mapping->ref_count = 1;
     slot->up = (const achar__wire_up *)it.mapping->region.base;
     achar__tell_worker_locked(pool, slot, ACHAR__JOURNAL_WORKER_STARTED);
-    if (achar__monitor_add(pool, slot) != ACHAR_OK) {
+    slot->door = it.door;
+    if ((slot->door && achar__door_attach_locked(pool, slot, slot->door) != ACHAR_OK) ||
+        achar__monitor_add(pool, slot) != ACHAR_OK) {
         /* As with the pidfd: who cannot be watched must not be. */
         achar__death death = {.pid = it.pid, .exit_code = -1, .error = errno};
         achar__slot_kill_locked(slot);
@@ -365,6 +376,22 @@ void achar__slot_leave_locked(achar__slot *slot)
     atomic_store(&slot->down->leave, 1);
     achar__futex_ring(&slot->down->doorbell, true);
     achar__pool_kick_locked(slot->pool);
+}
+
+void achar__slot_retire_locked(achar__pool *pool, achar__slot *slot)
+{
+    if (slot->state != ACHAR__SLOT_READY || slot->killed || pool->max_starts ||
+        achar__slot_claimed(slot) == 0) {
+        return;
+    }
+    slot->retiring = true;
+    achar__drain_locked(pool, slot);
+    achar__recall_locked(pool, slot, achar__slot_claimed(slot));
+    achar__stretch_recall_locked(pool, slot);
+    if (slot->completed == slot->tail) {
+        achar__slot_leave_locked(slot);
+    }
+    achar__dispatch_locked(pool);
 }
 
 void achar__slot_abandon_locked(achar__slot *slot)
@@ -435,6 +462,7 @@ void achar__slot_died_locked(achar__pool *pool, achar__slot *slot, achar__death 
     }
     settle_tasks_locked(pool, slot, death);
 
+    achar__door_settle_locked(pool, slot);
     achar__releases_drop_locked(slot);
     achar__mapping_settle_locked(pool, slot->mapping);
     /* A child that was forked meanwhile keeps the process's end readable: it would be told for ever. */
