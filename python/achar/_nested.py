@@ -311,7 +311,8 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
     """In a task: the executor that the task runs on."""
 
     def __init__(self, depth: int) -> None:
-        self._depth, self._link, self._lock = depth, None, threading.Lock()
+        self._depth, self._lock = depth, threading.Lock()
+        self._link: Link | None = None
 
     def _connect(self) -> Link:
         if os.getpid() != _worker.place[1]:

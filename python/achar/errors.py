@@ -274,6 +274,8 @@ def _with_history(error: BaseException, attempts: list[tuple[str, int, int]]) ->
 
 
 def _input_failed(task: str | None, cause: str | None, exception: BaseException | None) -> InputFailed:
+    if isinstance(exception, InputFailed) and exception.task is not None:  # it began before
+        cause, exception = exception.task, exception.__cause__
     why = "it was cancelled" if exception is None else _one_line(exception)
     error = InputFailed(
         f"{_subject(task)} needs the result of {_subject(cause)}, which failed\n  why: {why}", task=cause

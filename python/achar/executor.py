@@ -291,9 +291,10 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
     def actor(self, cls: Callable[..., Any], /, *args: Any, restarts: int = 0, **kwargs: Any) -> _actor.Actor:
         """Make cls(*args, **kwargs) in a process of its own; ``actor.method(x)`` returns a Future.
 
-        The calls are done one after the other, in the order in which they were made. When the process
-        dies, the call that ran fails with WorkerDied. Up to 'restarts' times the object is then made
-        anew, and the calls behind go to it; after that they, and all later ones, fail with ActorDied.
+        The calls are done one after the other, in the order in which they were made; one that has futures
+        in its arguments waits for them, and those behind it wait, too. When the process dies, the call that ran
+        fails with WorkerDied. Up to 'restarts' times the object is then made anew, and the calls behind go to it;
+        after that they, and all later ones, fail with ActorDied.
         The actor ends with the executor, or when nobody has it any more and its calls are done.
         """
         from . import _actor

@@ -34,6 +34,10 @@ def classes():
 
             time.sleep(seconds)
 
+        def note(self, *what):
+            self.notes = [*getattr(self, "notes", []), *what]
+            return self.notes
+
     class Broken:
         def __init__(self):
             raise ValueError("cannot be made")
@@ -127,3 +131,85 @@ def test_ends_when_nobody_has_it(ex):
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not os.path.exists(f"/proc/{pid}")
+
+
+def later(value, seconds=0.1):
+    time.sleep(seconds)
+    return value
+
+
+def test_futures_in_a_call_are_awaited_and_order_is_kept(ex):
+    """Of this executor, of another, of the same actor and of another; at any depth; the calls behind wait, too."""
+    notes, counter = ex.actor(Counter), ex.actor(Counter)
+    with achar.Executor(1) as other:
+        calls = [notes.note(0), notes.note(ex.submit(later, 1), 2), notes.note(3)]
+        calls.append(notes.note([4, {"deep": (other.submit(later, 5),)}]))
+        calls.append(notes.note(calls[0], counter.add(counter.add(ex.submit(later, 6)))))
+        last = notes.note(ex.put(7))
+        assert last.result(60) == [0, 1, 2, 3, [4, {"deep": (5,)}], [0], 12, 7]
+        assert [call.result(60) for call in calls] == [last.result()[:n] for n in (1, 3, 4, 5, 7)]
+        assert notes.note(8).result(60) == [*last.result(), 8]
+    assert not notes._turns.held
+
+
+def test_arguments_of_a_call_that_waits_are_those_of_when_it_was_made(ex):
+    notes = ex.actor(Counter)
+    value = [1]
+    call = notes.note(ex.submit(later, 0), value)
+    value.append(2)
+    assert call.result(60) == [0, [1]]
+
+
+def test_a_failed_input_fails_the_call_and_names_where_it_began(ex):
+    def fails(seconds):
+        time.sleep(seconds)
+        raise KeyError("why")
+
+    notes = ex.actor(Counter)
+    for seconds in (0.1, 0):
+        root = ex.submit(fails, seconds)
+        between = ex.submit(later, root)
+        if not seconds:
+            assert between.exception(60)
+        call, behind = notes.note(between), notes.note(seconds)
+        error = call.exception(60)
+        assert isinstance(error, achar.InputFailed) and error.task.endswith("fails")
+        assert isinstance(error.__cause__, KeyError) and behind.result(60)[-1] == seconds
+    busy = [ex.submit(time.sleep, 0.3) for _ in range(2)]
+    cancelled = ex.submit(int)
+    call = notes.note(cancelled)
+    assert cancelled.cancel()
+    assert isinstance(call.exception(60), achar.InputFailed) and "cancelled" in str(call.exception())
+    assert ex.wait(busy) == (busy, [])
+
+
+def test_calls_that_wait_are_cancelled(ex):
+    notes = ex.actor(Counter)
+    slow = ex.submit(time.sleep, 60)
+    first, second, third = notes.note(slow), notes.note(2), notes.note(3)
+    with pytest.raises(TimeoutError):
+        second.result(0.01)
+    assert second.cancel() and ex.cancel(first, force=True)
+    assert third.result(60) == [3] and first.cancelled() and second.cancelled()
+    assert ex.cancel(slow, force=True)
+
+
+def test_what_waits_is_done_when_the_executor_ends():
+    with achar.Executor(1) as ex:
+        calls = [ex.actor(Counter).add(ex.submit(later, n)) for n in range(3)]  # nobody has the actors
+        failed = ex.actor(Counter).add(ex.submit(later, 1), "too many")
+    assert [call.result(0) for call in calls] == [0, 1, 2]
+    assert isinstance(failed.exception(0), TypeError)
+
+
+def test_an_actor_that_dies_before_a_call_had_its_turn(ex):
+    counter = ex.actor(Counter)
+    call = counter.add(ex.submit(later, 1, 0.3))
+    os.kill(counter._executor._pool.pids()[0], 9)
+    assert isinstance(call.exception(60), (achar.ActorDied, achar.WorkersCannotStart))
+
+
+def test_a_task_cannot_call_an_actor(ex):
+    counter = ex.actor(Counter)
+    error = ex.submit(lambda: counter.add(1).result()).exception(60)
+    assert "a task cannot call" in str(error) and "make its future an argument" in str(error)

@@ -12,13 +12,13 @@
 typedef struct pool_object {
     PyObject_HEAD achar__pool *pool; /* NULL only before __init__ has succeeded */
     wire_memory memory;
-    PyObject *watcher;     /* the thread that runs callbacks, once one was needed */
-    int closed;            /* no more submits */
-    int journals;          /* it tells a journal what happens: tasks have names there */
-    uint32_t source;       /* of that journal, in the run */
-    int packs;             /* its workers read what is packed: they are Python's */
-    int is_actor;          /* an actor's: it ends when its process has died too often */
-    int owner_pid;         /* the process that made it; its forks have a useless copy */
+    PyObject *watcher; /* the thread that runs callbacks, once one was needed */
+    int closed;        /* no more submits */
+    int journals;      /* it tells a journal what happens: tasks have names there */
+    uint32_t source;   /* of that journal, in the run */
+    int packs;         /* its workers read what is packed: they are Python's */
+    int is_actor;      /* it ends when its process has died too often, and takes calls in order */
+    int owner_pid;     /* the process that made it; its forks have a useless copy */
     PyObject *interrupted; /* a set of pids: the workers that ran when Ctrl-C came; or NULL */
 } pool_object;
 

@@ -90,6 +90,12 @@ PyObject *inputs_reduce(module_state *st, PyObject *future)
                        "send its result(), or make it an argument of submit()");
         return NULL;
     }
+    if (collecting->p->is_actor && !future_is_done(future_state_now(f))) {
+        /* Its process does what it gets in order, so it gets this, and what is behind it, later. */
+        collecting->must_wait = 1;
+        byvalue_refuse(st, future, "it has not ended", "wait for it");
+        return NULL;
+    }
     achar__task *task = f->task ? f->task : f->source;
     if (task && f->pool == (PyObject *)collecting->p) {
         if (add(collecting, task, f->name) < 0)

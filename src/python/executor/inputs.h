@@ -12,6 +12,7 @@ typedef struct task_inputs {
     achar__task **tasks;
     size_t count, capacity;
     int refuses;               /* what is pickled is no task's arguments */
+    int must_wait;             /* an actor's call: a future in it has not ended */
     struct task_inputs *outer; /* of a submit that this one happened in */
 } task_inputs;
 

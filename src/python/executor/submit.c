@@ -162,7 +162,7 @@ void executor_name_function(achar__function *function, PyObject *name)
     Py_XDECREF(escaped);
 }
 
-/* NULL with an exception set; '*lack' says what of. */
+/* NULL with an exception set; '*lack' says what of. NULL without one: a future in it has not ended, and has to. */
 static achar__task *try_submit(module_state *st, pool_object *p, achar__function *function,
                                PyObject *packed, PyObject *name,
                                const achar__task_options *task_options, room_lack *lack)
@@ -182,8 +182,10 @@ static achar__task *try_submit(module_state *st, pool_object *p, achar__function
     inputs_begin(&inputs, p);
     int dumped = saver_dump_into(st, packed, &options, &ws.sink, NULL);
     inputs_end(&inputs);
-    int kind = dumped < 0 ? -1 : packed_finish(&taken, &ws, PACKED_OWN);
+    int kind = dumped < 0 || inputs.must_wait ? -1 : packed_finish(&taken, &ws, PACKED_OWN);
     packed_clear(&taken);
+    if (inputs.must_wait && (dumped == 0 || PyErr_ExceptionMatches(PyExc_Exception)))
+        PyErr_Clear();
     if (kind >= 0 && wire_sink_finish(&ws) == 0) {
         with_inputs.args_kind = (uint32_t)kind;
         with_inputs.inputs = inputs.tasks;
@@ -208,7 +210,8 @@ static achar__task *try_submit(module_state *st, pool_object *p, achar__function
 
 /*
  * One task of 'function' with 'packed', an (args, kwargs or None). Where there is no room for it, it is
- * pickled once more when there is. NULL with an exception set.
+ * pickled once more when there is. Its future; None: an actor's call, in which a future has not ended.
+ * NULL with an exception set.
  */
 static PyObject *submit_packed(module_state *st, pool_object *p, achar__function *function,
                                PyObject *packed, PyObject *name,
@@ -221,7 +224,9 @@ static PyObject *submit_packed(module_state *st, pool_object *p, achar__function
         seen = achar__pool_room(p->pool);
         task = try_submit(st, p, function, packed, name, task_options, &lack);
     } while (!task && room_wait(p, lack, seen) > 0);
-    return task ? future_of_task(st, task, (PyObject *)p, name) : NULL;
+    if (!task)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    return future_of_task(st, task, (PyObject *)p, name);
 }
 
 /* The exception that is set becomes a failed future; NULL: it is to be raised here and now. */
@@ -308,7 +313,8 @@ PyDoc_STRVAR(
     submit_with_doc,
     "_submit_with(options, name, fn, args, kwargs)\n--\n\n"
     "submit() for a task with a name, or None, and options: (time limit in seconds or None, "
-    "retries, seconds before the first of them, priority, and perhaps the task that submits it).");
+    "retries, seconds before the first of them, priority, and perhaps the task that submits it). "
+    "To an actor's executor, None instead of a future: one among the arguments has not ended.");
 static PyObject *executor_submit_with(PyObject *self, PyTypeObject *class, PyObject *const *args,
                                       Py_ssize_t nargs, PyObject *kwnames)
 {
