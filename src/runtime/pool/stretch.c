@@ -322,6 +322,11 @@ void achar__stretch_died_locked(achar__pool *pool, achar__slot *slot, achar__tas
         between(achar__stretch_calls(atomic_load(&slot->up->calls_claimed), position), done, end);
     achar__task *lost = piece, *rest = NULL;
 
+    if (piece->count == 0) { /* all its calls were done, and harvested; only the end was not told */
+        achar__tell_started(slot, piece);
+        achar__task_finish_locked(piece, ACHAR__TASK_RETURNED);
+        return;
+    }
     if (done > piece->skip) {
         if (!keep_results(slot, piece, done)) {
             goto lose;

@@ -402,6 +402,9 @@ int main(int argc, char **argv)
         if (argc > 1 && strcmp(argv[1], "never-finish") == 0) {
             pause();
         }
+        if (argc > 1 && strcmp(argv[1], "never-empty") == 0 && task.args_nbytes == 0) {
+            return 8;
+        }
         status = task.call_count ? run_stretch(worker, &task) : run(worker, &task);
         if (status != ACHAR_OK) {
             return 6;

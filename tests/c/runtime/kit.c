@@ -164,17 +164,23 @@ int kit_exit_code(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-bool kit_is_alive(int pid)
+char kit_state_of(int pid)
 {
     char path[32], state = 'X';
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     FILE *file = fopen(path, "r");
     if (!file) {
-        return false;
+        return 'X';
     }
     int found = fscanf(file, "%*d (%*[^)]) %c", &state);
     fclose(file);
-    return found == 1 && state != 'Z' && state != 'X';
+    return found == 1 ? state : 'X';
+}
+
+bool kit_is_alive(int pid)
+{
+    char state = kit_state_of(pid);
+    return state != 'Z' && state != 'X';
 }
 
 void kit_expect_gone(int pid)

@@ -49,7 +49,7 @@ const char *kit_echo_worker(void);
 typedef struct kit_options {
     unsigned workers;    /* 0: 2 */
     const char *mode;    /* echo_worker's argument */
-    const char *crash;   /* ACHAR_CRASH */
+    const char *crash;   /* ACHAR_CRASH; "stop name:count" stops it there */
     const char *program; /* instead of echo_worker */
     size_t region_nbytes;
     unsigned max_tasks_per_worker;
@@ -81,6 +81,8 @@ void kit_wait_for_workers(achar__pool *pool, int *pids, size_t count);
 void kit_expect_works(achar__pool *pool);
 /* The fork below is a child of this process; its exit code. */
 int kit_exit_code(pid_t child);
+/* As in /proc: 'T' stopped, 'Z' a zombie; 'X': there is none. */
+char kit_state_of(int pid);
 bool kit_is_alive(int pid);
 /* Waits until no such process is left. */
 void kit_expect_gone(int pid);

@@ -17,11 +17,18 @@ void achar__test_crash_point(const char *name)
     if (wanted && strncmp(wanted, "any:", 4) == 0) {
         name = "any";
     }
+    int signal_number = SIGKILL;
+    if (wanted && strncmp(wanted, "stop ", 5) == 0) {
+        signal_number = SIGSTOP;
+        wanted += 5;
+    }
     size_t length = strlen(name);
     if (wanted && strncmp(wanted, name, length) == 0 && wanted[length] == ':' &&
         ++passes == strtoul(wanted + length + 1, NULL, 10)) {
-        kill(getpid(), SIGKILL);
-        pause();
+        kill(getpid(), signal_number);
+        if (signal_number == SIGKILL) {
+            pause();
+        }
     }
 }
 

@@ -89,7 +89,15 @@ static void *kill_main(void *argument)
 {
     storm *it = argument;
     unsigned seed = 5;
+    int seen = -1;
     while (!it->over) {
+        /* On a machine where none gets ready in that time the pool would be given up. */
+        int ended = it->returned + it->lost + it->cancelled;
+        if (ended == seen) {
+            kit_nap_ms(1);
+            continue;
+        }
+        seen = ended;
         int pids[WORKERS];
         size_t count = achar__pool_pids(it->pool, pids, WORKERS);
         count = count < WORKERS ? count : WORKERS;

@@ -5,6 +5,7 @@
 #include "kit.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,7 +20,9 @@ typedef struct calls {
     achar__pool *pool;
     achar__task *piece; /* the one that is being read */
     const unsigned char *records;
-    size_t left; /* calls of it that have not been read */
+    size_t left;        /* calls of it that have not been read */
+    size_t empty_count; /* pieces without calls */
+    size_t empty_failed_count;
 } calls;
 
 static calls all; /* large */
@@ -27,7 +30,7 @@ static calls all; /* large */
 static void begin(achar__pool *pool)
 {
     all.pool = pool;
-    all.used = all.count = all.left = 0;
+    all.used = all.count = all.left = all.empty_count = all.empty_failed_count = 0;
     all.piece = NULL;
     all.records = NULL;
     assert_status(achar__pool_block_reserve(pool, 4096, &all.args), ACHAR_OK);
@@ -60,6 +63,17 @@ static void submit(void)
     achar__function_release(function);
 }
 
+/* It has ended, and all calls of it have been read. */
+static void leave_piece(enum achar__task_state how)
+{
+    all.empty_count += achar__task_call_count(all.piece) == 0;
+    all.empty_failed_count += achar__task_call_count(all.piece) == 0 && how != ACHAR__TASK_RETURNED;
+    achar__task *next_piece = achar__task_next_piece(all.piece);
+    achar__task_release(all.piece);
+    all.piece = next_piece;
+    all.records = NULL;
+}
+
 /* The outcome of the next call: its state, and its result in '*bytes' and '*nbytes'. */
 static enum achar__task_state next(const char **bytes, size_t *nbytes, achar__death *death)
 {
@@ -75,10 +89,7 @@ static enum achar__task_state next(const char **bytes, size_t *nbytes, achar__de
         if (all.left) {
             break;
         }
-        achar__task *next_piece = achar__task_next_piece(all.piece);
-        achar__task_release(all.piece);
-        all.piece = next_piece;
-        all.records = NULL;
+        leave_piece(result.state);
     }
     all.left--;
     *death = result.death;
@@ -126,18 +137,22 @@ static void leave_read(void)
 {
     while (all.piece && all.left == 0 && achar__task_wait(all.piece, 0) == ACHAR_OK &&
            (all.records || achar__task_call_count(all.piece) == 0)) {
-        achar__task *next_piece = achar__task_next_piece(all.piece);
-        achar__task_release(all.piece);
-        all.piece = next_piece;
-        all.records = NULL;
+        leave_piece(achar__task_state_of(all.piece));
     }
 }
 
-/* All calls have been read. */
+/*
+ * All calls have been read. The last piece may have none: its worker had not told the end when they
+ * were harvested.
+ */
 static void end(void)
 {
     leave_read();
-    assert_null(all.piece);
+    while (all.piece) {
+        assert_status(achar__task_wait(all.piece, ENOUGH_NS), ACHAR_OK);
+        assert_int_equal(achar__task_call_count(all.piece), 0);
+        leave_piece(achar__task_state_of(all.piece));
+    }
 }
 
 static void all_calls_in_order(void **state)
@@ -302,6 +317,50 @@ static void death_at_each_step(void **state)
     }
 }
 
+static _Atomic bool is_over;
+
+static void *kill_the_stopped(void *pool)
+{
+    while (!is_over) {
+        int pid;
+        if (achar__pool_pids(pool, &pid, 1) == 1 && kit_state_of(pid) == 'T') {
+            kit_nap_ms(200); /* until its calls are harvested */
+            kill(pid, SIGKILL);
+        }
+        kit_nap_ms(5);
+    }
+    return NULL;
+}
+
+/*
+ * Each worker stops when it has made its calls and is about to tell: they are harvested. It is killed
+ * then, and nobody is given what is left, which is no call.
+ */
+static void death_after_the_harvest(void **state)
+{
+    enum { COUNT = 40 };
+    achar__pool *pool = kit_pool(
+        (kit_options){.workers = 1, .mode = "never-empty", .crash = "stop before-publish:3"});
+    begin(pool);
+    for (size_t i = 0; i < COUNT; i++) {
+        add("spin 200");
+    }
+    submit();
+    pthread_t killer;
+    is_over = false;
+    assert_int_equal(pthread_create(&killer, NULL, kill_the_stopped, pool), 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        expect_number(200);
+    }
+    end();
+    is_over = true;
+    pthread_join(killer, NULL);
+    assert_true(all.empty_count > 0);
+    assert_int_equal(all.empty_failed_count, 0);
+    achar__pool_kill(pool);
+    achar__pool_release(pool);
+}
+
 static void dropping(void **state)
 {
     enum { ROUNDS = 60, COUNT = 3000 };
@@ -422,6 +481,7 @@ int main(void)
         KIT_TEST(nobody_waits_behind_a_long_call),
         KIT_TEST(a_death_loses_one_call),
         KIT_TEST(death_at_each_step),
+        KIT_TEST(death_after_the_harvest),
         KIT_TEST(dropping),
         KIT_TEST(dropping_long_calls),
         KIT_TEST(cancelled_and_interrupted),
