@@ -354,10 +354,12 @@ def test_no_retries_unless_asked_for(ex, tmp_path):
     assert attempts_at(path) == 1
 
 
-def test_backoff_holds_up_nobody(ex):
-    slow = ex.options(retries=1, backoff=60).submit(lambda: {}["x"])
+def test_backoff_holds_up_nobody(ex, tmp_path):
+    path = tmp_path / "attempts"
+    slow = ex.options(retries=1, backoff=60).submit(failing_until(str(path), 2, lambda: {}["x"]))
     assert [ex.submit(pow, n, 2).result() for n in range(200)] == [n * n for n in range(200)]
-    time.sleep(0.2)
+    while not attempts_at(path) or slow.running():
+        time.sleep(0.01)
     assert not slow.done()
     assert slow.cancel()
     assert slow.cancelled()
