@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 
-from . import _memo_keys
+from . import _memo_flights, _memo_keys
 from ._memo_errors import MemoWarning, Unstorable
 from ._memo_rows import ABSENT, RAISED, Raised
 
@@ -96,7 +96,7 @@ class Memoized:
             return found
         # The function is called from here, not further below: functions that call themselves run out of frames.
         store = self.memo._store
-        mine = store.begin(key)
+        mine = _memo_flights.begin_call(self.memo, store, key)
         try:
             if mine and (found := self._found_meanwhile(key)) is not ABSENT:
                 return found

@@ -12,7 +12,7 @@ import threading
 import warnings
 from concurrent.futures import BrokenExecutor
 
-from . import _achar, _memo_inputs, _memo_keys, errors
+from . import _achar, _memo_after, _memo_flights, _memo_inputs, _memo_keys, errors
 from ._memo_errors import MemoWarning, Unstorable
 from ._memo_function import Memoized
 from ._memo_rows import ABSENT, RAISED, Raised
@@ -78,8 +78,11 @@ _NOT_RAISED = (
 class _Storing:
     """Storing of what a task returned or raised, once."""
 
-    def __init__(self, tasks: Tasks, call: _Call, under_way: tuple[Any, bytes], has_limit: bool) -> None:
+    def __init__(
+        self, tasks: Tasks, call: _Call, under_way: tuple[Any, bytes], flight: _memo_flights.Flight, has_limit: bool
+    ) -> None:
         self.tasks, self.call, self.under_way, self.has_limit = tasks, call, under_way, has_limit
+        self.flight = flight
         self.name = _memo_keys.name_of(call.function)
         self.lock = threading.Lock()
         self.is_done = False
@@ -136,6 +139,7 @@ class _Storing:
                 if isinstance(future, Future):
                     future._keep_bytes(False)
                 self.tasks.ended(self.call.memo, self.under_way, future)
+                self.flight.end()
 
     def _store_returned(self) -> bool:
         """False: it did not return."""
@@ -242,18 +246,77 @@ class Tasks:
             return _failed(error)
         if found is not ABSENT:
             return _ended(found, executor)
-        future = options._submit(call.function, args, kwargs)
+        flight = _memo_flights.Flight(memo, key)
+        if not flight.is_ready() and _memo_flights.may_wait():
+            waiting = self._submit_after(options, call, identity, flight, args, kwargs)
+            if waiting is not None:
+                return waiting
+        return self._submit_begun(options, call, identity, flight, args, kwargs, None)
+
+    def _submit_after(
+        self, options: TaskOptions, call: _Call, identity: bytes, flight: _memo_flights.Flight, args: Any, kwargs: Any
+    ) -> Any:
+        """When somebody else has computed it, as the call is now. None: it cannot be kept so long."""
+        memo, under_way = call.memo, (options._executor, flight.key)
+        try:
+            snapshot = _memo_inputs.Snapshot([], call.function, args, kwargs)
+        except Exception:
+            return None
+        waiting = _memo_after.AfterFlight()
+
+        def submit(snapshot: _memo_inputs.Snapshot) -> Any:
+            try:
+                function, args, kwargs = snapshot.call()
+                now, now_identity = call, call.keys.identity()
+                if now_identity != identity:
+                    now = _Call(memo, call.memoized, call.keys.of_other(function), function)
+                    now_identity = now.keys.identity()
+                if now.keys.of_call(now_identity, args, kwargs) == flight.key:
+                    return self._submit_begun(options, now, now_identity, flight, args, kwargs, waiting)
+                flight.end()
+                return options._submit(function, args, kwargs)
+            except BaseException:
+                flight.end()
+                raise
+
+        with memo._counting:
+            other = memo._under_way.get(under_way)
+            if other is not None and not other.done():
+                flight.end()
+                return other
+            memo._under_way[under_way] = waiting
+        waiting.add_done_callback(lambda waiting: self.ended(memo, under_way, waiting))
+        waiting._start_after(flight, snapshot, submit, options._executor)
+        return waiting
+
+    def _submit_begun(
+        self, options: TaskOptions, call: _Call, identity: bytes, flight: _memo_flights.Flight, args: Any, kwargs: Any,
+        waiting: Any,
+    ) -> Any:  # fmt: skip
+        """What another has stored before it was this one's turn; else a task. 'waiting': the future that it is for."""
+        executor, memo = options._executor, call.memo
+        under_way = executor, flight.key
+        try:
+            if memo._row(flight.key) is not None and (found := call.found(flight.key, args, kwargs)) is not ABSENT:
+                flight.end()
+                return _ended(found, executor)
+            future = options._submit(call.function, args, kwargs)
+        except BaseException:
+            flight.end()
+            raise
         with memo._counting:  # not around _submit(), which may wait for room that _store() is to make
             other = memo._under_way.setdefault(under_way, future)
-            if other is not future and not other.done() and future.cancel():
+            if other not in (future, waiting) and not other.done() and future.cancel():
+                flight.end()
                 return other
             memo._under_way[under_way] = future
-        storing = _Storing(self, call, under_way, options._options[0] is not None)
+        storing = _Storing(self, call, under_way, flight, options._options[0] is not None)
         if isinstance(executor, ThreadExecutor):
             storing.identity = identity
         elif call.keys.identity() != identity:  # another thread has changed it: what was sent may be either
             call.keys.warn_of_changes(stacklevel=4)
             self.ended(memo, under_way, future)
+            flight.end()
             return future
         storing.watch(future)
         return future

@@ -9,6 +9,10 @@
  * then the caller computes without the lock, which costs time and nothing else. Circles of threads, also
  * through several files, are found here: a flight says what its thread waits for.
  *
+ * A task that is under way has no thread to wait for, so it has a byte of another kind, which its process locks and
+ * nobody blocks on: who finds it locked looks again later. What waits for whom then is decided in Python
+ * (_memo_flights.py).
+ *
  * Invariant: who follows flights and what their threads wait for comes to an end, since nobody begins to
  * wait who would close a circle, and a thread that enters its flight does not wait.
  */
@@ -38,6 +42,12 @@ static memo_flight *flights; /* with 'flight_lock' */
 static off_t byte_of(int64_t id)
 {
     return 1 + (off_t)((uint64_t)id >> 2);
+}
+
+/* Behind those. */
+static off_t byte_of_task(int64_t id)
+{
+    return ((off_t)1 << 62) + (off_t)((uint64_t)id >> 3);
 }
 
 static memo_flight **find(const memo_locks *locks, int64_t id)
@@ -136,6 +146,64 @@ void memo_store_end(memo_store *store, const uint8_t *key)
     int64_t id = memo_id_of(key);
     memo_lock_byte(store->locks, F_SETLK, F_UNLCK, byte_of(id));
     leave(store->locks, id);
+}
+
+memo_owner memo_store_owner(memo_store *store, const uint8_t *key)
+{
+    int64_t id = memo_id_of(key);
+    memo_owner owner = MEMO_NOBODY;
+    pthread_mutex_lock(&flight_lock);
+    const memo_flight *flight = *find(store->locks, id);
+    if (flight)
+        owner = pthread_equal(flight->thread, pthread_self()) ? MEMO_THIS_THREAD : MEMO_HERE;
+    pthread_mutex_unlock(&flight_lock);
+    return owner == MEMO_NOBODY && memo_byte_is_taken(store->locks, byte_of(id)) ? MEMO_ELSEWHERE
+                                                                                 : owner;
+}
+
+int memo_store_has_other_calls(memo_store *store, const uint8_t *key)
+{
+    int64_t id = memo_id_of(key);
+    pthread_mutex_lock(&flight_lock);
+    const memo_flight *flight = flights;
+    while (flight && flight->id == id && flight->locks == store->locks)
+        flight = flight->next;
+    pthread_mutex_unlock(&flight_lock);
+    return flight != NULL;
+}
+
+void memo_await_landing(int64_t timeout_ns)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ns / 1000000000;
+    until.tv_nsec += timeout_ns % 1000000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&flight_lock);
+    pthread_cond_timedwait(&landed, &flight_lock, &until);
+    pthread_mutex_unlock(&flight_lock);
+}
+
+/* ---- tasks ---- */
+
+int memo_store_begin_task(memo_store *store, const uint8_t *key)
+{
+    return memo_lock_byte(store->locks, F_SETLK, F_WRLCK, byte_of_task(memo_id_of(key))) == 0 ||
+           (errno != EAGAIN && errno != EACCES); /* locks that cannot be had are nobody's */
+}
+
+void memo_store_end_task(memo_store *store, const uint8_t *key)
+{
+    memo_lock_byte(store->locks, F_SETLK, F_UNLCK, byte_of_task(memo_id_of(key)));
+    pthread_mutex_lock(&flight_lock);
+    pthread_cond_broadcast(&landed);
+    pthread_mutex_unlock(&flight_lock);
+}
+
+int memo_store_task_is_elsewhere(memo_store *store, const uint8_t *key)
+{
+    return memo_byte_is_taken(store->locks, byte_of_task(memo_id_of(key)));
 }
 
 void memo_free_flights(memo_store *store)

@@ -125,6 +125,8 @@ void memo_locks_abandon(memo_locks *locks); /* in a child */
 void memo_locks_forget_all(void);           /* in a child */
 /* What fcntl() says of the byte at 'at'. */
 int memo_lock_byte(memo_locks *locks, int command, short type, off_t at);
+/* By another process. */
+int memo_byte_is_taken(memo_locks *locks, off_t at);
 /* The writers of this file, in all processes; block. */
 void memo_lock_writers(memo_locks *locks);
 void memo_unlock_writers(memo_locks *locks);

@@ -109,6 +109,12 @@ int memo_lock_byte(memo_locks *locks, int command, short type, off_t at)
     return fcntl(locks->fd, command, &lock);
 }
 
+int memo_byte_is_taken(memo_locks *locks, off_t at)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+    return fcntl(locks->fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 void memo_lock_writers(memo_locks *locks)
 {
     pthread_mutex_lock(&locks->writers);

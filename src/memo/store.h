@@ -137,6 +137,22 @@ memo_status memo_store_flush(memo_store *store);
 memo_status memo_store_begin(memo_store *store, const uint8_t *key);
 void memo_store_end(memo_store *store, const uint8_t *key);
 
+/* Who is between these two for this key. */
+typedef enum memo_owner { MEMO_NOBODY, MEMO_THIS_THREAD, MEMO_HERE, MEMO_ELSEWHERE } memo_owner;
+memo_owner memo_store_owner(memo_store *store, const uint8_t *key);
+/* Whether a thread of this process is between them for another key, of any file. */
+int memo_store_has_other_calls(memo_store *store, const uint8_t *key);
+/* Until somebody in this process ends, or the time has passed. */
+void memo_await_landing(int64_t timeout_ns);
+
+/*
+ * The same for a task, which no thread stands for: memo_store_begin_task() does not wait, and says whether this
+ * process is the one now; it does not exclude within the process. The death of the process ends it, too.
+ */
+int memo_store_begin_task(memo_store *store, const uint8_t *key);
+void memo_store_end_task(memo_store *store, const uint8_t *key);
+int memo_store_task_is_elsewhere(memo_store *store, const uint8_t *key);
+
 /* What SQLite's code means to us. */
 memo_status memo_status_of(int sqlite_code);
 

@@ -1,7 +1,10 @@
-"""Calls that several threads make at once: a wait that is interrupted, waits that would never end."""
+"""Calls that several make at once, also as tasks: a wait that is interrupted, waits that would never end."""
 
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import achar
 import pytest
@@ -68,3 +71,9 @@ def test_threads_that_want_each_others_calls(tmp_path):
         for thread in threads:
             thread.join(60)
         assert len(found) == 3 and {1, 2, 3} in found
+
+
+def test_tasks_and_calls_are_computed_once(tmp_path):
+    command = [sys.executable, Path(__file__).with_name("shared_task.py"), tmp_path / "m"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.stdout, done.stderr) == ("each computed once, and taken over; no circle\n", "")

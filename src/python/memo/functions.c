@@ -1,5 +1,5 @@
 /*
- * functions.c - checksums and zstd of whole buffers, without the GIL.
+ * functions.c - what needs no store: checksums and zstd of whole buffers, and a wait; without the GIL.
  */
 #include "memo/check.h"
 #include "python/memo/memo.h"
@@ -85,7 +85,21 @@ static PyObject *decompress(PyObject *module, PyObject *args)
     return data;
 }
 
+PyDoc_STRVAR(
+    await_landing_doc,
+    "await_landing($module, seconds, /)\n--\n\n"
+    "Until a call or a task of this process ends that a memo is to keep, or that time has passed.");
+static PyObject *await_landing(PyObject *module, PyObject *argument)
+{
+    double seconds = PyFloat_AsDouble(argument);
+    if (seconds == -1 && PyErr_Occurred())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS memo_await_landing(seconds < 0 ? 0 : (int64_t)(seconds * 1e9));
+    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+}
+
 PyMethodDef memo_functions[] = {
+    {"await_landing", await_landing, METH_O, await_landing_doc},
     {"check", check, METH_VARARGS, check_doc},
     {"compress", compress, METH_VARARGS, compress_doc},
     {"decompress", decompress, METH_VARARGS, decompress_doc},

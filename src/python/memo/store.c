@@ -247,10 +247,10 @@ static PyObject *store_drop_damaged(PyObject *obj, PyObject *key_object)
     return dropped.data ? bytes_or_none(&dropped) : PyBytes_FromStringAndSize(NULL, 0);
 }
 
-PyDoc_STRVAR(
-    begin_doc,
-    "begin($self, key, /)\n--\n\n"
-    "Waits until nobody else computes this. True: then call end(); False: compute without.");
+PyDoc_STRVAR(begin_doc, "begin($self, key, tasks=None, /)\n--\n\n"
+                        "Waits until nobody else computes this. True: then call end(); False: "
+                        "compute without. None: a task "
+                        "computes it, of another process, or one that the dict 'tasks' has.");
 /* A signal that came while begin() waited raises before the caller can call end(). 0, or -1. */
 static int check_signals(store_object *self, const uint8_t *key)
 {
@@ -261,12 +261,13 @@ static int check_signals(store_object *self, const uint8_t *key)
     return -1;
 }
 
-static PyObject *store_begin(PyObject *obj, PyObject *key_object)
+static PyObject *store_begin(PyObject *obj, PyObject *args)
 {
     const uint8_t *key;
     memo_store *store;
     memo_status status;
-    if (take_key(key_object, &key) < 0)
+    PyObject *key_object, *tasks = Py_None;
+    if (!PyArg_ParseTuple(args, "O|O:begin", &key_object, &tasks) || take_key(key_object, &key) < 0)
         return NULL;
     do { /* a signal's handler may fork, and return in the child */
         if (!(store = enter((store_object *)obj)))
@@ -280,7 +281,89 @@ static PyObject *store_begin(PyObject *obj, PyObject *key_object)
         return NULL;
     if (status == MEMO_NOMEM)
         return PyErr_NoMemory();
+    if (status == MEMO_OK && tasks != Py_None) {
+        if (!(store = enter((store_object *)obj)))
+            return NULL;
+        int found = PyDict_Contains(tasks, key_object);
+        if (found == 0)
+            found = memo_store_task_is_elsewhere(store, key);
+        if (found)
+            memo_store_end(store, key);
+        leave((store_object *)obj);
+        if (found < 0)
+            return NULL;
+        if (found)
+            Py_RETURN_NONE;
+    }
     return PyBool_FromLong(status == MEMO_OK); /* locks that cannot be had are not waited for */
+}
+
+/* What a question about a key is answered by. */
+static PyObject *ask(PyObject *obj, PyObject *key_object,
+                     long (*question)(memo_store *store, const uint8_t *key))
+{
+    const uint8_t *key;
+    memo_store *store;
+    if (take_key(key_object, &key) < 0 || !(store = enter((store_object *)obj)))
+        return NULL;
+    long answer = question(store, key);
+    leave((store_object *)obj);
+    return PyLong_FromLong(answer);
+}
+
+static long owner_of(memo_store *store, const uint8_t *key)
+{
+    return memo_store_owner(store, key);
+}
+
+static PyObject *store_owner(PyObject *obj, PyObject *key)
+{
+    return ask(obj, key, owner_of);
+}
+
+static long has_other_calls(memo_store *store, const uint8_t *key)
+{
+    return memo_store_has_other_calls(store, key);
+}
+
+static PyObject *store_has_other_calls(PyObject *obj, PyObject *key)
+{
+    return ask(obj, key, has_other_calls);
+}
+
+static long task_is_elsewhere(memo_store *store, const uint8_t *key)
+{
+    return memo_store_task_is_elsewhere(store, key);
+}
+
+static PyObject *store_task_is_elsewhere(PyObject *obj, PyObject *key)
+{
+    return ask(obj, key, task_is_elsewhere);
+}
+
+static long begin_task(memo_store *store, const uint8_t *key)
+{
+    return memo_store_begin_task(store, key);
+}
+
+static PyObject *store_begin_task(PyObject *obj, PyObject *key)
+{
+    return ask(obj, key, begin_task);
+}
+
+static PyObject *store_end_task(PyObject *obj, PyObject *key_object)
+{
+    const uint8_t *key;
+    memo_store *store;
+    if (take_key(key_object, &key) < 0)
+        return NULL;
+    if (!((store_object *)obj)->store || ((store_object *)obj)->closing)
+        Py_RETURN_FALSE;
+    if (!(store = enter((store_object *)obj)))
+        return NULL;
+    memo_store_end_task(store, key);
+    leave((store_object *)obj);
+    Py_RETURN_TRUE;
 }
 
 static PyObject *store_end(PyObject *obj, PyObject *key_object)
@@ -337,9 +420,21 @@ static PyMethodDef store_methods[] = {
     {"get", store_get, METH_O, get_doc},
     {"put", store_put, METH_VARARGS, put_doc},
     {"drop_damaged", store_drop_damaged, METH_O, drop_damaged_doc},
-    {"begin", store_begin, METH_O, begin_doc},
+    {"begin", store_begin, METH_VARARGS, begin_doc},
     {"end", store_end, METH_O,
      "end($self, key, /)\n--\n\nThe computation that begin() announced has ended."},
+    {"owner", store_owner, METH_O,
+     "owner($self, key, /)\n--\n\nWho has begun: 0, nobody; 1, this thread; 2, another; 3, another "
+     "process."},
+    {"has_other_calls", store_has_other_calls, METH_O,
+     "has_other_calls($self, key, /)\n--\n\nHas a thread of this process begun anything else?"},
+    {"begin_task", store_begin_task, METH_O,
+     "begin_task($self, key, /)\n--\n\nWhether this process is the one whose tasks compute it "
+     "now."},
+    {"end_task", store_end_task, METH_O,
+     "end_task($self, key, /)\n--\n\nFalse: the store is closed, and has not ended it."},
+    {"task_is_elsewhere", store_task_is_elsewhere, METH_O,
+     "task_is_elsewhere($self, key, /)\n--\n\nDoes a task of another process compute it?"},
     {"run", store_run, METH_VARARGS, run_doc},
     {"flush", store_flush, METH_NOARGS,
      "flush($self, /)\n--\n\nWrites down which results were used."},

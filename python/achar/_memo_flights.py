@@ -1,0 +1,133 @@
+"""One computation for calls and tasks of the same key, in this process and in others: who waits for whom.
+
+    a call waits for a call      in C (``src/memo/flight.c``), which finds circles
+    a call waits for a task      here; it has not begun meanwhile, so nobody waits for it
+    a task waits for either      here; it is not submitted meanwhile, so it holds no worker
+
+A task is computed by workers that other tasks may hold up, and these may wait for calls. So that nothing closes such a
+circle, there are rules. In a worker, in a thread of a pool and in achar's own, nobody waits for a task, nor lets a task
+wait. Nor does a process while a thread of it is inside another memoized call, which others may wait for. And nobody
+waits for a call that he is inside of. Who does not wait computes, which costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from . import _memo, _memo_stores, _worker
+from ._memo import MemoError
+
+TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .memo import Memo
+
+LOCKS_MAX = 256  # so many tasks at once are known to other processes: the kernel's locks are a list
+NOBODY, THIS_THREAD, HERE, ELSEWHERE = range(4)  # what Store.owner() says
+PAUSE_FIRST_S, PAUSE_LAST_S = 0.002, 0.05
+
+_lock = threading.RLock()  # a signal's handler may submit
+_tasks: dict[str, dict[bytes, Flight]] = {}  # the tasks that are under way, by file
+_locks_count = 0
+
+
+def tasks_of(path: str) -> dict[bytes, Flight]:
+    return _tasks.setdefault(path, {})
+
+
+def may_wait() -> bool:
+    """Whether this thread may wait for a task: no task can be waiting for it."""
+    thread = threading.current_thread()
+    pools = sys.modules.get("concurrent.futures.thread")
+    is_pools = pools is not None and thread in pools._threads_queues
+    return _worker.place is None and not is_pools and not thread.name.startswith("achar")
+
+
+def begin_call(memo: Memo, store: Any, key: bytes) -> bool:
+    """Store.begin(), after the task that computes this, if there is one."""
+    if not may_wait():
+        return bool(store.begin(key))
+    tasks, pause = tasks_of(memo.path), PAUSE_FIRST_S
+    while True:
+        begun = store.begin(key, tasks)
+        if begun is not None:
+            return begun
+        while key in tasks or store.task_is_elsewhere(key):
+            if store.has_other_calls(key):
+                return bool(store.begin(key))
+            _memo.await_landing(pause)
+            pause = min(pause * 2, PAUSE_LAST_S)
+
+
+class Flight:
+    """That a task of this process computes a key, or is to."""
+
+    def __init__(self, memo: Memo, key: bytes) -> None:
+        self.path, self.key, self.store = memo.path, key, memo._store
+        self.tasks = tasks_of(memo.path)
+        self.is_begun = self.has_lock = self.is_over = False
+
+    def is_ready(self) -> bool:
+        """The task may be submitted: nobody else computes it, or it is not to be waited for."""
+        store, key = self.store, self.key
+        if not self.is_begun and not self._begin():
+            return bool(store.owner(key) == THIS_THREAD or store.has_other_calls(key))
+        return bool(store.owner(key) in (NOBODY, THIS_THREAD) or store.has_other_calls(key))
+
+    def _begin(self) -> bool:
+        global _locks_count
+        with _lock:
+            if self.is_over:
+                return True
+            if self.key in self.tasks:
+                return False
+            if _locks_count >= LOCKS_MAX:
+                if self.store.task_is_elsewhere(self.key):
+                    return False
+            elif self.store.begin_task(self.key):
+                self.has_lock = True
+                _locks_count += 1
+            else:
+                return False
+            self.tasks[self.key] = self
+            self.is_begun = True
+            return True
+
+    def end(self) -> None:
+        """Its result is stored, or there is none."""
+        global _locks_count
+        with _lock:
+            self.is_over = True
+            if self.tasks.get(self.key) is not self:  # also in a child, which has none of its parent's
+                return
+            del self.tasks[self.key]
+            if self.has_lock:
+                _locks_count -= 1
+                self._unlock()
+
+    def _unlock(self) -> None:
+        if _ended(self.store, self.key):
+            return
+        for memo in list(_memo_stores.memos):  # while one has a store of the file, the file's locks are kept
+            if memo.path == self.path and _ended(memo._store, self.key):
+                return
+
+
+def _ended(store: Any, key: bytes) -> bool:
+    try:
+        return store.end_task(key)
+    except MemoError:  # it is closed
+        return False
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _locks_count
+    _lock, _locks_count = threading.RLock(), 0
+    for tasks in _tasks.values():
+        tasks.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
