@@ -16,7 +16,7 @@ class Interrupted(BaseException):
 
 def test_a_wait_that_is_interrupted_as_it_ends(tmp_path):
     """Who was interrupted has begun nothing: the next computes the call."""
-    fails, main_waits = True, threading.Event()
+    fails, begun, main_waits = True, threading.Event(), threading.Event()
 
     def interrupt(*_):
         raise Interrupted
@@ -25,6 +25,7 @@ def test_a_wait_that_is_interrupted_as_it_ends(tmp_path):
 
         @memo(key="name")
         def f(x):
+            begun.set()
             if fails:
                 main_waits.wait(60)
                 signal.raise_signal(signal.SIGUSR1)
@@ -39,6 +40,7 @@ def test_a_wait_that_is_interrupted_as_it_ends(tmp_path):
         try:
             first = threading.Thread(target=call)
             first.start()
+            begun.wait(60)
             with pytest.raises(Interrupted):
                 threading.Timer(0.05, main_waits.set).start()
                 f(1)

@@ -41,7 +41,7 @@ RUN = """
         futures = [ex.options(name=f"blocks {n}").submit(blocks, sys.argv[2]) for n in range(5)]
         while sum(future.running() for future in futures) < 2:
             time.sleep(0.01)
-        ex._monitor.record.join(10)
+        assert ex._monitor.record.join(40)
         time.sleep(1.2)  # a sample
         print("ready", flush=True)
         waits()
@@ -93,7 +93,7 @@ class Terminal:
     def text(self):
         return self.tmux("capture-pane", "-p")
 
-    def wait_for(self, pattern, seconds=20):
+    def wait_for(self, pattern, seconds=60):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             text = self.text()
@@ -219,7 +219,7 @@ def test_a_run_that_has_ended_and_one_before_it(ended):
 def test_a_run_whose_process_was_killed(tmp_path):
     path = tmp_path / "run.db"
     script = "import os, sys, achar; ex = achar.Executor(1, monitor=sys.argv[1]); ex.submit(abs, 1).result()\n"
-    script += "ex._monitor.record.join(10); os.kill(os.getpid(), 9)"
+    script += "assert ex._monitor.record.join(40); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", script, path], timeout=60, check=False)
     assert "broken off: its process is gone" in top(path).stdout
 

@@ -30,6 +30,11 @@ def sleeps(seconds):
     time.sleep(seconds)
 
 
+def waits_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
 def odd_fails(n):
     if n % 2:
         raise KeyError(n)
@@ -125,10 +130,11 @@ def recorded(tmp_path_factory):
         assert ex.run(["true"]).result().returncode == 0
         assert ex.actor(Counter).add(7).result() == 7
         known["returned"] += 2
-        blockers = [ex.submit(sleeps, 0.3) for _ in range(2)]
+        blockers = [ex.submit(waits_for, str(folder / "go")) for _ in range(2)]
         while not all(blocker.running() for blocker in blockers):
             time.sleep(0.01)
         assert ex.submit(same, 0).cancel()
+        (folder / "go").touch()
         known["returned"] += 2
         known["cancelled"] += 1
         ex.wait(blockers)
@@ -323,7 +329,7 @@ def test_what_was_written_is_there_when_the_client_is_killed(tmp_path):
         done = [ex.submit(abs, -i) for i in range(500)]
         waits = [ex.submit(time.sleep, 60) for i in range(10)]
         ex.wait(done)
-        assert ex._monitor.record.join(10)
+        assert ex._monitor.record.join(40)
         os.kill(os.getpid(), 9)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script), path], timeout=60, check=False)

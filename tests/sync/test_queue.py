@@ -17,7 +17,7 @@ from pathlib import Path
 import achar
 import numpy
 import pytest
-from sync_support import ended, forked
+from sync_support import ended, forked, wait_until_waiting
 
 HERE = Path(__file__).parent
 ENOUGH = 30
@@ -265,7 +265,7 @@ def test_first_come_first_served():
 
         threads.append(in_thread(wait))
         ready.wait()
-        time.sleep(0.05)  # until it sleeps; if not, the order below may be another
+        wait_until_waiting(threads[-1])  # if not, the order below may be another
     for i in range(4):
         q.put(i)
         threads[i].join(ENOUGH)
@@ -287,8 +287,10 @@ def test_signals_are_answered_while_waiting():
     main = threading.main_thread().ident
 
     def strike():
-        for _ in range(2):
-            time.sleep(0.05)
+        for count in range(2):
+            while len(seen) < count:
+                time.sleep(0.001)
+            wait_until_waiting(threading.main_thread())
             signal.pthread_kill(main, signal.SIGUSR1)
 
     try:

@@ -101,7 +101,7 @@ for round in range(150):
             entered[name] = time.monotonic()
             results[name] = condition.wait(timeout)
     hasty = threading.Thread(target=wait, args=("hasty", 0.003), daemon=True)
-    patient = threading.Thread(target=wait, args=("patient", 5), daemon=True)
+    patient = threading.Thread(target=wait, args=("patient", {patience} + 5), daemon=True)
     hasty.start()
     time.sleep(0.0005)
     patient.start()
@@ -118,7 +118,7 @@ for round in range(150):
     hasty.join()
     # The notification was for one of the two: who says that it was not notified leaves it.
     if not results["hasty"]:
-        patient.join(1)
+        patient.join({patience})
         if "patient" not in results:
             lost += 1
             with condition:
@@ -134,13 +134,13 @@ print(lost)
 
 
 def test_no_wake_up_is_lost_to_a_time_limit():
-    done = run(LOST.format(module="achar"), timeout=120)
+    done = run(LOST.format(module="achar", patience=30), timeout=120)
     assert done.stdout == "0\n", done.stderr
 
 
 def test_threading_loses_one():
     """The fault that the test above would find, found where it is."""
-    done = run(LOST.format(module="threading"), timeout=120)
+    done = run(LOST.format(module="threading", patience=1), timeout=120)
     assert done.stdout == "1\n", done.stderr
 
 
@@ -155,10 +155,11 @@ signal.signal(signal.SIGUSR1, lambda *_: handled.append(1))
 def strike():
     time.sleep(0.1)
     signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
-    time.sleep(0.1)
+    while not handled:  # of two signals at once the one with the lower number is handled first
+        time.sleep(0.1)
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-threading.Thread(target=strike, daemon=True).start()
 try:
+    threading.Thread(target=strike, daemon=True).start()
     if what == "lock": lock.acquire()
     if what == "event": event.wait()
     if what == "semaphore": semaphore.acquire()
