@@ -224,14 +224,31 @@ def test_the_client_is_killed(worker, tmp_path, state):
         "print(*pids, flush=True)\n"
         "time.sleep(600)\n"
     )
-    command = [sys.executable, script, worker, state]
+    end_with_the_client([sys.executable, script, worker, state], 2)
+
+
+def test_the_client_is_killed_while_a_worker_begins(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time\n"
+        "import achar\n"
+        "ex = achar.Executor(1, program=['sleep', '600'])\n"  # never asks for a task
+        "future = ex.submit('pid')\n"
+        "while not ex._pool.pids(): time.sleep(0.01)\n"
+        "print(*ex._pool.pids(), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    end_with_the_client([sys.executable, script], 1)
+
+
+def end_with_the_client(command, worker_count):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as client:
         workers = client.stdout.readline().split()
         client.kill()
-    assert len(workers) == 2
-    end = time.monotonic() + 20
+    assert len(workers) == worker_count
+    end = time.monotonic() + 60
     while any(is_alive(pid) for pid in workers):
-        assert time.monotonic() < end, workers
+        assert time.monotonic() < end, [open(f"/proc/{pid}/status").read() for pid in workers if is_alive(pid)]
         time.sleep(0.01)
 
 

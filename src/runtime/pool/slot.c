@@ -1,19 +1,10 @@
 /*
- * slot.c - the life of one worker process: spawned, told to leave or killed, collected.
- *
- * Processes are started by posix_spawn from the tender's thread: their parent-death signal follows
- * that thread, which lives as long as the pool. Everything that a start needs is had before the
- * process exists, so a start that fails leaves nothing behind; and nothing of it comes from the
- * client's region, so a worker can be replaced when that is full of arguments.
+ * slot.c - the life of one worker process: launched, told to leave or killed, collected.
  */
-#include "runtime/pool/pool_internal.h"
-#include "runtime/shm/spill.h"
+#include "runtime/pool/launch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -29,177 +20,6 @@
 #define EARLY_DEATH_NS      INT64_C(5000000000)
 
 /* ---- starting ---- */
-
-/* All that belongs to one process, before and after it exists. */
-typedef struct launch {
-    int region_fd, spill_fd, door_fd; /* door_fd: the worker's end */
-    achar__door *door;                /* NULL: none */
-    achar__mapping *mapping;
-    achar__wire_down *down; /* the slot's */
-    int pid, pidfd;
-    int reads[2], writes[2]; /* the pipes of its output; -1: none */
-} launch;
-
-static void close_all(const int fds[2])
-{
-    for (int i = 0; i < 2; i++) {
-        if (fds[i] >= 0) {
-            close(fds[i]);
-        }
-    }
-}
-
-static void launch_close(launch *it)
-{
-    if (it->region_fd >= 0) {
-        close(it->region_fd);
-    }
-    if (it->spill_fd >= 0) {
-        close(it->spill_fd);
-    }
-    if (it->door_fd >= 0) {
-        close(it->door_fd);
-    }
-}
-
-static void launch_undo(launch *it)
-{
-    launch_close(it);
-    if (it->mapping) {
-        achar__region_unmap(&it->mapping->region);
-        free(it->mapping);
-    }
-    close_all(it->reads);
-    achar__door_free(it->door);
-}
-
-/* ACHAR_OK or a status with errno. */
-static int launch_prepare(achar__pool *pool, launch *it)
-{
-    int status = achar__region_create("achar-worker", pool->region_nbytes, ACHAR__HEAP_SPAN_NBYTES,
-                                      &it->region_fd);
-    if (status != ACHAR_OK) {
-        return status;
-    }
-    if (pool->spill_path &&
-        achar__spill_create(pool->spill_path, pool->region_nbytes, &it->spill_fd) != ACHAR_OK) {
-        it->spill_fd = -1; /* it makes do with memory */
-    }
-    errno = ENOMEM;
-    it->mapping = calloc(1, sizeof *it->mapping);
-    if (!it->mapping) {
-        return ACHAR_E_NOMEM;
-    }
-    it->mapping->region = ACHAR__REGION_CLOSED;
-    memset(it->down, 0, sizeof *it->down);
-    if (pool->output && (errno = achar__output_pipes(it->reads, it->writes)) != 0) {
-        return ACHAR_E_IO;
-    }
-    if (pool->door_fd >= 0 && (errno = achar__door_create(&it->door_fd, &it->door)) != 0) {
-        return ACHAR_E_IO;
-    }
-    status = achar__region_map_pair(it->region_fd, it->spill_fd, false, &it->mapping->region);
-    if (status == ACHAR_OK) {
-        achar__region_mirror(&it->mapping->region, it->region_fd, it->spill_fd);
-    }
-    return status;
-}
-
-/* The pool's environment and ACHAR_WORKER, in one array whose strings are not copied. */
-static char **environment_with(achar__pool *pool, char *variable)
-{
-    size_t count = 0;
-    while (pool->envp[count]) {
-        count++;
-    }
-    char **envp = calloc(count + 2, sizeof *envp);
-    if (envp) {
-        memcpy(envp, pool->envp, count * sizeof *envp);
-        envp[count] = variable;
-    }
-    return envp;
-}
-
-static int set_actions(achar__pool *pool, const launch *it, posix_spawn_file_actions_t *actions)
-{
-    const int fds[] = {[ACHAR__WIRE_CLIENT_FD] = pool->client_fd,
-                       [ACHAR__WIRE_WORKER_FD] = it->region_fd,
-                       [ACHAR__WIRE_BELL_FD] = pool->bell_fd,
-                       [ACHAR__WIRE_DOOR_FD] = it->door_fd,
-                       [ACHAR__WIRE_CLIENT_SPILL_FD] = pool->spill_fd,
-                       [ACHAR__WIRE_WORKER_SPILL_FD] = it->spill_fd};
-    _Static_assert(sizeof fds / sizeof *fds == ACHAR__WIRE_FDS_END, "all of them");
-    int error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    for (int i = 0; i < 2 && !error; i++) {
-        if (it->writes[i] >= 0) {
-            error = posix_spawn_file_actions_adddup2(actions, it->writes[i], STDOUT_FILENO + i);
-        }
-    }
-    for (int fd = ACHAR__WIRE_CLIENT_FD; fd < ACHAR__WIRE_FDS_END && !error; fd++) {
-        error = fds[fd] >= 0 ? posix_spawn_file_actions_adddup2(actions, fds[fd], fd)
-                             : posix_spawn_file_actions_addclose(actions, fd);
-    }
-    return error ? error : posix_spawn_file_actions_addclosefrom_np(actions, ACHAR__WIRE_FDS_END);
-}
-
-static int set_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    int error = posix_spawnattr_setsigmask(attributes, &none);
-    (void)(error || (error = posix_spawnattr_setsigdefault(attributes, &all)) ||
-           (error = posix_spawnattr_setpgroup(attributes, 0)) ||
-           (error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK |
-                                                             POSIX_SPAWN_SETSIGDEF |
-                                                             POSIX_SPAWN_SETPGROUP)));
-    return error;
-}
-
-/* 0 or an errno. */
-static int launch_spawn(achar__pool *pool, launch *it)
-{
-    char variable[256];
-    snprintf(variable, sizeof variable, ACHAR__WIRE_VARIABLE "=" ACHAR__WIRE_FORMAT,
-             ACHAR__WIRE_VERSION, (int)getpid(), (int)gettid(), ACHAR__WIRE_CLIENT_FD,
-             ACHAR__WIRE_WORKER_FD, ACHAR__WIRE_BELL_FD,
-             pool->spill_fd >= 0 ? ACHAR__WIRE_CLIENT_SPILL_FD : -1,
-             it->spill_fd >= 0 ? ACHAR__WIRE_WORKER_SPILL_FD : -1,
-             (size_t)((unsigned char *)it->down - pool->client.base),
-             (size_t)((unsigned char *)pool->hello - pool->client.base), pool->hello_nbytes,
-             pool->warm_limit_nbytes, pool->worker_memory_nbytes, pool->worker_spill_nbytes);
-    char **envp = environment_with(pool, variable);
-    if (!envp) {
-        return ENOMEM;
-    }
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    int error = posix_spawn_file_actions_init(&actions);
-    if (error) {
-        goto no_actions;
-    }
-    error = posix_spawnattr_init(&attributes);
-    if (error) {
-        goto no_attributes;
-    }
-    (void)((error = set_actions(pool, it, &actions)) || (error = set_attributes(&attributes)) ||
-           (error = posix_spawn(&it->pid, pool->argv[0], &actions, &attributes, pool->argv, envp)));
-    posix_spawnattr_destroy(&attributes);
-no_attributes:
-    posix_spawn_file_actions_destroy(&actions);
-no_actions:
-    free(envp);
-    if (error) {
-        return error;
-    }
-    it->pidfd = pidfd_open(it->pid, 0);
-    if (it->pidfd < 0) { /* no descriptor left: a process that cannot be watched must not be */
-        error = errno;
-        kill(it->pid, SIGKILL);
-        waitpid(it->pid, NULL, 0);
-    }
-    return error;
-}
 
 static void give_up_locked(achar__pool *pool, achar__death death)
 {
@@ -291,32 +111,15 @@ static void slot_reset(achar__pool *pool, achar__slot *slot)
 
 void achar__slot_spawn_locked(achar__pool *pool, achar__slot *slot)
 {
-    launch it = {.region_fd = -1,
-                 .spill_fd = -1,
-                 .door_fd = -1,
-                 .pidfd = -1,
-                 .down = slot->down,
-                 .reads = {-1, -1},
-                 .writes = {-1, -1}};
+    achar__launched it;
     slot_reset(pool, slot);
     slot->state = ACHAR__SLOT_SPAWNING;
     slot->serial = ++pool->start_count;
     pthread_mutex_unlock(&pool->lock);
-    int error = 0;
-    if (launch_prepare(pool, &it) != ACHAR_OK) {
-        error = errno;
-    } else {
-        error = launch_spawn(pool, &it);
-    }
-    close_all(it.writes);
-    if (error) {
-        launch_undo(&it);
-    } else {
-        launch_close(&it);
-    }
+    int error = achar__launch(pool, slot->down, &it);
     if (!error && pool->output) {
         achar__output_attach(pool->output, (unsigned)(slot - pool->slots), it.pid, it.reads,
-                             (const achar__wire_up *)it.mapping->region.base, it.down);
+                             (const achar__wire_up *)it.mapping->region.base, slot->down);
     }
     pthread_mutex_lock(&pool->lock);
     if (error) {

@@ -217,7 +217,11 @@ static void test_wrong_arguments(void **state)
     assert_int_equal(
         achar_pool_submit(other, "math:factorial", NULL, achar_nothing(), NULL, &task, &error),
         ACHAR_OK);
+#ifdef __SANITIZE_THREAD__ /* it makes vfork a fork: the client sees the child's exit, not its error */
+    expect_failure(task, ACHAR_E_NO_WORKERS, "", "no worker process gets ready");
+#else
     expect_failure(task, ACHAR_E_NO_WORKERS, "", "no worker process can be started: No such file");
+#endif
     achar_pool_close(other);
     expect_int(submit1(pool, "add", 7), 7);
     achar_pool_close(pool);
