@@ -25,8 +25,10 @@ def test_calls(ex):
     assert sorted(ex.map_unordered(abs, [-1, -2])) == [1, 2]
     assert list(ex.options(name="n").map(abs, [-1])) == [1]
     assert ex.put(lock).result() is lock
-    done, others = ex.wait([ex.submit(time.sleep, 0), ex.submit(time.sleep, 0.5)], 1)
+    go_on = threading.Event()
+    done, others = ex.wait([ex.submit(time.sleep, 0), ex.submit(go_on.wait, 60)], 1)
     assert len(done) == 1 and len(others) == 1
+    go_on.set()
     with pytest.raises(ZeroDivisionError):
         ex.submit(lambda: 1 / 0).result()
 
@@ -98,8 +100,10 @@ def test_what_waits_for_others_is_done_when_the_executor_ends(run, way):
 
 def test_cancelling_what_waits():
     ex = achar.Executor(1, kind="thread")
-    slow = ex.submit(time.sleep, 0.3)
+    go_on = threading.Event()
+    slow = ex.submit(go_on.wait, 60)
     waiting = ex.submit(len, [slow])
+    waiting.add_done_callback(lambda cancelled: go_on.set())
     last = ex.submit(len, [waiting])
     ex.shutdown(cancel_futures=True)
     assert slow.done() and waiting.cancelled() and last.done()
@@ -143,11 +147,13 @@ def test_what_threads_cannot(ex):
     for options in ({"env": {"A": "1"}}, {"cwd": "/"}, {"timeout": 1}, {"priority": 1}):
         with pytest.raises(ValueError, match="processes"):
             ex.options(**options).submit(int)
-    running = ex.submit(time.sleep, 0.5)
+    go_on = threading.Event()
+    running = ex.submit(go_on.wait, 60)
     while not running.running():
         time.sleep(0.01)
     with pytest.raises(ValueError, match="processes"):
         ex.cancel(running, force=True)
+    go_on.set()
     for options in ({"serializer": achar}, {"max_tasks_per_child": 1}, {"env": {}}):
         with pytest.raises(ValueError, match="processes"):
             achar.Executor(kind="thread", **options)
@@ -185,10 +191,12 @@ def test_long_chains(ex):
 
 
 def test_who_waits_for_a_cancelled_one_is_told(ex):
-    slow = ex.submit(time.sleep, 0.1)
+    go_on = threading.Event()
+    slow = ex.submit(go_on.wait, 60)
     waiting = ex.submit(len, [slow])
     assert waiting.cancel()
     assert concurrent.futures.wait([waiting], 60).done == {waiting}  # also before its input has ended
+    go_on.set()
     assert list(concurrent.futures.as_completed([slow, waiting], 60))
     assert ex.submit(abs, -1).result() == 1
 
