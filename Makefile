@@ -131,7 +131,7 @@ stress: build-asan/build.ninja build-hostile/build.ninja build-hostile-python/bu
 	@python tests/executor/storm.py
 	@echo "== Python tests with examples"
 	@ACHAR_STRESS=1 PYTHONPATH=tests python -m pytest -p stress_plugin -n auto --maxprocesses 8 --timeout 7200 \
-	  tests/codec tests/fuzz tests/loader tests/saver tests/versions
+	  tests/codec tests/fuzz tests/loader tests/package tests/saver tests/versions
 	@echo "== saver and loader with stacks, memos and buffers so tiny that every edge is met"
 	@ninja -C build-hostile-python --quiet
 	@meson install -C build-hostile-python --no-rebuild --only-changed --quiet

@@ -4,7 +4,7 @@ import sys
 import zipfile
 
 import pytest
-from package_support import ROOT, run
+from package_support import ROOT, SETUP, run
 
 pytestmark = pytest.mark.timeout(900)  # builds on a busy machine
 
@@ -14,7 +14,8 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     run(
         sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index",
-        f"--config-settings=build-dir={folder / 'build'}", "--wheel-dir", folder, ROOT,
+        f"--config-settings=build-dir={folder / 'build'}",
+        *[f"--config-settings=setup-args={option}" for option in SETUP], "--wheel-dir", folder, ROOT,
     )  # fmt: skip
     (found,) = folder.glob("achar-*.whl")
     return found
