@@ -22,6 +22,10 @@ FUZZ_SECONDS ?= 60
 venv := $(abspath $(VENV))
 export PATH := $(venv)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
+# ccache, where it is: what it does not know it compiles at once, without preprocessing it first, and what one clone has
+# compiled serves another (whose debugger is then told of the first one's folder).
+export CCACHE_DEPEND := 1
+export CCACHE_NOHASHDIR := 1
 # ThreadSanitizer of GCC 12 cannot live with the address layouts of newer kernels.
 no_aslr = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 # Twice as many as processors: many of the tests wait for something, most of the time.
