@@ -3,7 +3,7 @@
 An interpreter is found on PATH (python3.X), among pyenv's versions, or as the one that runs this.
 It counts if it is CPython 3.10 or newer, has headers, and has its `test` package; whatever is left
 out is left out with its reason. Builds lie in build/matrix/<version>/ and are made again only as
-far as sources have changed.
+far as sources have changed; what --newest builds is not optimized, and lies in build/matrix/quick/.
 
     python tests/conformance/matrix.py                      list, and build
     python tests/conformance/matrix.py --pytest tests/x …   run our own tests on each of them
@@ -75,9 +75,16 @@ class Interpreter:
         self.version = facts["version"]
         self.numbers = tuple(facts["numbers"])
         self.suffix = facts["suffix"]
-        self.folder = MATRIX / self.version
-        self.prefix = self.folder / "prefix"
+        self.quick = False  # compiled without optimization, in half the time, in a folder of its own
         self.installed = None  # the folder that has an achar for it, if it need not be built
+
+    @property
+    def folder(self):
+        return MATRIX / "quick" / self.version if self.quick else MATRIX / self.version
+
+    @property
+    def prefix(self):
+        return self.folder / "prefix"
 
     @property
     def site(self):
@@ -101,6 +108,7 @@ class Interpreter:
         setup = [
             meson, "setup", folder, f"--prefix={self.prefix}", f"-Dpython_exe={self.executable}", "-Dtests=disabled",
             "-Dpython.purelibdir=site", "-Dpython.platlibdir=site", "-Ddefault_library=static",
+            *(["-Doptimization=0"] if self.quick else []),
         ]  # fmt: skip
         configured = self.folder / "configured-as"
         if not configured.exists() or configured.read_text() != repr(setup):
@@ -171,9 +179,9 @@ def discover(say=print):
     return sorted(found.values(), key=lambda one: one.numbers)
 
 
-def here():
+def here(interpreters=None):
     """The interpreter that runs this, with the achar that is installed for it; a list: empty if it is none to test."""
-    found = [one for one in discover() if one.numbers == sys.version_info[:3]]
+    found = [one for one in interpreters or discover() if one.numbers == sys.version_info[:3]]
     for one in found:
         one.installed = Path(importlib.util.find_spec("achar").origin).parent.parent
     return found
@@ -184,6 +192,14 @@ def others(interpreters):
     newest = {one.numbers[:2]: one for one in interpreters}
     newest.pop(sys.version_info[:2], None)
     return list(newest.values())
+
+
+def newest_other(interpreters):
+    """The one that `make test` builds achar for besides the one that runs this; a list: empty if there is none."""
+    found = others(interpreters)[-1:]
+    for one in found:
+        one.quick = True
+    return found
 
 
 def run_pytest(interpreter, path):
@@ -219,10 +235,10 @@ def main():
 
     began = time.monotonic()
     interpreters = discover()
-    if options.others or options.newest:
-        interpreters = others(interpreters)
     if options.newest:
-        interpreters = interpreters[-1:]
+        interpreters = newest_other(interpreters)
+    elif options.others:
+        interpreters = others(interpreters)
     for one in interpreters:
         one.build()
         if not options.pytest:

@@ -1,6 +1,6 @@
 """Functions and classes by value between versions of Python: refused, or, with their source, used.
 
-achar has to be built for the other versions: `make conformance` does that, or tests/conformance/matrix.py.
+achar has to be built for the other versions: `make test-version` does that for one, `make conformance` for all.
 Each trip is two real processes of two interpreters.
 """
 
@@ -23,15 +23,13 @@ def built_interpreters():
     """{minor version: an interpreter for which achar is built}: those that `make test` builds; ACHAR_STRESS=1: all."""
     found = matrix.discover(say=lambda *_: None)
     if not os.environ.get("ACHAR_STRESS"):
-        found = matrix.here() + matrix.others(found)[-1:]
+        found = matrix.here(found) + matrix.newest_other(found)
     return {one.numbers[:2]: one for one in reversed(found) if one.extension.exists()}
 
 
 INTERPRETERS = built_interpreters()
 TRIPS = [(a, b) for a in INTERPRETERS for b in INTERPRETERS]
-pytestmark = pytest.mark.skipif(
-    len(INTERPRETERS) < 2, reason="achar is built for one version: run tests/conformance/matrix.py"
-)
+pytestmark = pytest.mark.skipif(len(INTERPRETERS) < 2, reason="achar is built for one version: run make test-version")
 
 
 def run(version, *arguments):
