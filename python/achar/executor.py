@@ -1,11 +1,10 @@
 """``achar.Executor`` and ``achar.Future``: concurrent.futures on achar's own runtime.
 
 The work is done in C (``src/python/executor``); what stands here is what is easier
-to read in Python: options, the workers' command line, the end of executors and of the interpreter.
+to read in Python: options, and the executors that stand behind one.
 
 An executor that nobody shut down ends by itself: when it is collected it is closed, and what was
-submitted is still done. ``_pools`` keeps every pool until it has ended, so that leaving the
-interpreter waits for it, as concurrent.futures does.
+submitted is still done (_pools.py).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import threading
 import time
 import weakref
 
-from . import _achar, _calls, _environment, _forward, _launch, _memory, _monitor, _output, _progress
+from . import _achar, _calls, _environment, _forward, _launch, _memory, _monitor, _output, _pools, _progress
 
 # Now, since a process that is short of descriptors could not import them.
 from . import _sender as _sender
@@ -127,9 +126,9 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         if output not in _output.MODES:
             raise ValueError(f"output must be one of {', '.join(map(repr, _output.MODES))}")
         _progress.check(progress)
-        if _exiting and not _depth:
+        if _pools.exiting and not _depth:
             raise RuntimeError("cannot make an executor at interpreter shutdown")
-        _forget_ended_pools()
+        _pools.forget_ended()
         hello = {
             "path": _launch.path_for(python),
             "adds_path": python is not None,
@@ -189,7 +188,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             if program is None:
                 door = _start_door(self._pool, self._setup, self._env, self._nested_options(_monitor.NESTED))
             bar = _progress.start(self._pool, progress)
-            _pools[self._pool] = (door, forwarder, bar, self._monitor)
+            _pools.living[self._pool] = (door, forwarder, bar, self._monitor)
 
     def _nested_options(self, kind: int) -> dict[str, Any]:
         """What workers for actors, and for tasks of tasks, have in common with the others."""
@@ -358,7 +357,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         for executor in others:
             executor.shutdown(wait=False, cancel_futures=cancel_futures)
         if wait:
-            _wait_for_end(pool)
+            _pools.wait_for_end(pool)
             for executor in others:
                 executor.shutdown(wait=True)
             if self._monitor is not None:
@@ -403,17 +402,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         return super().__new__(cls)
 
 
-# ---- the end
-
-# With what is to be joined: the threads at its door, of its output and of its bar; its record.
-_pools: dict[_achar.Pool, tuple[threading.Thread | _monitor.Monitor | None, ...]] = {}
-_exiting = False
-
-
-def _start_watcher(pool: _achar.Pool) -> threading.Thread:
-    thread = threading.Thread(target=pool.watch, name="achar-callbacks", daemon=True)
-    thread.start()
-    return thread
+# ---- tasks of tasks
 
 
 def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], options: dict) -> threading.Thread:
@@ -445,64 +434,4 @@ def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], opt
     return thread
 
 
-def _wait_for_end(pool: _achar.Pool) -> None:
-    """Until a closed pool has done its tasks and callbacks; Ctrl-C ends the tasks."""
-    try:
-        pool.join()
-        watcher = pool.watcher
-        if watcher is not None and watcher is not threading.current_thread():
-            watcher.join()
-        for thread in _pools.get(pool, ()):
-            if thread is not None and thread is not threading.current_thread():
-                thread.join()
-    except KeyboardInterrupt:
-        pool.interrupt()
-        raise
-    _pools.pop(pool, None)
-
-
-def _forget_ended_pools() -> None:
-    for pool in list(_pools):
-        if pool.closed and pool.join(0):
-            _pools.pop(pool, None)
-
-
-def _finish_at_exit() -> None:
-    global _exiting
-    _exiting = True
-    last = getattr(sys, "last_value", None)
-    interrupted = isinstance(last, KeyboardInterrupt) and not hasattr(sys, "ps1")
-    inputs = sys.modules.get("achar._memo_inputs")
-    if inputs is not None and not interrupted:
-        try:
-            inputs.before_exit()
-        except KeyboardInterrupt:
-            interrupted = True
-    for pool in list(_pools):
-        pool.close()
-        for part in _pools[pool]:
-            if isinstance(part, _monitor.Monitor):
-                part.close()
-        if interrupted:
-            pool.interrupt()
-    ctrl_c = None
-    while _pools:
-        try:
-            for pool in list(_pools):
-                _wait_for_end(pool)
-        except KeyboardInterrupt as error:
-            # It is meant for all of them; none is left unattended because of another.
-            ctrl_c = error
-            for pool in list(_pools):
-                pool.interrupt()
-    if ctrl_c is not None:
-        raise ctrl_c
-
-
-def _forget_after_fork() -> None:
-    _pools.clear()  # they are the parent's
-
-
-_achar.executor_configure(Future, concurrent.futures.Future, concurrent.futures._base, _start_watcher)
-threading._register_atexit(_finish_at_exit)  # type: ignore[attr-defined]
-os.register_at_fork(after_in_child=_forget_after_fork)
+_achar.executor_configure(Future, concurrent.futures.Future, concurrent.futures._base, _pools.start_watcher)
