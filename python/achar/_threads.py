@@ -25,7 +25,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import _calls, _command, _monitor
+from . import _calls, _command, _inputs, _monitor
 from ._launch import default_workers
 from ._options import Commands, map_tasks
 from .executor import Executor
@@ -136,7 +136,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         call = _Call(level, retries, backoff, name or _calls.name_of(fn), fn, args, kwargs)
         recorder = level._recorder
         task = call if recorder is None else recorder.task(call.name, call)  # tells of what it calls
-        inputs = _futures_in((args, kwargs))
+        inputs = _inputs.futures_in((args, kwargs))
         if inputs:
             future = _Waiting(level, call, task, inputs).future
         elif level._closed:
@@ -349,7 +349,7 @@ class _Waiting:
 
     def is_stuck(self) -> bool:
         """No executor does those of its inputs that have not ended."""
-        unfinished = [each for each in _futures_in((self.call.args, self.call.kwargs)) if not each.done()]
+        unfinished = [each for each in _inputs.futures_in((self.call.args, self.call.kwargs)) if not each.done()]
         return bool(unfinished) and all(map(_is_strange, unfinished))
 
     def give_up(self) -> None:
@@ -366,7 +366,7 @@ class _Waiting:
         if not _claim(self.future):
             return
         try:
-            self.call.args, self.call.kwargs = _resolved((self.call.args, self.call.kwargs))
+            self.call.args, self.call.kwargs = _inputs.resolved((self.call.args, self.call.kwargs))
             self.future.set_result(self.task())
         except BaseException as error:
             self.future.set_exception(error)
@@ -420,62 +420,6 @@ def _fail(future: concurrent.futures.Future, error: BaseException) -> None:
     _local.failing = None
     if raised is not None:
         raise raised
-
-
-def _futures_in(value: Any) -> list[concurrent.futures.Future]:
-    """At any depth of lists, tuples and dicts, which may hold themselves."""
-    found, to_look_at, seen = [], [value], set()
-    while to_look_at:
-        value = to_look_at.pop()
-        if isinstance(value, concurrent.futures.Future):
-            found.append(value)
-        elif type(value) in (list, tuple, dict) and id(value) not in seen:
-            seen.add(id(value))
-            to_look_at += value.values() if type(value) is dict else value
-    return found
-
-
-def _resolved(value: Any) -> Any:
-    """The same with results for futures, in the same shape; what holds none stays the object that it is."""
-    seen: dict[int, Any] = {}
-    holders: dict[int, list[int]] = {}  # of each, by id
-    to_look_at, to_change = [value], []
-    while to_look_at:
-        here = to_look_at.pop()
-        if id(here) in seen:
-            continue
-        seen[id(here)] = here
-        for item in here.values() if type(here) is dict else here:
-            if isinstance(item, concurrent.futures.Future):
-                to_change.append(id(here))
-            elif type(item) in (list, tuple, dict):
-                holders.setdefault(id(item), []).append(id(here))
-                to_look_at.append(item)
-    new: dict[int, Any] = {}  # a tuple's is None until it can be made
-    while to_change:
-        key = to_change.pop()
-        if key not in new:
-            new[key] = None if type(seen[key]) is tuple else type(seen[key])()
-            to_change += holders.get(key, ())
-
-    def now(item: Any) -> Any:
-        return item.result() if isinstance(item, concurrent.futures.Future) else new.get(id(item), item)
-
-    tuples = [key for key in new if new[key] is None]
-    while tuples:  # those inside others first: only lists and dicts hold themselves
-        here = seen[tuples[-1]]
-        inner = [id(item) for item in here if new.get(id(item), here) is None]
-        if not inner and new[id(here)] is None:
-            new[id(here)] = tuple(map(now, here))
-        tuples += inner
-        if not inner:
-            tuples.pop()
-    for key, made in new.items():
-        if type(made) is dict:
-            made.update((name, now(item)) for name, item in seen[key].items())
-        elif type(made) is list:
-            made.extend(map(now, seen[key]))
-    return new.get(id(value), value)
 
 
 def _run_command(
