@@ -157,7 +157,8 @@ def _pages(path: str) -> dict[int, bytes]:
 
 
 def _pages_of_log(log: bytes, size: int) -> dict[int, bytes]:
-    """Those of whole transactions, up to the first frame that is not as it was written."""
+    """Those of whole transactions. A frame that is not as it was written takes its transaction along, not those behind
+    it: each frame says what the sums were before it."""
     pages: dict[int, bytes] = {}
     pending: dict[int, bytes] = {}
     if len(log) < 32:
@@ -165,17 +166,18 @@ def _pages_of_log(log: bytes, size: int) -> dict[int, bytes]:
     magic = int.from_bytes(log[:4], "big")
     order = ">" if magic & 1 else "<"
     salts = log[16:24]
-    sums = _log_sums(log[:24], order, (0, 0))
+    sums, is_whole = _log_sums(log[:24], order, (0, 0)), True
     for at in range(32, len(log) - 24 - size + 1, 24 + size):
         head, page = log[at : at + 24], log[at + 24 : at + 24 + size]
         number, commits = struct.unpack(">II", head[:8])
-        sums = _log_sums(page, order, _log_sums(head[:8], order, sums))
-        if head[8:16] != salts or struct.unpack(">II", head[16:]) != sums:
+        if head[8:16] != salts:  # of an earlier log
             break
-        pending[number] = page
+        said = struct.unpack(">II", head[16:])
+        is_whole = is_whole and _log_sums(page, order, _log_sums(head[:8], order, sums)) == said
+        pending[number], sums = page, said
         if commits:
-            pages.update(pending)
-            pending = {}
+            pages.update(pending if is_whole else {})
+            pending, is_whole = {}, True
     return pages
 
 

@@ -56,6 +56,7 @@ static void commit_all(memo_store *store, memo_pending *batch)
     if (store->writer)
         status = finish(store, status);
     int alone = !batch->next || status == MEMO_MOVED;
+    uint32_t committed = 0;
     for (memo_pending *p = batch; p; p = p->next) {
         if (status != MEMO_OK) { /* what went is there again */
             free(p->replaced.data);
@@ -63,7 +64,10 @@ static void commit_all(memo_store *store, memo_pending *batch)
         }
         /* One that cannot be stored fails alone. */
         take_status(p, status == MEMO_OK || alone ? status : commit_row(store, p));
+        committed += p->status == MEMO_OK;
     }
+    if (committed)
+        memo_mark_committed(store, committed);
     memo_unlock_writers(store->locks);
 }
 

@@ -6,6 +6,7 @@
  *   commit.c  transactions: one writer at a time, threads commit together
  *   locks.c   the lock file: the writers' turn between processes and between stores of one
  *   flight.c  who is computing what
+ *   mark.c    how far the log had been written
  *   fork.c    all stores, and how they get over a fork
  *
  * Locks, in the order in which they are taken: the list of all stores (which a salvager keeps); queue (who
@@ -71,6 +72,8 @@ struct memo_store {
     int is_writing; /* a thread has the writer */
     memo_pending *first, **last;
     sqlite3 *writer;
+    int log_frames; /* in the log, when the writer last committed */
+    int log_fd;     /* of the log, to be read; -1: not open */
     sqlite3_stmt *get_to_drop, *remove, *insert, *insert_use, *begin, *commit, *rollback;
 };
 
@@ -130,6 +133,14 @@ int memo_byte_is_taken(memo_locks *locks, off_t at);
 /* The writers of this file, in all processes; block. */
 void memo_lock_writers(memo_locks *locks);
 void memo_unlock_writers(memo_locks *locks);
+
+/* ---- mark.c ---- */
+
+/* The writer has committed so many results more; with the writers' byte. */
+void memo_mark_committed(memo_store *store, uint32_t result_count);
+/* MEMO_DAMAGED: who opens the database now would miss what was committed. With the writers' byte, before
+ * 'store' connects. */
+memo_status memo_check_log(const memo_store *store);
 
 /* ---- flight.c ---- */
 

@@ -29,6 +29,7 @@ enum {
     SCHEMA_VERSION = 1,
     SCHEMA_COUNT = 10, /* tables, indexes and triggers */
     BUSY_MS = 60000,
+    CHECKPOINT_FRAMES = 4000, /* so long the log gets */
 };
 
 static const char SCHEMA[] =
@@ -159,8 +160,8 @@ static memo_status connect_to(memo_store *store, int creates, sqlite3 **db)
                         NULL, NULL, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_exec(*db,
-                            "PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=4000;"
-                            " PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF",
+                            "PRAGMA secure_delete=ON; "
+                            "PRAGMA journal_size_limit=67108864; PRAGMA trusted_schema=OFF",
                             NULL, NULL, NULL);
     return code == SQLITE_OK ? MEMO_OK : failed_on_any(*db, code);
 }
@@ -231,6 +232,7 @@ static memo_store *new_store(const char *path, memo_durability durability)
     if (!store)
         return NULL;
     store->durability = durability;
+    store->log_fd = -1;
     store->last = &store->first;
     store->flushed_ms = memo_now_ms();
     pthread_mutex_init(&store->reading, NULL);
@@ -246,9 +248,21 @@ static memo_store *new_store(const char *path, memo_durability durability)
     return store;
 }
 
+/* After each commit, with SQLite's transaction over. */
+static int on_commit(void *context, sqlite3 *db, const char *name, int frame_count)
+{
+    memo_store *store = context;
+    store->log_frames = frame_count;
+    if (frame_count >= CHECKPOINT_FRAMES)
+        sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return SQLITE_OK;
+}
+
 static memo_status connect_both(memo_store *store, int creates)
 {
     memo_status status = connect_to(store, creates, &store->writer);
+    if (status == MEMO_OK)
+        sqlite3_wal_hook(store->writer, on_commit, store);
     if (status == MEMO_OK && creates)
         status = set_up(store);
     if (status == MEMO_OK)
@@ -268,6 +282,8 @@ static memo_status open_files(memo_store *store)
         memo_set_text("a salvaged file is to take its place");
         status = MEMO_MOVED;
     }
+    if (status == MEMO_OK)
+        status = memo_check_log(store);
     if (status == MEMO_OK)
         status = connect_both(store, 1);
     if (status == MEMO_OK && stat(store->path, &opened) < 0) {
@@ -314,6 +330,9 @@ void memo_disconnect(memo_store *store, int is_last)
         sqlite3_db_config(store->writer, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (!is_last && store->reader)
         sqlite3_db_config(store->reader, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (store->log_fd >= 0)
+        close(store->log_fd);
+    store->log_fd = -1;
     sqlite3_close(store->reader);
     sqlite3_close(store->writer);
     store->reader = store->writer = NULL;

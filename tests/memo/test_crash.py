@@ -74,9 +74,9 @@ def test_damage_is_reported_and_the_rest_kept(tmp_path, place):
         assert memo.check() == {"results": 300, "damaged": 0, "problems": []}
 
 
-def test_a_torn_log_loses_only_its_end(tmp_path):
-    out = run("killed_writer.py", tmp_path / "m", 1, "torn")
-    assert "a prefix is there" in out
+@pytest.mark.parametrize("how", ["torn", "flipped"])
+def test_what_a_damaged_log_loses_is_reported(tmp_path, how):
+    assert "which is reported" in run("killed_writer.py", tmp_path / "m", 1, how)
 
 
 def test_a_damaged_file_beside(tmp_path):

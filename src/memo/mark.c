@@ -1,0 +1,186 @@
+/*
+ * mark.c - how far the log had been written when a result was last acknowledged, kept outside of it.
+ *
+ * Who opens a database after a crash takes what is whole of its log, up to the first byte that is not as it was, and
+ * SQLite does not say what it dropped. So each commit leaves a mark in the lock file: which log it was (SQLite's salts,
+ * which each log has anew), and how many of its frames. Who opens the file first reads the log up to there; if that is
+ * not whole, the file is damaged, and what can be read is salvaged.
+ *
+ * The mark is written after the commit and before the result is acknowledged, with the writers' byte. Who dies in
+ * between leaves one that says less. A log that is not there, or has other salts, has gone into the database since.
+ */
+#include "memo/check.h"
+#include "memo/internal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    LOG_HEADER_NBYTES = 32,
+    FRAME_HEADER_NBYTES = 24,
+    SHARED_BYTE = 128, /* of the -shm file: locked by each process that has the database open */
+};
+#define LOG_MAGIC  UINT32_C(0x377f0682) /* +1: sums of big-endian words */
+#define MARK_MAGIC UINT64_C(0x6b72616d2d727261)
+
+typedef struct mark {
+    uint64_t magic, inode;
+    uint8_t salts[8];
+    uint32_t frame_count, result_count; /* results: that were stored while it was this log */
+    int64_t check;
+} mark;
+
+static int64_t check_of(const mark *it)
+{
+    return (int64_t)achar__memo_check(it, offsetof(mark, check), 0);
+}
+
+/* False: there is none for this database. */
+static bool read_mark(const memo_locks *locks, ino_t inode, mark *out)
+{
+    return pread(locks->fd, out, sizeof *out, 0) == (ssize_t)sizeof *out &&
+           out->magic == MARK_MAGIC && out->check == check_of(out) && out->inode == inode;
+}
+
+static char *path_with(const char *path, const char *end)
+{
+    return sqlite3_mprintf("%s%s", path, end);
+}
+
+static int open_log(const char *path)
+{
+    char *log = path_with(path, "-wal");
+    int fd = log ? open(log, O_RDONLY | O_CLOEXEC) : -1;
+    sqlite3_free(log);
+    return fd;
+}
+
+void memo_mark_committed(memo_store *store, uint32_t result_count)
+{
+    uint8_t header[LOG_HEADER_NBYTES];
+    mark before, it = {.magic = MARK_MAGIC,
+                       .inode = store->inode,
+                       .frame_count = (uint32_t)store->log_frames,
+                       .result_count = result_count};
+    if (store->log_fd < 0)
+        store->log_fd = open_log(store->path); /* while it is open here nobody removes it */
+    if (store->log_fd < 0 ||
+        pread(store->log_fd, header, sizeof header, 0) != (ssize_t)sizeof header)
+        return; /* no mark is less than a wrong one */
+    memcpy(it.salts, header + 16, sizeof it.salts);
+    if (read_mark(store->locks, store->inode, &before) &&
+        memcmp(before.salts, it.salts, sizeof it.salts) == 0)
+        it.result_count += before.result_count;
+    it.check = check_of(&it);
+    if (pwrite(store->locks->fd, &it, sizeof it, 0) < 0)
+        return; /* likewise */
+}
+
+/* ---- reading the log ---- */
+
+static uint32_t big_endian(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+/* SQLite's sums, over 'nbytes' more, a multiple of 8. */
+static void add_to_sums(uint32_t *sums, const uint8_t *data, size_t nbytes, bool is_big_endian)
+{
+    for (size_t i = 0; i < nbytes; i += 8) {
+        uint32_t words[2];
+        memcpy(words, data + i, sizeof words);
+        if (is_big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)) {
+            words[0] = __builtin_bswap32(words[0]);
+            words[1] = __builtin_bswap32(words[1]);
+        }
+        sums[0] += words[0] + sums[1];
+        sums[1] += words[1] + sums[0];
+    }
+}
+
+static bool sums_are(const uint32_t *sums, const uint8_t *stored)
+{
+    return sums[0] == big_endian(stored) && sums[1] == big_endian(stored + 4);
+}
+
+/* Whether the log is another than the mark's, or has all the mark's frames as they were written. */
+static bool is_whole(int fd, const mark *it)
+{
+    uint8_t header[LOG_HEADER_NBYTES], *frame = NULL;
+    uint32_t sums[2] = {0, 0};
+    ssize_t there = pread(fd, header, sizeof header, 0);
+    if (there <= 0)
+        return true; /* it has been emptied into the database; or SQLite will say what is wrong */
+    uint32_t magic = big_endian(header), page_nbytes = big_endian(header + 8);
+    bool is_big_endian = magic & 1;
+    if (there != (ssize_t)sizeof header || (magic & ~UINT32_C(1)) != LOG_MAGIC)
+        return false;
+    add_to_sums(sums, header, LOG_HEADER_NBYTES - 8, is_big_endian);
+    if (!sums_are(sums, header + 24))
+        return false;
+    if (memcmp(header + 16, it->salts, sizeof it->salts) != 0)
+        return true;
+    size_t frame_nbytes = FRAME_HEADER_NBYTES + (size_t)page_nbytes;
+    if (page_nbytes < 512 || page_nbytes > 65536)
+        return false;
+    if (!(frame = malloc(frame_nbytes)))
+        return true; /* it is not known */
+    bool whole = true;
+    for (uint32_t i = 0; whole && i < it->frame_count; i++) {
+        off_t at = LOG_HEADER_NBYTES + (off_t)i * (off_t)frame_nbytes;
+        there = pread(fd, frame, frame_nbytes, at);
+        if (there < 0)
+            break;
+        whole =
+            there == (ssize_t)frame_nbytes && memcmp(frame + 8, it->salts, sizeof it->salts) == 0;
+        if (whole) {
+            add_to_sums(sums, frame, 8, is_big_endian);
+            add_to_sums(sums, frame + FRAME_HEADER_NBYTES, page_nbytes, is_big_endian);
+            whole = sums_are(sums, frame + 16);
+        }
+    }
+    free(frame);
+    return whole;
+}
+
+/* Whether another process has the database open: then the log is not read anew, but used as it is. Only where this
+ * process has not: to close a file lets go of the locks that it has there. */
+static bool is_open_elsewhere(const char *path)
+{
+    char *shared = path_with(path, "-shm");
+    int fd = shared ? open(shared, O_RDWR | O_CLOEXEC) : -1;
+    sqlite3_free(shared);
+    if (fd < 0)
+        return false;
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = SHARED_BYTE, .l_len = 1};
+    bool taken = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    close(fd);
+    return taken;
+}
+
+memo_status memo_check_log(const memo_store *store)
+{
+    struct stat database;
+    mark it;
+    if (store->locks->users > 1 || stat(store->path, &database) < 0 ||
+        !read_mark(store->locks, database.st_ino, &it) || is_open_elsewhere(store->path))
+        return MEMO_OK;
+    int fd = open_log(store->path);
+    if (fd < 0)
+        return MEMO_OK;
+    bool whole = is_whole(fd, &it);
+    close(fd);
+    if (whole)
+        return MEMO_OK;
+    char *text = sqlite3_mprintf(
+        "its log, with the %u results that were stored last, is not what was written",
+        it.result_count);
+    memo_set_text(text ? text : "its log is not what was written");
+    sqlite3_free(text);
+    return MEMO_DAMAGED;
+}
