@@ -28,27 +28,23 @@ def look(array, n):
 
 
 def main(count):
-    killed, going, since_result = 0, True, 0
+    killed, going = 0, True
     with achar.Executor(4) as ex:
 
         def kill():
-            nonlocal killed, since_result
+            nonlocal killed
+            in_vain, seen = 0, 0
             while going:
                 time.sleep(0.05)
-                pids = ex._pool.pids()
-                if pids and since_result < 40:  # on a machine where none gets ready in 50 ms it would end
+                pids, ended = ex._pool.pids(), ex._pool.progress()[1]
+                in_vain, seen = (in_vain if ended == seen else 0), ended
+                if pids and in_vain < 4:  # with five that did not get ready a pool may end, as on a busy machine
                     try:
                         os.kill(random.choice(pids), signal.SIGKILL)  # noqa: S311
                         killed += 1
-                        since_result += 1
+                        in_vain += 1
                     except ProcessLookupError:
                         pass
-
-        def is_wrong(future, value):
-            nonlocal since_result
-            wrong = future.result() != value
-            since_result = 0
-            return wrong
 
         thread = threading.Thread(target=kill)
         start = time.monotonic()
@@ -64,7 +60,7 @@ def main(count):
                     chain = task.submit(follow, chain, 1)
                 else:
                     futures.append((task.submit(work, n, extra=1), n * n + 1))
-            wrong = sum(is_wrong(future, value) for future, value in futures)
+            wrong = sum(future.result() != value for future, value in futures)
             wrong += chain.result() != len(range(1, count, 10))
         finally:
             going = False

@@ -212,7 +212,7 @@ def test_a_retry_may_return_them(ex, tmp_path):
 
 def test_memory_comes_back():
     array = numbers(8 * MIB)
-    with achar.Executor(1, memory_limit=128 * MIB, spill_limit=0, room_timeout=20) as ex:
+    with achar.Executor(1, memory_limit=128 * MIB, spill_limit=0, room_timeout=60) as ex:
         for _ in range(6):  # half of the client's half has room for three
             results = [ex.submit(lambda x: x, array).result() for _ in range(3)]
             assert all(is_kept(result) for result in results)
@@ -221,7 +221,7 @@ def test_memory_comes_back():
 
 def test_what_an_input_keeps_is_room_to_come():
     """Memory that is free once a task has ended is waited for, also where it is another one's arguments."""
-    with achar.Executor(2, memory_limit=40 * MIB, spill_limit=0, room_timeout=20) as ex:
+    with achar.Executor(2, memory_limit=40 * MIB, spill_limit=0, room_timeout=60) as ex:
         kept = ex.submit(same, numbers(6 * MIB))
         ex.wait([kept])
         reader = ex.submit(lambda array: time.sleep(0.3) or len(array), kept)
@@ -232,7 +232,7 @@ def test_what_an_input_keeps_is_room_to_come():
 
 def test_results_do_not_take_all_the_room():
     """Half of it is for what is submitted; then what comes back is copied, unless the worker has no room."""
-    with achar.Executor(1, memory_limit=64 * MIB, spill_limit=0, room_timeout=5) as ex:
+    with achar.Executor(1, memory_limit=64 * MIB, spill_limit=0, room_timeout=60) as ex:
         ref = ex.put(numbers(8 * MIB))
         futures = [ex.submit(same, numbers(4 * MIB)) for _ in range(11)]
         assert [len(future.result(30)) for future in futures] == [MIB // 2] * 11
