@@ -15,7 +15,7 @@ import io
 import threading
 import time
 
-from . import Pickler, Unpickler
+from . import Pickler, Unpickler, _calls
 from .executor import Future
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
@@ -57,7 +57,7 @@ class Snapshot:
     """A call as it was when it was submitted. inputs: a list that gets the futures in its arguments."""
 
     def __init__(self, inputs: list[Any], fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.inputs = inputs
+        self.inputs, self.name = inputs, _calls.name_of(fn)
         file = io.BytesIO()
         _Marking(file, self.inputs).dump((args, kwargs, fn))
         self._bytes = file.getvalue()
@@ -128,6 +128,34 @@ class WaitingFuture(Future):
             self._go_on()
         return self._inner, None if deadline is None else max(0, deadline - time.monotonic())
 
+    def _wait_for_end(self) -> None:
+        """Until it waits no longer for its inputs, or nobody is left who could end them: then it fails."""
+        from ._threads import LOOK_S, LOOKS, is_strange, others_work
+
+        looks = 0
+        while True:
+            try:
+                if self._wait(LOOK_S)[0] is not None or super().done():
+                    return
+            except concurrent.futures.TimeoutError:  # of an input
+                pass
+            unfinished = [each for each in self._snapshot.inputs if not each.done()]
+            looks = looks + 1 if unfinished and all(map(is_strange, unfinished)) and not others_work() else 0
+            if looks == LOOKS:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        from .errors import _input_failed
+
+        why = RuntimeError("its executor ends, and nobody is left who could end this future: no executor does it")
+        with self._lock:
+            if self._inner is not None or super().done():
+                return
+            self._inner = concurrent.futures.Future()
+            self._inner.set_exception(_input_failed(self._snapshot.name, None, why))
+        self._leave()
+        self._inner.add_done_callback(self._take)
+
     def result(self, timeout: float | None = None) -> Any:
         """As Future.result()."""
         inner, left = self._wait(timeout)
@@ -163,10 +191,10 @@ def before_shutdown(executor: Any, waits: bool, cancels: bool) -> bool:
         threading.Thread(target=executor.shutdown, name="achar shutdown").start()
         return True
     for future in mine:
-        future._wait(None)
+        future._wait_for_end()
     return False
 
 
 def before_exit() -> None:
     for future in list(_waiting):
-        future._wait(None)
+        future._wait_for_end()

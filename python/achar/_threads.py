@@ -33,7 +33,7 @@ from .executor import Executor
 _local = threading.local()  # .executor: the level whose task this thread runs; .failing: see _fail()
 _PENDING, _CANCELLED = "PENDING", "CANCELLED"  # states of a Future
 _making = threading.Lock()  # a level
-_LOOK_S, _LOOKS = 0.05, 3  # so often, one after the other, nobody is seen at work before a task is given up
+LOOK_S, LOOKS = 0.05, 3  # so often, one after the other, nobody is seen at work before a task is given up
 
 
 class ThreadFuture(concurrent.futures.Future):
@@ -233,11 +233,11 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
             with self._changed:
                 if not self._waiting:
                     return
-                if self._changed.wait(_LOOK_S if self._on_strangers else None):
+                if self._changed.wait(LOOK_S if self._on_strangers else None):
                     continue
                 stuck = [each for each in self._on_strangers if each.is_stuck()]
-            looks = looks + 1 if stuck and not _others_work() else 0
-            if looks == _LOOKS:
+            looks = looks + 1 if stuck and not others_work() else 0
+            if looks == LOOKS:
                 looks = 0
                 for each in stuck:
                     each.give_up()
@@ -304,7 +304,7 @@ class _Waiting:
             if executor._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             executor._waiting.add(self)
-            if any(map(_is_strange, inputs)):
+            if any(map(is_strange, inputs)):
                 executor._on_strangers.add(self)
         self.future.add_done_callback(self.over)
         for future in inputs:
@@ -350,7 +350,7 @@ class _Waiting:
     def is_stuck(self) -> bool:
         """No executor does those of its inputs that have not ended."""
         unfinished = [each for each in _inputs.futures_in((self.call.args, self.call.kwargs)) if not each.done()]
-        return bool(unfinished) and all(map(_is_strange, unfinished))
+        return bool(unfinished) and all(map(is_strange, unfinished))
 
     def give_up(self) -> None:
         from .errors import _input_failed
@@ -372,12 +372,12 @@ class _Waiting:
             self.future.set_exception(error)
 
 
-def _is_strange(future: concurrent.futures.Future) -> bool:
+def is_strange(future: concurrent.futures.Future) -> bool:
     """Made by hand, as it seems: executors other than concurrent.futures' own have futures of their own."""
     return type(future) is concurrent.futures.Future and future._state == _PENDING
 
 
-def _others_work() -> bool:
+def others_work() -> bool:
     """Is there a thread that may yet end a future: any but this one, achar's own, and a pool's that waits for tasks."""
     pools = concurrent.futures.thread._threads_queues  # type: ignore[attr-defined]
     idle = concurrent.futures.thread._worker.__code__  # type: ignore[attr-defined]

@@ -193,3 +193,20 @@ def test_tasks_of_tasks_are_kept(executor, tmp_path):
     for _ in range(2):
         assert executor.submit(nested, tmp_path / "m", tmp_path / "log").result(60) == (([1, 2], 2), 2)
     assert sorted(noted(tmp_path / "log")) == ["1", "2"]
+
+
+@pytest.mark.parametrize("end", ["shutdown", "exit"])
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_an_input_that_nobody_can_end_ends_with_the_executor(tmp_path, kind, end):
+    script = f"""
+import achar, concurrent.futures
+ex = achar.Executor(1, kind={kind!r})
+by_hand = concurrent.futures.Future()
+future = ex.options(memo=achar.Memo({str(tmp_path / "m")!r})).submit(abs, by_hand)
+future.add_done_callback(lambda future: print(type(future.exception()).__name__, flush=True))
+if {end!r} == "shutdown":
+    ex.shutdown()
+    assert "nobody is left" in str(future.exception().__cause__)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("InputFailed\n", "")
