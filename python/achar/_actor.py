@@ -9,6 +9,8 @@ calls behind it: _turns.py holds them until it is their turn.
 
 from __future__ import annotations
 
+import threading
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +52,8 @@ def call_held(name: str, packed: bytes, results: tuple) -> Any:
 
 # ---- in the client
 
+_making = threading.Lock()
+
 
 class Actor:
     """``actor.method(x)`` calls the object's method and returns a Future; calls are done in their order."""
@@ -75,8 +79,9 @@ class Actor:
     def _hold(self, title: str, name: str, args: tuple, kwargs: dict) -> Future:
         from ._turns import Turns
 
-        if self._turns is None:
-            self._turns = Turns(self._executor)
+        with _making:  # two would know no order
+            if self._turns is None:
+                self._turns = Turns(self._executor)
         return self._turns.hold(title, name, args, kwargs)
 
     def __repr__(self) -> str:

@@ -73,6 +73,7 @@ class WaitingFuture(Future):
     """The future of a task that waits for its inputs, and then of the task that is submitted with them."""
 
     __slots__ = ()
+    _is_dropped = False  # it is cancelled, or about to be, and is not submitted any more
 
     def _start(
         self, snapshot: Snapshot, submit: Callable[[Snapshot], concurrent.futures.Future], executor: Any
@@ -91,7 +92,7 @@ class WaitingFuture(Future):
     def _go_on(self) -> None:
         """Submit, once; the inputs have ended."""
         with self._lock:
-            if self._inner is not None or super().done():
+            if self._inner is not None or self._is_dropped or super().done():
                 return
             try:
                 self._inner = self._submit(self._snapshot)
@@ -168,10 +169,12 @@ class WaitingFuture(Future):
 
     def cancel(self) -> bool:
         """As Future.cancel(); the tasks that it waits for go on."""
-        with self._lock:
-            if self._inner is not None:
-                return self._inner.cancel()
-            cancelled = super().cancel()
+        with self._lock:  # not while callbacks run, which may ask for this future, or for another that waits for it
+            inner = self._inner
+            self._is_dropped = inner is None
+        if inner is not None:
+            return inner.cancel()
+        cancelled = super().cancel()
         if cancelled:
             self._leave()
         return cancelled

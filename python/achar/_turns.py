@@ -82,17 +82,20 @@ class HeldCall(WaitingFuture):
         self._turns.go_on()
 
     def _is_ready(self) -> bool:
-        return Future.done(self) or all(future.done() for future in self._snapshot.inputs)
+        return self._is_dropped or Future.done(self) or all(future.done() for future in self._snapshot.inputs)
 
     def _send(self) -> None:
         with self._lock:
-            if Future.done(self):  # it has been cancelled
+            if self._is_dropped or Future.done(self):  # it has been cancelled
                 return
             packed, inputs = self._snapshot._bytes, tuple(self._snapshot.inputs)
             try:
-                self._inner = self._turns.executor._submit_with(
+                sent = self._turns.executor._submit_with(
                     (None, 0, 0, 0), self._title, _actor.call_held, (self._method, packed, inputs), {}
                 )
+                if sent is None:  # nobody would look again
+                    raise TypeError("the result of a future in the arguments has a future that has not ended")
+                self._inner = sent
             except BaseException as error:
                 self._inner = concurrent.futures.Future()
                 self._inner.set_exception(error)

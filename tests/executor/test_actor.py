@@ -194,6 +194,38 @@ def test_calls_that_wait_are_cancelled(ex):
     assert ex.cancel(slow, force=True)
 
 
+def test_who_hears_of_a_cancelled_call_may_ask_for_it(run):
+    """The call behind it, which has it as its argument, and callbacks of the program's."""
+    out = run("""
+        import concurrent.futures, os, time, achar
+
+        class Notes:
+            def note(self, what):
+                return what
+
+        def slow(path):
+            while not os.path.exists(path):
+                time.sleep(0.01)
+
+        def ask(call):
+            try:
+                call.result(0)
+            except concurrent.futures.CancelledError:
+                print("cancelled")
+
+        with achar.Executor(1) as ex:
+            notes = ex.actor(Notes)
+            first = notes.note(ex.submit(slow, "over"))
+            second = notes.note(first)
+            first.add_done_callback(lambda call: print(call.cancel(), call.cancelled(), second.done()))
+            first.add_done_callback(ask)
+            print(first.cancel())
+            print(type(second.exception()).__name__, notes.note(3).result())
+            open("over", "w").close()
+    """)
+    assert out == "True True True\ncancelled\nTrue\nInputFailed 3\n"
+
+
 def test_what_waits_is_done_when_the_executor_ends():
     with achar.Executor(1) as ex:
         calls = [ex.actor(Counter).add(ex.submit(later, n)) for n in range(3)]  # nobody has the actors
