@@ -47,6 +47,30 @@ def unreadable(x):
                 if os.getpid() != pid: raise ValueError("not here")
             return only_there, (os.getpid(),)
     return There()
+def class_missing(x):  # there it can be imported, here not
+    import types
+    module = sys.modules["only_there"] = types.ModuleType("only_there")
+    exec("class Thing: pass", module.__dict__)
+    return module.Thing()
+class NoWay(Exception):
+    def __reduce__(self): return load_fails_in, ("client",)
+def raises_unreadable(x): raise NoWay("text")
+def raises_unpicklable(x):
+    error = ValueError("text")
+    error.lock = threading.Lock()
+    raise error
+def cannot_be_sent(x): return x  # what it is given cannot be pickled
+def becomes_another(x): os.execv("/bin/true", ["true"])
+def shuts_the_door(x):
+    import socket
+    with socket.socket(fileno=os.dup(6)) as door: door.shutdown(socket.SHUT_RDWR)
+    return "fine"
+def takes_all_descriptors(x):
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    try:
+        while True: os.dup(0)
+    except OSError: return "fine"
 def closes_all(x):
     os.closerange(0, 200)
     return "fine"
@@ -100,6 +124,9 @@ EXPECTED = {
     thread_exited: ("WorkerDied", "code 7"), system_exit: ("SystemExit", "3"), keyboard: ("KeyboardInterrupt", ""),
     unpicklable: ("PicklingError", "lock"), deep: None, required: ("Required", "text"),
     unreadable: ("Unreadable", "not here"), closes_all: "fine", writes_to_all: "fine",
+    class_missing: ("Unreadable", "only_there"), raises_unreadable: ("RemoteError", "text"),
+    raises_unpicklable: (("RemoteError", "ValueError"), "text"), cannot_be_sent: ("PicklingError", "lock"),
+    becomes_another: ("WorkerDied", "code 0"), shuts_the_door: "fine", takes_all_descriptors: "fine",
     writes_when_nested: "fine", forks: "fine",
     fork_returns: "fine", daemonises: "fine", leaves_a_child: "fine", allocates: (("OSError", "MemoryError"), ""),
     is_read: ("Unreadable", "not here"), overdue: (("TimeoutError", "CancelledError"), ""),
@@ -135,7 +162,7 @@ class Actor:
         return either(fault, x)
 
 def run(how, fault):
-    argument = Unreadable("worker") if fault is is_read else "fault"
+    argument = {is_read: Unreadable("worker"), cannot_be_sent: threading.Lock()}.get(fault, "fault")
     ends = fault in (overdue, stopped)
     with achar.Executor(2) as ex:
         before = [ex.submit(square, n) for n in range(50)]
@@ -158,7 +185,8 @@ def run(how, fault):
         else:
             ref = ex.put([bytearray(100_000), 3])
             sums = [ex.submit(lambda x: len(x[0]) + x[1], ref) for _ in range(10)]
-            value = outcome(options.submit(fault, ex.put(argument) if fault is is_read else ref).result)
+            given = (lambda: ex.put(argument)) if fault in (is_read, cannot_be_sent) else (lambda: ref)
+            value = outcome(lambda: options.submit(fault, given()).result())
             sums += [ex.submit(lambda x: len(x[0]) + x[1], ref) for _ in range(10)]
             assert [future.result() for future in sums] == [100_003] * 20
             assert ref.result()[1] == 3
@@ -176,7 +204,8 @@ def run(how, fault):
 FAULTS = [
     "killed crashed exited thread_exited system_exit keyboard unpicklable deep required unreadable closes_all",
     "writes_to_all writes_when_nested forks fork_returns daemonises leaves_a_child allocates recurses raises_group",
-    "is_read overdue stopped",
+    "class_missing raises_unreadable raises_unpicklable cannot_be_sent becomes_another shuts_the_door",
+    "is_read overdue stopped takes_all_descriptors",
 ]
 
 
