@@ -183,7 +183,7 @@ $(VENV)/.has-%: tools/requirements-%.txt $(VENV)/.made
 # --- build directories
 
 comma := ,
-c_tests = -Dpython=disabled -Dtests=enabled -Ddefault_library=static
+c_tests = -Dpython=disabled -Dtests=enabled -Dtest_points=true -Ddefault_library=static
 quietly = output=$$($(1) 2>&1) || { echo "$$output"; exit 1; }
 
 $(BUILD)/build.ninja: $(VENV)/.has-build
