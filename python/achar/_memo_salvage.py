@@ -2,7 +2,7 @@
 
 SQLite's file is read page by page, without its trees: any page may be the damaged one. Each row has a checksum
 over itself, so what is found is what was written, or it is not taken. What was deleted has been overwritten, so
-it does not come back.
+it does not come back. One page, and one row, is in memory at a time.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _PAGE_NBYTES = 4096  # what SQLite makes since 2016; the header, which says it, 
 _LEAF = 0x0D  # the first byte of a page that has rows
 _RESULT_COLUMNS, _ORIGIN_COLUMNS = 10, 3
 _ROWS_AT_ONCE = 1000
+_ROW_NBYTES_MAX = 16 << 20  # larger results than 64 KiB stand beside the file
 
 
 def salvage(path: str, error: Exception, inode: int | None) -> str | None:
@@ -62,8 +63,8 @@ def _copied(path: str, error: Exception) -> tuple[int, int]:
     """Make <path>.salvaged, whole, of what can be read. Returns how many results it has, and how many are lost."""
     _remove_unfinished(path)
     new = f"{path}.new-{os.getpid()}"
+    pages = _Pages(path)
     try:
-        pages = _pages(path)
         try:
             store = _memo.Store(new, 0)
             try:
@@ -81,16 +82,22 @@ def _copied(path: str, error: Exception) -> tuple[int, int]:
         os.rename(new, path + _SALVAGED)
         _memo_files.sync(os.path.dirname(path))
     finally:
+        pages.close()
         _remove_unfinished(path)
     return counts
 
 
-def _was_a_memo(path: str, pages: dict[int, bytes]) -> bool:
+def _was_a_memo(path: str, pages: _Pages) -> bool:
     """Whether a file in which no result is left had been one of ours, or has nothing that could be lost."""
     said = b"CREATE TABLE result(seq INTEGER PRIMARY KEY"
     with open(path, "rb") as file:
-        parts = [file.read(_PAGE_NBYTES), *pages.values()]  # it may be shorter than a page
-    return any(said in part for part in parts) or not any(map(any, parts))
+        first = file.read(_PAGE_NBYTES)  # it may be shorter than a page
+    has_something = any(first)
+    for _, page in pages.items():
+        if said in page:
+            return True
+        has_something = has_something or any(page)
+    return said in first or not has_something
 
 
 def _remove_unfinished(path: str) -> None:
@@ -141,44 +148,66 @@ def _kept_as(path: str, seconds: float) -> str:
 # ---- the file's pages
 
 
-def _pages(path: str) -> dict[int, bytes]:
-    """The pages by number, as the database and its log have them."""
-    with open(path, "rb") as file:
-        data = file.read()
-    size = _PAGE_NBYTES
-    pages = {i + 1: data[i * size : (i + 1) * size] for i in range(len(data) // size)}
-    try:
-        with open(path + "-wal", "rb") as file:
-            log = file.read()
-    except FileNotFoundError:
-        return pages
-    pages.update(_pages_of_log(log, size))
-    return pages
+class _Pages:
+    """The pages by number, as the database and its log have them; read when they are asked for."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115  closed by close()
+        self._count = os.fstat(self._file.fileno()).st_size // _PAGE_NBYTES
+        self._log: Any = None
+        self._in_log: dict[int, int] = {}  # where in it
+        try:
+            self._log = open(path + "-wal", "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            return
+        self._in_log = _places_in_log(self._log, _PAGE_NBYTES)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._log is not None:
+            self._log.close()
+
+    def __len__(self) -> int:
+        return self._count + len(self._in_log)
+
+    def __getitem__(self, number: int) -> bytes:
+        if number in self._in_log:
+            return os.pread(self._log.fileno(), _PAGE_NBYTES, self._in_log[number])
+        if not 1 <= number <= self._count:
+            raise KeyError(number)
+        return os.pread(self._file.fileno(), _PAGE_NBYTES, (number - 1) * _PAGE_NBYTES)
+
+    def items(self) -> Iterator[tuple[int, bytes]]:
+        for number in range(1, self._count + 1):
+            yield number, self[number]
+        for number in self._in_log:
+            if number > self._count:
+                yield number, self[number]
 
 
-def _pages_of_log(log: bytes, size: int) -> dict[int, bytes]:
-    """Those of whole transactions. A frame that is not as it was written takes its transaction along, not those behind
-    it: each frame says what the sums were before it."""
-    pages: dict[int, bytes] = {}
-    pending: dict[int, bytes] = {}
-    if len(log) < 32:
-        return pages
-    magic = int.from_bytes(log[:4], "big")
-    order = ">" if magic & 1 else "<"
-    salts = log[16:24]
-    sums, is_whole = _log_sums(log[:24], order, (0, 0)), True
-    for at in range(32, len(log) - 24 - size + 1, 24 + size):
-        head, page = log[at : at + 24], log[at + 24 : at + 24 + size]
+def _places_in_log(file: Any, size: int) -> dict[int, int]:
+    """Where the pages of whole transactions stand. A frame that is not as it was written takes its transaction along,
+    not those behind it: each frame says what the sums were before it."""
+    places: dict[int, int] = {}
+    pending: dict[int, int] = {}
+    begin = file.read(32)
+    if len(begin) < 32:
+        return places
+    order = ">" if int.from_bytes(begin[:4], "big") & 1 else "<"
+    sums, is_whole, at = _log_sums(begin[:24], order, (0, 0)), True, 32
+    while len(frame := file.read(24 + size)) == 24 + size:
+        head, page = frame[:24], frame[24:]
         number, commits = struct.unpack(">II", head[:8])
-        if head[8:16] != salts:  # of an earlier log
+        if head[8:16] != begin[16:24]:  # of an earlier log
             break
         said = struct.unpack(">II", head[16:])
         is_whole = is_whole and _log_sums(page, order, _log_sums(head[:8], order, sums)) == said
-        pending[number], sums = page, said
+        pending[number], sums = at + 24, said
         if commits:
-            pages.update(pending if is_whole else {})
+            places.update(pending if is_whole else {})
             pending, is_whole = {}, True
-    return pages
+        at += 24 + size
+    return places
 
 
 def _log_sums(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
@@ -205,7 +234,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise AssertionError
 
 
-def _payload(pages: dict[int, bytes], page: bytes, at: int) -> tuple[int, bytes]:
+def _payload(pages: _Pages, page: bytes, at: int) -> tuple[int, bytes]:
     """A row's number and its record, which may go on in other pages."""
     nbytes, at = _varint(page, at)
     number, at = _varint(page, at)
@@ -213,7 +242,7 @@ def _payload(pages: dict[int, bytes], page: bytes, at: int) -> tuple[int, bytes]
     most, least = usable - 35, (usable - 12) * 32 // 255 - 23
     if nbytes <= most:
         return number, page[at : at + nbytes]
-    if nbytes > len(pages) * usable:
+    if nbytes > min(len(pages) * usable, _ROW_NBYTES_MAX):
         raise ValueError("a size that cannot be")
     local = least + (nbytes - least) % (usable - 4)
     local = local if local <= most else least
@@ -260,7 +289,7 @@ def _columns(payload: bytes) -> list[Any]:
     return values
 
 
-def _rows(pages: dict[int, bytes]) -> Iterator[tuple[int, list[Any]] | None]:
+def _rows(pages: _Pages) -> Iterator[tuple[int, list[Any]] | None]:
     """The rows of all pages, with their numbers; None: something that looks like one and cannot be read."""
     for number, page in pages.items():
         head = 100 if number == 1 else 0
@@ -288,10 +317,9 @@ def _is_whole(row: list[Any]) -> bool:
     return all(isinstance(number, int) for number in row[3:9]) and _check_of(key, row[3:8], value) == row[8]
 
 
-def _copy(pages: dict[int, bytes], store: Any) -> tuple[int, int]:
+def _copy(pages: _Pages, store: Any) -> tuple[int, int]:
     """What is whole goes into the new file. Returns how many results that are, and how many are not."""
-    results: dict[bytes, list[Any]] = {}
-    lost = 0
+    kept = lost = 0
     for found in _rows(pages):
         if found is None:
             lost += 1
@@ -303,11 +331,13 @@ def _copy(pages: dict[int, bytes], store: Any) -> tuple[int, int]:
         elif len(row) == _RESULT_COLUMNS:
             if not _is_whole(row):
                 lost += 1
-            elif row[2] not in results or results[row[2]][6] <= row[6]:
-                results[row[2]] = row
-    for _, _, key, *numbers, _, value in sorted(results.values(), key=lambda row: row[6]):
-        store.put(key, *numbers, value)
-    return len(results), lost
+                continue
+            _, _, key, *numbers, _, value = row
+            known = store.get(key)  # an older page may have the row as it was
+            kept += known is None
+            if known is None or known[3] <= row[6]:
+                store.put(key, *numbers, value)
+    return kept, lost
 
 
 # ---- a look at everything

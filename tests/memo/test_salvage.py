@@ -103,7 +103,7 @@ def test_stores_of_a_file_that_go_while_it_is_salvaged(tmp_path, monkeypatch):
     memo, power = achar.Memo(path), achar.Memo(path, durability="power")
     power.put("late", 1)
     assert power.get("late") == 1
-    copy = _memo_salvage._pages
+    copy = _memo_salvage._Pages
 
     def pages(path):
         nonlocal power
@@ -117,7 +117,7 @@ def test_stores_of_a_file_that_go_while_it_is_salvaged(tmp_path, monkeypatch):
         return found
 
     thread_of = []
-    monkeypatch.setattr(_memo_salvage, "_pages", pages)
+    monkeypatch.setattr(_memo_salvage, "_Pages", pages)
     with pytest.warns(achar.memo.MemoDamagedWarning):
         assert 400 < sum(memo.get(i) is not None for i in range(600)) < 600
     thread_of[0].join(60)
@@ -369,3 +369,27 @@ def test_two_stores_of_a_file_in_a_process_compute_once(tmp_path):
     for thread in threads:
         thread.join(60)
     assert calls == [1]
+
+
+def test_the_memory_that_it_takes_does_not_grow_with_the_file(tmp_path):
+    """A file of 12 MB, whose log has a part of it."""
+    script = """
+import os, resource, sys, warnings, achar, achar.memo
+from achar import _memo_salvage
+with achar.Memo(sys.argv[1]) as memo:
+    for i in range(200):
+        memo.put(i, os.urandom(60_000))
+memo = achar.Memo(sys.argv[1])
+memo.put(200, os.urandom(60_000))
+assert os.path.getsize(sys.argv[1]) > 12_000_000
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    memo._salvage(achar.memo.MemoDamaged("as it is said"))
+more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(len(memo._run("SELECT seq FROM result")), more if more > 8_000 else "")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "m"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.stdout, done.stderr) == ("201 \n", "")
