@@ -31,11 +31,14 @@ def test_a_task_is_told_to_end(ex):
             print("cleaned up")
 
     executor = achar.Executor(1)
-    before = executor.submit(os.getpid).result()
-    future = executor.options(timeout=0.2).submit(task)
-    with pytest.raises(TimeoutError, match="the task's time limit has passed") as caught:
-        future.result()
-    assert "time.sleep(60)" in str(caught.value.__cause__)
+    for _ in range(5):  # on a busy machine it may take longer than a task has to end, and be killed
+        before = executor.submit(os.getpid).result()
+        error = executor.options(timeout=0.2).submit(task).exception()
+        assert isinstance(error, TimeoutError)
+        if "was killed with it" not in str(error):
+            break
+    assert str(error) == "the task's time limit has passed"
+    assert "time.sleep(60)" in str(error.__cause__)
     assert executor.submit(os.getpid).result() == before
     executor.shutdown()
 
