@@ -150,7 +150,7 @@ class WaitingFuture(Future):
 
         why = RuntimeError("its executor ends, and nobody is left who could end this future: no executor does it")
         with self._lock:
-            if self._inner is not None or super().done():
+            if self._inner is not None or self._is_dropped or super().done():
                 return
             self._inner = concurrent.futures.Future()
             self._inner.set_exception(_input_failed(self._snapshot.name, None, why))

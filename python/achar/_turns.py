@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from . import _actor
+from . import _achar, _actor
 from ._memo_inputs import Snapshot, WaitingFuture, _waiting
 from .executor import Executor, Future
 
@@ -33,6 +33,7 @@ class Turns:
             raise RuntimeError("cannot schedule new futures after shutdown")
         try:
             snapshot = Snapshot([], None, args, kwargs)
+            _achar.dumps([future for future in snapshot.inputs if not isinstance(future, Future)])  # refused, mostly
         except Exception as error:  # as that of a call that need not wait
             failed = Future()
             failed.set_exception(error)
@@ -59,11 +60,12 @@ class Turns:
                 self.is_sending = True
                 try:
                     call = self.held[0]
-                    call._send()
+                    sent = call._send()
                     self.held.popleft()  # only now: a new call may pass when there is none
                 finally:
                     self.is_sending = False
-            call._follow()
+            if sent is not None:
+                sent.add_done_callback(call._take)
 
 
 class HeldCall(WaitingFuture):
@@ -82,12 +84,13 @@ class HeldCall(WaitingFuture):
         self._turns.go_on()
 
     def _is_ready(self) -> bool:
-        return self._is_dropped or Future.done(self) or all(future.done() for future in self._snapshot.inputs)
+        return self._is_dropped or self._inner is not None or all(future.done() for future in self._snapshot.inputs)
 
-    def _send(self) -> None:
+    def _send(self) -> concurrent.futures.Future | None:
+        """None: it has been cancelled, or given up."""
         with self._lock:
-            if self._is_dropped or Future.done(self):  # it has been cancelled
-                return
+            if self._is_dropped or self._inner is not None:
+                return None
             packed, inputs = self._snapshot._bytes, tuple(self._snapshot.inputs)
             try:
                 sent = self._turns.executor._submit_with(
@@ -95,15 +98,12 @@ class HeldCall(WaitingFuture):
                 )
                 if sent is None:  # nobody would look again
                     raise TypeError("the result of a future in the arguments has a future that has not ended")
-                self._inner = sent
             except BaseException as error:
-                self._inner = concurrent.futures.Future()
-                self._inner.set_exception(error)
+                sent = concurrent.futures.Future()
+                sent.set_exception(error)
+            self._inner = sent
         self._leave()
-
-    def _follow(self) -> None:
-        if self._inner is not None:
-            self._inner.add_done_callback(self._take)
+        return sent
 
     def _wait(self, timeout: float | None) -> tuple[concurrent.futures.Future | None, float | None]:
         """What has been sent, and the time that is left. Who asks for the result does what is to be done for that."""

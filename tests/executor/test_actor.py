@@ -226,6 +226,23 @@ def test_who_hears_of_a_cancelled_call_may_ask_for_it(run):
     assert out == "True True True\ncancelled\nTrue\nInputFailed 3\n"
 
 
+def test_a_future_made_by_hand_is_refused_behind_a_call_that_waits_too(run):
+    """And not waited for: nobody may ever end it."""
+    out = run("""
+        import concurrent.futures, time, achar
+
+        class Notes:
+            def note(self, what):
+                return what
+
+        with achar.Executor(1) as ex:
+            notes = ex.actor(Notes)
+            calls = [notes.note(what) for what in (ex.submit(time.sleep, 0.3), concurrent.futures.Future(), 3)]
+        print(calls[0].result(), "cannot be sent" in str(calls[1].exception()), calls[2].result())
+    """)
+    assert out == "None True 3\n"
+
+
 def test_what_waits_is_done_when_the_executor_ends():
     with achar.Executor(1) as ex:
         calls = [ex.actor(Counter).add(ex.submit(later, n)) for n in range(3)]  # nobody has the actors
@@ -234,11 +251,17 @@ def test_what_waits_is_done_when_the_executor_ends():
     assert isinstance(failed.exception(0), TypeError)
 
 
-def test_an_actor_that_dies_before_a_call_had_its_turn(ex):
+def test_an_actor_that_dies_before_a_call_had_its_turn(ex, tmp_path):
+    def one_when(path):
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        return 1
+
     counter = ex.actor(Counter)
     pid = counter.pid().result(60)
-    call = counter.add(ex.submit(later, 1, 0.3))
+    call = counter.add(ex.submit(one_when, str(tmp_path / "killed")))
     os.kill(pid, 9)
+    (tmp_path / "killed").touch()
     assert isinstance(call.exception(60), achar.ActorDied)
 
 
