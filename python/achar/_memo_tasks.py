@@ -314,9 +314,9 @@ class Tasks:
         if isinstance(executor, ThreadExecutor):
             storing.identity = identity
         elif call.keys.identity() != identity:  # another thread has changed it: what was sent may be either
-            call.keys.warn_of_changes(stacklevel=4)
             self.ended(memo, under_way, future)
             flight.end()
+            call.keys.warn_of_changes(stacklevel=4)  # last: it may raise
             return future
         storing.watch(future)
         return future
