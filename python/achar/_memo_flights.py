@@ -1,7 +1,8 @@
 """One computation for calls and tasks of the same key, in this process and in others: who waits for whom.
 
     a call waits for a call      in C (``src/memo/flight.c``), which finds circles
-    a call waits for a task      here; it has not begun meanwhile, so nobody waits for it
+    a call waits for a task      here; it has not begun meanwhile, so nobody waits for it; a moment at most for one
+                                 that is queued, since what is before that may wait for what the caller does next
     a task waits for either      here; it is not submitted meanwhile, so it holds no worker
 
 A task is computed by workers that other tasks may hold up, and these may wait for calls. So that nothing closes such a
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 from . import _memo, _memo_stores, _worker
 from ._memo import MemoError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 LOCKS_MAX = 256  # so many tasks at once are known to other processes: the kernel's locks are a list
 NOBODY, THIS_THREAD, HERE, ELSEWHERE = range(4)  # what Store.owner() says
 PAUSE_FIRST_S, PAUSE_LAST_S = 0.002, 0.05
+QUEUED_S = 1.0
 
 _lock = threading.RLock()  # a signal's handler may submit
 _tasks: dict[str, dict[bytes, Flight]] = {}  # the tasks that are under way, by file
@@ -51,12 +54,14 @@ def begin_call(memo: Memo, store: Any, key: bytes) -> bool:
     if not may_wait():
         return bool(store.begin(key))
     tasks, pause = tasks_of(memo.path), PAUSE_FIRST_S
+    give_up_s = time.monotonic() + QUEUED_S
     while True:
         begun = store.begin(key, tasks)
         if begun is not None:
             return begun
-        while key in tasks or store.task_is_elsewhere(key):
-            if store.has_other_calls(key):
+        while (flight := tasks.get(key)) is not None or store.task_is_elsewhere(key):
+            is_late = flight is not None and flight.is_queued() and time.monotonic() > give_up_s
+            if is_late or store.has_other_calls(key):
                 return bool(store.begin(key))
             _memo.await_landing(pause)
             pause = min(pause * 2, PAUSE_LAST_S)
@@ -69,6 +74,12 @@ class Flight:
         self.path, self.key, self.store = memo.path, key, memo._store
         self.tasks = tasks_of(memo.path)
         self.is_begun = self.has_lock = self.is_over = False
+        self.future: Any = None  # the task's, when it has been submitted
+
+    def is_queued(self) -> bool:
+        """No worker has begun the task."""
+        future = self.future
+        return future is None or not (future.running() or future.done())
 
     def is_ready(self) -> bool:
         """The task may be submitted: nobody else computes it, or it is not to be waited for."""
@@ -100,7 +111,7 @@ class Flight:
         """Its result is stored, or there is none."""
         global _locks_count
         with _lock:
-            self.is_over = True
+            self.is_over, self.future = True, None
             if self.tasks.get(self.key) is not self:  # also in a child, which has none of its parent's
                 return
             del self.tasks[self.key]

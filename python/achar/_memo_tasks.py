@@ -300,10 +300,23 @@ class Tasks:
             if memo._row(flight.key) is not None and (found := call.found(flight.key, args, kwargs)) is not ABSENT:
                 flight.end()
                 return _ended(found, executor)
-            future = options._submit(call.function, args, kwargs)
+            future = flight.future = options._submit(call.function, args, kwargs)
         except BaseException:
             flight.end()
             raise
+        try:
+            return self._watch(options, call, identity, flight, waiting)
+        except BaseException:  # an interrupt, or a warning that is an error
+            self.ended(memo, under_way, future)
+            flight.end()
+            raise
+
+    def _watch(
+        self, options: TaskOptions, call: _Call, identity: bytes, flight: _memo_flights.Flight, waiting: Any
+    ) -> Any:
+        """The task that computes it from now on: the flight's, or one that another thread has submitted before."""
+        executor, memo, future = options._executor, call.memo, flight.future
+        under_way = executor, flight.key
         with memo._counting:  # not around _submit(), which may wait for room that _store() is to make
             other = memo._under_way.setdefault(under_way, future)
             if other not in (future, waiting) and not other.done() and future.cancel():
@@ -316,7 +329,7 @@ class Tasks:
         elif call.keys.identity() != identity:  # another thread has changed it: what was sent may be either
             self.ended(memo, under_way, future)
             flight.end()
-            call.keys.warn_of_changes(stacklevel=4)  # last: it may raise
+            call.keys.warn_of_changes(stacklevel=5)
             return future
         storing.watch(future)
         return future

@@ -106,4 +106,14 @@ else:
         assert ex.options(memo=memo).submit(f, 7, 0).result() == first.result() == 7
         first, second = ex.submit(calls_what_waits), ex.options(memo=memo).submit(f, 9, 0)
         assert h(9) == first.result() == second.result() == 9
+
+    # A call does not wait for a task whose worker is busy with what waits for the caller.
+    def waits_for_caller():
+        begun(10)
+
+    with achar.Executor(1) as ex:
+        first, second = ex.submit(waits_for_caller), ex.options(memo=memo).submit(f, 11, 0)
+        assert f(11, 0) == 11 and not second.done()
+        computed(10, 0)
+        assert second.result() == 11
     print("each computed once, and taken over; no circle")
