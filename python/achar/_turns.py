@@ -26,7 +26,7 @@ class Turns:
         self.executor = executor
         self.held: collections.deque[HeldCall] = collections.deque()
         self.lock = threading.RLock()
-        self.is_sending = False  # pickling runs code of the user's, which may call the actor
+        self.is_sending = False  # by one thread at a time
 
     def hold(self, title: str, name: str, args: tuple, kwargs: dict) -> Future:
         if self.executor._pool.closed:
@@ -52,18 +52,20 @@ class Turns:
         return held[: held.index(call) + 1] if call in held else []
 
     def go_on(self) -> None:
-        """Sends those whose turn it is."""
+        """Sends those whose turn it is. Where another thread is at it, that one goes on with what is ready."""
         while True:
             with self.lock:
                 if self.is_sending or not self.held or not self.held[0]._is_ready():
                     return
-                self.is_sending = True
-                try:
-                    call = self.held[0]
-                    sent = call._send()
-                    self.held.popleft()  # only now: a new call may pass when there is none
-                finally:
-                    self.is_sending = False
+                self.is_sending, call = True, self.held[0]
+            try:  # without the lock: it may wait for room, and pickle what runs code of the user's
+                sent = call._send()
+            except BaseException:  # an interrupt: it is still held
+                self.is_sending = False
+                raise
+            with self.lock:
+                self.held.popleft()  # only now: a new call may pass when there is none
+                self.is_sending = False
             if sent is not None:
                 sent.add_done_callback(call._take)
 
