@@ -26,14 +26,22 @@ def main() -> None:
     _achar.worker_run(set_up, describe, unreadable)
 
 
+asks_again = False  # a timer runs since the word came within an import
+
+
 def end_overdue_task(number: int, frame: "types.FrameType | None") -> None:
     """SIGALRM: the executor's word that the task's time limit has passed, or a timer of the task's own."""
-    if is_importing(frame):
-        import _signal
+    import _signal
 
+    global asks_again
+    if is_importing(frame):
+        asks_again = True
         _signal.setitimer(_signal.ITIMER_REAL, 0.005)
         return
     overdue = _achar.worker_overdue()
+    if asks_again and overdue != 0:  # told already: the timer's signal would be nobody's
+        asks_again = False
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
     if overdue == 2:
         raise TimeoutError("the task's time limit has passed")
     if overdue == 3:
