@@ -8,7 +8,6 @@ import threading
 import time
 
 from . import _achar, _memo
-from ._memo import MemoError
 from ._memo_flights import PAUSE_FIRST_S, PAUSE_LAST_S
 from ._memo_inputs import WaitingFuture, _waiting
 
@@ -52,7 +51,7 @@ class AfterFlight(WaitingFuture):
             try:
                 if not self._flight.is_ready():
                     return False
-            except MemoError:  # it is closed, which the future will say
+            except Exception:  # it is closed, or memory is short: what is submitted then says so
                 pass
             self._go_on()
         return True
