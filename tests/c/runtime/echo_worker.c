@@ -18,6 +18,9 @@
  *    environ NAME   the variable, or "(none)"
  *    join           the inputs' bytes, one behind the other
  *    mask           blocked and ignored signals, descriptors: "clean" or what is not
+ *    knock TEXT     sends this through its door, with a descriptor: the end of a pipe that says "in"
+ *    flood          sends through its door until it takes no more; how many
+ *    shut           shuts its door down, gives its id
  *
  * Each call of a stretch is one of: echo, big, sleep, spin, exit, signal; and
  *
@@ -35,6 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -50,6 +54,31 @@ static int finish_bytes(achar__worker *worker, enum achar__task_state state, con
     }
     memcpy(block.data, bytes, nbytes);
     return achar__worker_finish(worker, state, &block, nbytes);
+}
+
+/* How many bytes were sent. */
+static long knock(const char *text)
+{
+    int ends[2];
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
+    struct iovec part = {.iov_base = (void *)text, .iov_len = strlen(text)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control.bytes};
+    if (pipe(ends) != 0 || write(ends[1], "in", 2) != 2) {
+        return -1;
+    }
+    memcpy(CMSG_DATA(&control.header), &ends[0], sizeof ends[0]);
+    long sent = sendmsg(ACHAR__WIRE_DOOR_FD, &message, 0);
+    close(ends[0]);
+    close(ends[1]);
+    return sent;
 }
 
 static int finish_text(achar__worker *worker, const char *text)
@@ -282,6 +311,17 @@ static int run(achar__worker *worker, const achar__assignment *task)
         return finish_fork(worker);
     } else if (strcmp(command, "unprivileged") == 0) {
         prctl(PR_SET_PDEATHSIG, 0);
+        return finish_number(worker, getpid());
+    } else if (strcmp(command, "knock") == 0) {
+        return finish_number(worker, knock(text));
+    } else if (strcmp(command, "flood") == 0) {
+        long count = 0;
+        while (send(ACHAR__WIRE_DOOR_FD, "x", 1, MSG_DONTWAIT) == 1) {
+            count++;
+        }
+        return finish_number(worker, count);
+    } else if (strcmp(command, "shut") == 0) {
+        shutdown(ACHAR__WIRE_DOOR_FD, SHUT_RDWR);
         return finish_number(worker, getpid());
     } else if (strcmp(command, "scribble") == 0) {
         scribble();

@@ -42,7 +42,8 @@ achar__pool *kit_pool(kit_options options)
                                 .hello = options.hello,
                                 .hello_nbytes = options.hello ? strlen(options.hello) : 0,
                                 .region_nbytes = options.region_nbytes,
-                                .max_tasks_per_worker = options.max_tasks_per_worker};
+                                .max_tasks_per_worker = options.max_tasks_per_worker,
+                                .has_door = options.has_door};
     assert_status(achar__pool_create(&made, &pool), ACHAR_OK);
     return pool;
 }

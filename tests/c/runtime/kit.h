@@ -54,6 +54,7 @@ typedef struct kit_options {
     size_t region_nbytes;
     unsigned max_tasks_per_worker;
     const char *hello;
+    bool has_door;
 } kit_options;
 
 achar__pool *kit_pool(kit_options options);
