@@ -66,7 +66,9 @@ def test_results_equal_those_of_one_process(output):
 
 def test_a_run_that_was_killed_is_finished_and_its_record_says_where_the_time_went(output):
     act = output.split("examples/resumed_run.py, killed half-way and started again\n")[1]
-    found = re.match(r"200 tasks; kill -9 after (\d+) results\nstarted again: 200 results, (\d+) of them remembered", act)
+    found = re.match(
+        r"200 tasks; kill -9 after (\d+) results\nstarted again: 200 results, (\d+) of them remembered", act
+    )
     assert found and 100 <= int(found[1]) <= int(found[2]) < 200, act  # it may print some more before the signal comes
     assert re.search(r"^  1 +was killed +\d+ +\d+ ", act, re.MULTILINE), act
     assert re.search(r"^  2 +ended +\d+ +0 ", act, re.MULTILINE), act
