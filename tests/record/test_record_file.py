@@ -9,16 +9,9 @@ import textwrap
 
 import achar
 import pytest
+from record_rows import rows
 
 HERE = pathlib.Path(__file__).parent
-
-
-def rows(path, query, *arguments):
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(query, arguments).fetchall()
-    finally:
-        connection.close()
 
 
 @pytest.fixture

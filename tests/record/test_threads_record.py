@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import os
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -10,6 +9,7 @@ import threading
 
 import achar
 import pytest
+from record_rows import one, rows
 
 
 def same(x):
@@ -38,19 +38,6 @@ class Flaky:
         if self.failures >= 0:
             raise KeyError(self.failures)
         return "done"
-
-
-def rows(path, query, *arguments):
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(query, arguments).fetchall()
-    finally:
-        connection.close()
-
-
-def one(path, query, *arguments):
-    (row,) = rows(path, query, *arguments)
-    return row[0] if len(row) == 1 else row
 
 
 @pytest.fixture(scope="module")

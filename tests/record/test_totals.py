@@ -12,6 +12,7 @@ import time
 
 import achar
 import pytest
+from record_rows import one, rows
 
 
 def same(x):
@@ -61,19 +62,6 @@ def submits(count):
 class Counter:
     def add(self, n):
         return n
-
-
-def rows(path, query, *arguments):
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(query, arguments).fetchall()
-    finally:
-        connection.close()
-
-
-def one(path, query, *arguments):
-    (row,) = rows(path, query, *arguments)
-    return row[0] if len(row) == 1 else row
 
 
 @pytest.fixture(scope="module")
