@@ -98,7 +98,7 @@ class Memoized:
         store = self.memo._store
         mine = _memo_flights.begin_call(self.memo, store, key)
         try:
-            if mine and (found := self._found_meanwhile(key)) is not ABSENT:
+            if mine and not store.is_still_absent(key) and (found := self._found_meanwhile(key)) is not ABSENT:
                 return found
             start = time.perf_counter_ns()
             try:

@@ -297,7 +297,8 @@ class Tasks:
         executor, memo = options._executor, call.memo
         under_way = executor, flight.key
         try:
-            if memo._row(flight.key) is not None and (found := call.found(flight.key, args, kwargs)) is not ABSENT:
+            is_absent = memo._store.is_still_absent(flight.key) or memo._row(flight.key) is None
+            if not is_absent and (found := call.found(flight.key, args, kwargs)) is not ABSENT:
                 flight.end()
                 return _ended(found, executor)
             future = flight.future = options._submit(call.function, args, kwargs)

@@ -47,7 +47,9 @@ static void take_status(memo_pending *p, memo_status status)
 
 static void commit_all(memo_store *store, memo_pending *batch)
 {
+    memo_head before;
     memo_lock_writers(store->locks);
+    memo_read_head(store, &before);
     memo_status status = store->writer ? memo_look_after_path(store) : memo_not_connected();
     if (status == MEMO_OK)
         status = step(store, store->begin);
@@ -67,7 +69,7 @@ static void commit_all(memo_store *store, memo_pending *batch)
         committed += p->status == MEMO_OK;
     }
     if (committed)
-        memo_mark_committed(store, committed);
+        memo_mark_committed(store, &before, committed);
     memo_unlock_writers(store->locks);
 }
 
@@ -114,6 +116,15 @@ void memo_take_turn(memo_store *store)
         pthread_cond_wait(&store->turn, &store->queue);
     store->is_writing = 1;
     pthread_mutex_unlock(&store->queue);
+}
+
+bool memo_try_turn(memo_store *store)
+{
+    pthread_mutex_lock(&store->queue);
+    bool is_free = !store->is_writing;
+    store->is_writing = 1;
+    pthread_mutex_unlock(&store->queue);
+    return is_free;
 }
 
 void memo_give_turn(memo_store *store)

@@ -6,6 +6,7 @@
  *   commit.c  transactions: one writer at a time, threads commit together
  *   locks.c   the lock file: the writers' turn between processes and between stores of one
  *   flight.c  who is computing what
+ *   head.c    which log it is and how far it goes, told by SQLite's shared memory
  *   mark.c    how far the log had been written
  *   fork.c    all stores, and how they get over a fork
  *
@@ -18,9 +19,24 @@
 
 #include "memo/store.h"
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 
-enum { MEMO_USES = 4096 /* a power of two */ };
+enum {
+    MEMO_USES = 4096, /* a power of two */
+    MEMO_HEAD_WORDS = 12,
+};
+
+/* What the index of the log begins with: it is another after each commit. */
+typedef struct memo_head {
+    uint32_t words[MEMO_HEAD_WORDS];
+} memo_head;
+
+/* How far the log went when a result was last acknowledged. */
+typedef struct memo_mark {
+    uint8_t salts[8];                   /* which log */
+    uint32_t frame_count, result_count; /* results: that were stored while it was this log */
+} memo_mark;
 
 /* The lock file of a database, as this process has it: locks.c. */
 struct memo_locks {
@@ -34,6 +50,7 @@ struct memo_locks {
     pthread_mutex_t
         writers;       /* recursive: a salvager may close, and so flush, a store of the file */
     int writers_depth; /* with 'writers' */
+    memo_mark mark;    /* that this process has left last; with 'writers' */
 };
 
 typedef struct
@@ -58,12 +75,14 @@ struct memo_store {
     ino_t inode;
     memo_locks *locks;
     memo_durability durability;
-    int is_open; /* memo_store_open() has succeeded */
+    int is_open;                   /* memo_store_open() has succeeded */
+    const volatile uint32_t *head; /* head.c's, with 'reading' or the turn; NULL: not known */
 
     pthread_mutex_t reading;
     sqlite3 *reader; /* NULL, as is 'writer': it could not be opened again after a fork */
     sqlite3_stmt *get;
-    memo_use *uses; /* MEMO_USES places; those who hit the same place are flushed */
+    memo_head read_head; /* how far the log went when the reader last read */
+    memo_use *uses;      /* MEMO_USES places; those who hit the same place are flushed */
     size_t use_count;
     int64_t flushed_ms;
 
@@ -72,9 +91,8 @@ struct memo_store {
     int is_writing; /* a thread has the writer */
     memo_pending *first, **last;
     sqlite3 *writer;
-    int log_frames; /* in the log, when the writer last committed */
-    int log_fd;     /* of the log, to be read; -1: not open */
-    sqlite3_stmt *get_to_drop, *remove, *insert, *insert_use, *begin, *commit, *rollback;
+    memo_head written_head; /* how far it went when the writer last committed */
+    sqlite3_stmt *get_as_writer, *remove, *insert, *insert_use, *begin, *commit, *rollback;
 };
 
 int64_t memo_now_ms(void);
@@ -107,6 +125,7 @@ void memo_list_remove(memo_store *store);
 
 /* Between these two no other thread has the writer. */
 void memo_take_turn(memo_store *store);
+bool memo_try_turn(memo_store *store); /* false: another has it */
 void memo_give_turn(memo_store *store);
 /* Between these two the calling thread has the writer, in no transaction. */
 void memo_take_writer(memo_store *store);
@@ -134,10 +153,20 @@ int memo_byte_is_taken(memo_locks *locks, off_t at);
 void memo_lock_writers(memo_locks *locks);
 void memo_unlock_writers(memo_locks *locks);
 
+/* ---- head.c ---- */
+
+void memo_find_head(memo_store *store); /* when the reader has been connected */
+/* False, and zeros: it is not known, or is just being written. With 'reading', or the turn. */
+bool memo_read_head(const memo_store *store, memo_head *out);
+bool memo_heads_are_equal(const memo_head *a, const memo_head *b);
+uint32_t memo_frames_in(const memo_head *head);
+const uint8_t *memo_salts_in(const memo_head *head); /* 8 bytes, as they stand in the log */
+
 /* ---- mark.c ---- */
 
-/* The writer has committed so many results more; with the writers' byte. */
-void memo_mark_committed(memo_store *store, uint32_t result_count);
+/* The writer has committed so many results more, and 'before' is how far the log went before that. Notes how far it
+ * goes now. With the writers' byte. */
+void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t result_count);
 /* MEMO_DAMAGED: who opens the database now would miss what was committed. With the writers' byte, before
  * 'store' connects. */
 memo_status memo_check_log(const memo_store *store);

@@ -27,23 +27,31 @@ enum {
 #define LOG_MAGIC  UINT32_C(0x377f0682) /* +1: sums of big-endian words */
 #define MARK_MAGIC UINT64_C(0x6b72616d2d727261)
 
-typedef struct mark {
+typedef struct written_mark {
     uint64_t magic, inode;
-    uint8_t salts[8];
-    uint32_t frame_count, result_count; /* results: that were stored while it was this log */
+    memo_mark mark;
     int64_t check;
-} mark;
+} written_mark;
 
-static int64_t check_of(const mark *it)
+static int64_t check_of(const written_mark *it)
 {
-    return (int64_t)achar__memo_check(it, offsetof(mark, check), 0);
+    return (int64_t)achar__memo_check(it, offsetof(written_mark, check), 0);
 }
 
 /* False: there is none for this database. */
-static bool read_mark(const memo_locks *locks, ino_t inode, mark *out)
+static bool read_mark(const memo_locks *locks, ino_t inode, memo_mark *out)
 {
-    return pread(locks->fd, out, sizeof *out, 0) == (ssize_t)sizeof *out &&
-           out->magic == MARK_MAGIC && out->check == check_of(out) && out->inode == inode;
+    written_mark it;
+    if (pread(locks->fd, &it, sizeof it, 0) != (ssize_t)sizeof it || it.magic != MARK_MAGIC ||
+        it.check != check_of(&it) || it.inode != inode)
+        return false;
+    *out = it.mark;
+    return true;
+}
+
+static bool is_of(const memo_mark *mark, const memo_head *head)
+{
+    return memcmp(mark->salts, memo_salts_in(head), sizeof mark->salts) == 0;
 }
 
 static char *path_with(const char *path, const char *end)
@@ -59,25 +67,25 @@ static int open_log(const char *path)
     return fd;
 }
 
-void memo_mark_committed(memo_store *store, uint32_t result_count)
+void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t result_count)
 {
-    uint8_t header[LOG_HEADER_NBYTES];
-    mark before, it = {.magic = MARK_MAGIC,
-                       .inode = store->inode,
-                       .frame_count = (uint32_t)store->log_frames,
-                       .result_count = result_count};
-    if (store->log_fd < 0)
-        store->log_fd = open_log(store->path); /* while it is open here nobody removes it */
-    if (store->log_fd < 0 ||
-        pread(store->log_fd, header, sizeof header, 0) != (ssize_t)sizeof header)
+    memo_mark last = store->locks->mark;
+    const memo_head *now = &store->written_head;
+    if (!memo_read_head(store, &store->written_head))
         return; /* no mark is less than a wrong one */
-    memcpy(it.salts, header + 16, sizeof it.salts);
-    if (read_mark(store->locks, store->inode, &before) &&
-        memcmp(before.salts, it.salts, sizeof it.salts) == 0)
-        it.result_count += before.result_count;
+    /* Is the last mark ours? Else another process has committed since. */
+    bool is_known =
+        (last.frame_count && last.frame_count == memo_frames_in(before) && is_of(&last, before)) ||
+        read_mark(store->locks, store->inode, &last);
+    written_mark it = {.magic = MARK_MAGIC, .inode = store->inode};
+    memcpy(it.mark.salts, memo_salts_in(now), sizeof it.mark.salts);
+    it.mark.frame_count = memo_frames_in(now);
+    it.mark.result_count = result_count;
+    if (is_known && is_of(&last, now))
+        it.mark.result_count += last.result_count;
     it.check = check_of(&it);
-    if (pwrite(store->locks->fd, &it, sizeof it, 0) < 0)
-        return; /* likewise */
+    bool written = pwrite(store->locks->fd, &it, sizeof it, 0) == (ssize_t)sizeof it;
+    store->locks->mark = written ? it.mark : (memo_mark){.frame_count = 0};
 }
 
 /* ---- reading the log ---- */
@@ -108,7 +116,7 @@ static bool sums_are(const uint32_t *sums, const uint8_t *stored)
 }
 
 /* Whether the log is another than the mark's, or has all the mark's frames as they were written. */
-static bool is_whole(int fd, const mark *it)
+static bool is_whole(int fd, const memo_mark *it)
 {
     uint8_t header[LOG_HEADER_NBYTES], *frame = NULL;
     uint32_t sums[2] = {0, 0};
@@ -166,7 +174,7 @@ static bool is_open_elsewhere(const char *path)
 memo_status memo_check_log(const memo_store *store)
 {
     struct stat database;
-    mark it;
+    memo_mark it;
     if (store->locks->users > 1 || stat(store->path, &database) < 0 ||
         !read_mark(store->locks, database.st_ino, &it) || is_open_elsewhere(store->path))
         return MEMO_OK;

@@ -48,7 +48,7 @@ memo_status memo_prepare_rows(memo_store *store)
         const char *sql;
     } all[] = {
         {store->reader, &store->get, SELECT_ROW},
-        {store->writer, &store->get_to_drop, SELECT_ROW},
+        {store->writer, &store->get_as_writer, SELECT_ROW},
         {store->writer, &store->remove, "DELETE FROM result WHERE id=?1 RETURNING beside, value"},
         {store->writer, &store->insert,
          "INSERT INTO result VALUES(NULL,?1,?2,?3,?4,?5,?6,?7,?8,?9)"},
@@ -72,11 +72,11 @@ memo_status memo_prepare_rows(memo_store *store)
 
 void memo_finalize_rows(memo_store *store)
 {
-    sqlite3_stmt *all[] = {store->get,        store->get_to_drop, store->remove, store->insert,
-                           store->insert_use, store->begin,       store->commit, store->rollback};
+    sqlite3_stmt *all[] = {store->get,        store->get_as_writer, store->remove, store->insert,
+                           store->insert_use, store->begin,         store->commit, store->rollback};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sqlite3_finalize(all[i]);
-    store->get = store->get_to_drop = store->remove = store->insert = store->insert_use = NULL;
+    store->get = store->get_as_writer = store->remove = store->insert = store->insert_use = NULL;
     store->begin = store->commit = store->rollback = NULL;
 }
 
@@ -188,11 +188,12 @@ damaged:
     return MEMO_DAMAGED_ROW;
 }
 
-static memo_status read_row(memo_store *store, const uint8_t *key, memo_row *out, int64_t *seq)
+static memo_status read_row(memo_store *store, sqlite3_stmt *get, const uint8_t *key, memo_row *out,
+                            int64_t *seq)
 {
-    if (!store->get)
+    if (!get)
         return memo_not_connected();
-    memo_status status = step_to_row(store->get, key, out);
+    memo_status status = step_to_row(get, key, out);
     if (status == MEMO_ABSENT) /* here; there may be one in a file that has come into its place */
         return memo_look_after_path(store) == MEMO_OK ? MEMO_ABSENT : MEMO_MOVED;
     if (status != MEMO_OK)
@@ -203,24 +204,68 @@ static memo_status read_row(memo_store *store, const uint8_t *key, memo_row *out
     if (out->value_nbytes)
         memcpy(copy, out->value, out->value_nbytes);
     out->value = copy;
-    *seq = sqlite3_column_int64(store->get, 8);
+    *seq = sqlite3_column_int64(get, 8);
     return MEMO_OK;
+}
+
+/* What this thread has last looked for in vain, and how far the log went then. */
+static _Thread_local struct {
+    const memo_store *store;
+    uint8_t key[MEMO_KEY_NBYTES];
+    memo_head head;
+} in_vain;
+
+/* After a commit of ours the reader would have to read its pages again, which the writer has. Called with
+ * 'reading'. True: the caller has the turn. */
+static bool writer_knows_better(memo_store *store, const memo_head *now)
+{
+    if (memo_heads_are_equal(now, &store->read_head) || !memo_try_turn(store))
+        return false;
+    if (memo_heads_are_equal(now, &store->written_head))
+        return true;
+    memo_give_turn(store);
+    return false;
 }
 
 memo_status memo_store_get(memo_store *store, const uint8_t *key, memo_row *out)
 {
     int is_time = 0;
     int64_t seq = 0;
+    memo_head now;
     pthread_mutex_lock(&store->reading);
     errno = 0;
-    memo_status status = read_row(store, key, out, &seq);
-    sqlite3_reset(store->get);
+    bool is_known = memo_read_head(store, &now);
+    bool by_writer = is_known && writer_knows_better(store, &now);
+    sqlite3_stmt *get = by_writer ? store->get_as_writer : store->get;
+    memo_status status = read_row(store, get, key, out, &seq);
+    sqlite3_reset(get);
+    if (by_writer)
+        memo_give_turn(store);
+    else
+        store->read_head = now;
     if (status == MEMO_OK)
         is_time = note_use(store, seq);
     pthread_mutex_unlock(&store->reading);
+    in_vain.store = NULL;
+    if (status == MEMO_ABSENT && is_known) {
+        in_vain.store = store;
+        in_vain.head = now;
+        memcpy(in_vain.key, key, MEMO_KEY_NBYTES);
+    }
     if (is_time)
         memo_store_flush(store); /* if it fails, some results seem less recently used */
     return status;
+}
+
+bool memo_store_is_still_absent(memo_store *store, const uint8_t *key)
+{
+    memo_head now;
+    if (in_vain.store != store || memcmp(in_vain.key, key, MEMO_KEY_NBYTES) != 0 ||
+        pthread_mutex_trylock(&store->reading) != 0)
+        return false;
+    bool is_known = memo_read_head(store, &now);
+    pthread_mutex_unlock(&store->reading);
+    return is_known && memo_heads_are_equal(&now, &in_vain.head);
 }
 
 /* The row with this number goes. Without memory for its value the file beside it is left over. */
@@ -279,7 +324,7 @@ typedef struct damaged_row {
 static memo_status drop_if_damaged(sqlite3 *db, void *context)
 {
     const damaged_row *damaged = context;
-    sqlite3_stmt *get = damaged->store->get_to_drop;
+    sqlite3_stmt *get = damaged->store->get_as_writer;
     memo_row row;
     memo_status status = step_to_row(get, damaged->key, &row);
     sqlite3_reset(get);

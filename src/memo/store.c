@@ -232,7 +232,6 @@ static memo_store *new_store(const char *path, memo_durability durability)
     if (!store)
         return NULL;
     store->durability = durability;
-    store->log_fd = -1;
     store->last = &store->first;
     store->flushed_ms = memo_now_ms();
     pthread_mutex_init(&store->reading, NULL);
@@ -251,8 +250,6 @@ static memo_store *new_store(const char *path, memo_durability durability)
 /* After each commit, with SQLite's transaction over. */
 static int on_commit(void *context, sqlite3 *db, const char *name, int frame_count)
 {
-    memo_store *store = context;
-    store->log_frames = frame_count;
     if (frame_count >= CHECKPOINT_FRAMES)
         sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     return SQLITE_OK;
@@ -262,12 +259,16 @@ static memo_status connect_both(memo_store *store, int creates)
 {
     memo_status status = connect_to(store, creates, &store->writer);
     if (status == MEMO_OK)
-        sqlite3_wal_hook(store->writer, on_commit, store);
+        sqlite3_wal_hook(store->writer, on_commit, NULL);
     if (status == MEMO_OK && creates)
         status = set_up(store);
     if (status == MEMO_OK)
         status = connect_to(store, 0, &store->reader);
-    return status == MEMO_OK ? memo_prepare_rows(store) : status;
+    if (status == MEMO_OK)
+        status = memo_prepare_rows(store);
+    if (status == MEMO_OK)
+        memo_find_head(store);
+    return status;
 }
 
 /* Called with the list's lock. */
@@ -330,9 +331,7 @@ void memo_disconnect(memo_store *store, int is_last)
         sqlite3_db_config(store->writer, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (!is_last && store->reader)
         sqlite3_db_config(store->reader, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    if (store->log_fd >= 0)
-        close(store->log_fd);
-    store->log_fd = -1;
+    store->head = NULL;
     sqlite3_close(store->reader);
     sqlite3_close(store->writer);
     store->reader = store->writer = NULL;

@@ -13,6 +13,7 @@
 #define ACHAR_MEMO_STORE_H
 
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -98,6 +99,10 @@ const char *memo_message(void);
  * MEMO_ABSENT, MEMO_DAMAGED_ROW, MEMO_DAMAGED, MEMO_MOVED, MEMO_ERROR, MEMO_NOMEM.
  */
 memo_status memo_store_get(memo_store *store, const uint8_t *key, memo_row *out);
+
+/* True: this thread's last memo_store_get() has not found this key, and nobody has committed anything since. Does not
+ * wait: false is also "not known". */
+bool memo_store_is_still_absent(memo_store *store, const uint8_t *key);
 
 /*
  * memo_store_put() stores a row in place of any with its key; when it returns MEMO_OK it is committed.

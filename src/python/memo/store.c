@@ -351,6 +351,16 @@ static PyObject *store_begin_task(PyObject *obj, PyObject *key)
     return ask(obj, key, begin_task);
 }
 
+static long is_still_absent(memo_store *store, const uint8_t *key)
+{
+    return memo_store_is_still_absent(store, key);
+}
+
+static PyObject *store_is_still_absent(PyObject *obj, PyObject *key)
+{
+    return ask(obj, key, is_still_absent);
+}
+
 static PyObject *store_end_task(PyObject *obj, PyObject *key_object)
 {
     const uint8_t *key;
@@ -419,6 +429,9 @@ static PyObject *store_run(PyObject *obj, PyObject *args)
 static PyMethodDef store_methods[] = {
     {"get", store_get, METH_O, get_doc},
     {"put", store_put, METH_VARARGS, put_doc},
+    {"is_still_absent", store_is_still_absent, METH_O,
+     "is_still_absent($self, key, /)\n--\n\n"
+     "Has this thread just not found it, and nobody committed anything since?"},
     {"drop_damaged", store_drop_damaged, METH_O, drop_damaged_doc},
     {"begin", store_begin, METH_VARARGS, begin_doc},
     {"end", store_end, METH_O,
