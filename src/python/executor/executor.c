@@ -109,6 +109,21 @@ static PyObject *pool_pids(PyObject *self, PyObject *unused)
     return list;
 }
 
+PyDoc_STRVAR(be_patient_doc, "be_patient(seconds)\n--\n\n"
+                             "For tests: so long a task that is told to end has for that, a result "
+                             "waits for the text before it, "
+                             "text that nobody takes is kept, and a worker may look at what it was "
+                             "given. What they find must not depend on how busy the machine is.");
+static PyObject *pool_be_patient(PyObject *self, PyObject *seconds)
+{
+    achar__pool *pool = pool_of(self);
+    double patience_s = pool ? PyFloat_AsDouble(seconds) : -1.0;
+    if (!pool || (patience_s == -1.0 && PyErr_Occurred()))
+        return NULL;
+    achar__pool_be_patient(pool, (int64_t)(patience_s * 1e9));
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(memory_doc,
              "memory()\n--\n\n"
              "Bytes of shared memory in use: {'client', 'workers', 'used': their sum, 'spilled': "
@@ -301,6 +316,7 @@ static PyMethodDef pool_methods[] = {
     {"kill", pool_kill, METH_NOARGS, kill_doc},
     {"join", pool_join, METH_VARARGS, join_doc},
     {"pids", pool_pids, METH_NOARGS, pids_doc},
+    {"be_patient", pool_be_patient, METH_O, be_patient_doc},
     {"memory", pool_memory, METH_NOARGS, memory_doc},
     {"progress", pool_progress, METH_NOARGS, progress_doc},
     {"interrupt", pool_interrupt_method, METH_NOARGS, interrupt_doc},

@@ -2,7 +2,7 @@
  * ending.c - ending a task before it ends by itself: cancelled, by force, over its time limit, Ctrl-C.
  *
  * What no worker has started is taken back and is CANCELLED. What runs is told to end by SIGALRM, and
- * killed with its worker when it has not ended ACHAR__OVERDUE_GRACE_NS later; the tender watches that
+ * killed with its worker when it has not ended the pool's 'grace_ns' later; the tender watches that
  * clock. What a task that was cancelled by force is still in time to say is thrown away: from the
  * moment that achar__task_cancel_by_force() has said 1, its end is CANCELLED.
  */
@@ -13,15 +13,16 @@
 
 /* ---- time limits ---- */
 
-static void tell_to_end(achar__slot *slot, const achar__task *task, int64_t now_ns)
+static void tell_to_end(achar__slot *slot, const achar__task *task)
 {
     slot->overdue = slot->completed + 1;
-    slot->overdue_kill_ns = now_ns + ACHAR__OVERDUE_GRACE_NS;
     if (task->force_cancelled) {
         atomic_store(&slot->down->cancelled, slot->overdue);
     }
     atomic_store(&slot->down->overdue, slot->overdue);
     pidfd_send_signal(slot->pidfd, SIGALRM, NULL, 0);
+    /* Now, and not the tender's: its round may have taken longer than that. */
+    slot->overdue_kill_ns = achar__now_ns() + slot->pool->grace_ns;
 }
 
 int64_t achar__limit_time_locked(achar__slot *slot, int64_t now_ns)
@@ -42,13 +43,26 @@ int64_t achar__limit_time_locked(achar__slot *slot, int64_t now_ns)
         if (!task->force_cancelled && now_ns < due_ns) {
             return due_ns;
         }
-        tell_to_end(slot, task, now_ns);
+        tell_to_end(slot, task);
     }
     if (now_ns >= slot->overdue_kill_ns) {
         achar__slot_kill_locked(slot);
         return ACHAR__NO_DEADLINE;
     }
     return slot->overdue_kill_ns;
+}
+
+void achar__pool_be_patient(achar__pool *pool, int64_t patience_ns)
+{
+    if (!achar__fork_guard_holds(&pool->guard)) {
+        return;
+    }
+    pthread_mutex_lock(&pool->lock);
+    pool->grace_ns = pool->pin_patience_ns = patience_ns;
+    if (pool->output) {
+        achar__output_be_patient(pool->output, patience_ns);
+    }
+    pthread_mutex_unlock(&pool->lock);
 }
 
 /* ---- cancelling ---- */

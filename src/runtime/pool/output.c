@@ -17,7 +17,7 @@
 
 #define OUTPUT_KEPT_NBYTES ((size_t)1 << 20) /* of one worker, unread */
 #define OUTPUT_PATIENCE_NS INT64_C(2000000000)
-#define MOMENT_NS          INT64_C(500000000) /* without any taken; then a result does not wait for it */
+#define MOMENT_NS          INT64_C(500000000)
 #define LAST_NBYTES_MAX    ((size_t)1 << 20) /* read of a dead worker whose pipe others still fill */
 #define EVENT_COUNT        16
 
@@ -74,7 +74,7 @@ static void pause_or_resume(achar__output *output, achar__output_source *from, i
         from->paused_ns = 0;
     } else if (!from->neglected && from->paused_ns == 0) {
         from->paused_ns = now_ns;
-    } else if (from->paused_ns && now_ns - from->paused_ns >= OUTPUT_PATIENCE_NS) {
+    } else if (from->paused_ns && now_ns - from->paused_ns >= output->patience_ns) {
         from->paused_ns = 0;
         from->neglected = true;
     }
@@ -127,6 +127,8 @@ int achar__output_create(unsigned worker_count, bool delivers, achar__output **o
     struct epoll_event wake = {.events = EPOLLIN, .data.u64 = UINT64_MAX};
     pthread_mutex_init(&it->lock, NULL);
     it->delivers = delivers;
+    it->patience_ns = OUTPUT_PATIENCE_NS;
+    it->moment_ns = MOMENT_NS;
     it->source_count = worker_count;
     it->last = &it->head;
     for (unsigned i = 0; i < worker_count; i++) {
@@ -341,16 +343,17 @@ void achar__output_await(achar__output *output, unsigned worker, const achar__wi
 {
     achar__output_source *from = &output->sources[worker];
     uint64_t last = 0;
-    int64_t now_ns = achar__now_ns(), moment_ends_ns = now_ns + MOMENT_NS;
+    int64_t now_ns = achar__now_ns(), moment_ends_ns = now_ns;
     int64_t deadline_ns =
         timeout_ns < 0 || timeout_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + timeout_ns;
     pthread_mutex_lock(&output->lock);
+    moment_ends_ns += output->moment_ns;
     while (from->up == up && from->taken_nbytes < framed_nbytes && !output->is_stuck &&
            now_ns < deadline_ns && now_ns < moment_ends_ns) {
         uint32_t seen = atomic_load(&output->taken_word);
         if (from->taken_nbytes != last) { /* it goes on */
             last = from->taken_nbytes;
-            moment_ends_ns = now_ns + MOMENT_NS;
+            moment_ends_ns = now_ns + output->moment_ns;
         }
         pthread_mutex_unlock(&output->lock);
         achar__futex_wait(&output->taken_word, seen, false,
@@ -366,6 +369,13 @@ void achar__output_await(achar__output *output, unsigned worker, const achar__wi
         from->handed_nbytes += missing;
         from->taken_nbytes = framed_nbytes;
     }
+    pthread_mutex_unlock(&output->lock);
+}
+
+void achar__output_be_patient(achar__output *output, int64_t patience_ns)
+{
+    pthread_mutex_lock(&output->lock);
+    output->patience_ns = output->moment_ns = patience_ns;
     pthread_mutex_unlock(&output->lock);
 }
 

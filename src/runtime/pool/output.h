@@ -11,7 +11,7 @@
  * counted to the task that the worker is running when they are read.
  *
  * A worker never waits for long: when more than OUTPUT_KEPT_NBYTES of its output lie unread, its pipes
- * are not read, until somebody takes some, or for OUTPUT_PATIENCE_NS at most; from then on, until
+ * are not read, until somebody takes some, or for 'patience_ns' at most; from then on, until
  * somebody takes some, its output is thrown away, and counted.
  */
 #ifndef ACHAR_RUNTIME_OUTPUT_H
@@ -71,5 +71,7 @@ bool achar__output_was_taken(const achar__output *output, unsigned worker, uint6
 /* See achar__task_await_output(). 'up' is the worker's, to be compared only: another may be there now. */
 void achar__output_await(achar__output *output, unsigned worker, const achar__wire_up *up,
                          uint64_t framed_nbytes, int64_t timeout_ns);
+/* See achar__pool_be_patient(). */
+void achar__output_be_patient(achar__output *output, int64_t patience_ns);
 
 #endif

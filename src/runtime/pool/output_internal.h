@@ -68,6 +68,8 @@ struct achar__output {
     bool delivers, stopping;
     bool
         is_stuck; /* somebody has waited in vain for what was handed out: nobody does until more is taken */
+    int64_t patience_ns; /* that a worker has to wait whose text nobody takes */
+    int64_t moment_ns;   /* without any taken; then a result does not wait for it */
     int epoll_fd, wake_fd;
     _Atomic uint32_t word; /* futex: the list, or whether more can come, changed */
     bool ended;

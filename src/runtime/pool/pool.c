@@ -213,6 +213,8 @@ int achar__pool_create(const achar__pool_options *options, achar__pool **out)
     pool->max_starts = options->max_starts;
     pool->start_limit_ns = options->start_limit_ns;
     pool->room_limit_ns = options->room_limit_ns;
+    pool->grace_ns = ACHAR__OVERDUE_GRACE_NS;
+    pool->pin_patience_ns = ACHAR__PIN_PATIENCE_NS;
     pool->journal = options->journal ? achar__journal_retain(options->journal) : NULL;
     if (getrandom(&pool->hash_seed, sizeof pool->hash_seed, GRND_NONBLOCK) < 0) {
         pool->hash_seed = (uint64_t)achar__now_ns() ^ (uint64_t)(uintptr_t)pool;

@@ -127,7 +127,8 @@ void achar__function_set_name(achar__function *function, const char *name, size_
 typedef struct achar__task_options {
     /*
      * From when a worker starts it; 0: none. When it has passed, the worker gets SIGALRM, so that the
-     * task can end by itself (achar__worker_is_overdue()), and ACHAR__OVERDUE_GRACE_NS later SIGKILL.
+     * task can end by itself (achar__worker_is_overdue()), and ACHAR__OVERDUE_GRACE_NS later SIGKILL
+     * (achar__pool_be_patient() makes that later).
      */
     int64_t time_limit_ns;
     /* How often it is tried again when it raised, was LOST or OVERDUE; at most ACHAR__RETRIES_MAX. The
@@ -364,6 +365,13 @@ achar__pool_progress achar__pool_progress_of(achar__pool *pool);
  */
 uint32_t achar__pool_room(achar__pool *pool);
 int achar__pool_await_room(achar__pool *pool, uint32_t seen, size_t needed_nbytes);
+
+/*
+ * For tests of what is promised when nothing is slow: from now on a task that was told to end is killed only so
+ * much later, a result waits so long for the text before it, text that nobody takes is kept so long, and a worker
+ * may look so long at what it was given. They must not depend on whether every thread gets a processor in time.
+ */
+void achar__pool_be_patient(achar__pool *pool, int64_t patience_ns);
 
 /* The living workers' pids; returns how many there are (may be more than 'capacity'). */
 size_t achar__pool_pids(achar__pool *pool, int *pids, size_t capacity);

@@ -21,6 +21,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#define ACHAR__PIN_PATIENCE_NS INT64_C(1000000000)
+
 struct achar__pool {
     _Atomic uint32_t ref_count; /* the user, the tasks, the functions */
     achar__fork_guard guard;
@@ -33,6 +35,9 @@ struct achar__pool {
     unsigned max_tasks_per_worker;
     unsigned max_starts, start_count;
     int64_t start_limit_ns;
+    int64_t grace_ns; /* that a task has which was told to end */
+    int64_t
+        pin_patience_ns; /* that a worker has to let go of what it looked at; else it keeps it */
 
     int client_fd, bell_fd, spill_fd; /* what workers inherit */
     int door_fd;                      /* an eventfd; see achar__pool_door() */
@@ -93,7 +98,7 @@ struct achar__pool {
     achar__death broken_death, last_start_death;
     unsigned start_failures; /* in a row, of all slots, with no task taken in between */
     bool ever_useful;        /* some worker has taken a task */
-    int64_t failing_since_ns;
+    int64_t failing_since_ns, failing_for_ns; /* from the first of those failures to the last */
     _Atomic uint32_t stopped; /* futex: 1 when closed, all finished, all workers gone */
 
     pthread_t tender, monitor;

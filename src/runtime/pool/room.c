@@ -13,8 +13,6 @@
  */
 #include "runtime/pool/pool_internal.h"
 
-/* A worker lets go of a block that it looks at soon after its task; else it keeps it. */
-#define PIN_PATIENCE_NS    INT64_C(1000000000)
 #define JUDGE_LEAST_NBYTES ((size_t)64 << 10)
 
 void achar__room_judge_locked(achar__pool *pool, size_t nbytes)
@@ -53,7 +51,7 @@ enum achar__room_hope achar__room_hope_locked(const achar__pool *pool, size_t ne
 
 int64_t achar__room_patience_ns(const achar__pool *pool, enum achar__room_hope hope)
 {
-    return hope == ACHAR__ROOM_PINS ? PIN_PATIENCE_NS : pool->room_limit_ns;
+    return hope == ACHAR__ROOM_PINS ? pool->pin_patience_ns : pool->room_limit_ns;
 }
 
 uint32_t achar__pool_room(achar__pool *pool)

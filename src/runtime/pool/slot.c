@@ -54,23 +54,26 @@ static void start_failed_locked(achar__pool *pool, achar__slot *slot, achar__dea
         doublings = doublings < BACKOFF_DOUBLINGS ? doublings : BACKOFF_DOUBLINGS;
         slot->next_spawn_ns = achar__now_ns() + (BACKOFF_NS << doublings);
     }
+    int64_t now_ns = achar__now_ns();
     if (pool->start_failures++ == 0) {
-        pool->failing_since_ns = achar__now_ns();
+        pool->failing_since_ns = now_ns;
     }
+    pool->failing_for_ns = now_ns - pool->failing_since_ns;
     pool->last_start_death = death;
     keep_start_words(pool, slot);
 }
 
 /*
  * Workers that were never of use and end by themselves will not do better next time. Others may have
- * met bad luck (the OOM killer, a machine without memory or descriptors), so they get time.
+ * met bad luck (the OOM killer, a machine without memory or descriptors), so they get time: that in which
+ * starts have failed, and not that in which nobody has looked or tried.
  */
 static bool is_hopeless(const achar__pool *pool)
 {
     return pool->start_failures >= FAILURES_TO_GIVE_UP && pool->ready_count == 0 &&
            ((!pool->ever_useful &&
              (pool->last_start_death.signal != SIGKILL || pool->last_start_death.error == ETIME)) ||
-            achar__now_ns() - pool->failing_since_ns >= PATIENCE_NS);
+            pool->failing_for_ns >= PATIENCE_NS);
 }
 
 static bool starts_are_used_up(const achar__pool *pool)
