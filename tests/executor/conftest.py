@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-LIMIT_S = 60
+LIMIT_S = 150  # far beyond what any takes: a machine may give a process no processor for many seconds
 
 
 @pytest.fixture

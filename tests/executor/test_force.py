@@ -24,12 +24,12 @@ def tasks():
     """Made here, so that they travel by value."""
 
     def sleep():
-        time.sleep(60)
+        time.sleep(600)
 
     def catch_everything():
         while True:
             try:
-                time.sleep(60)
+                time.sleep(600)
             except BaseException:  # noqa: S110
                 pass
 
@@ -53,7 +53,7 @@ def test_whatever_it_does(ex, name):
     wait_until_running(ended)
     futures = [ex.submit(pow, n, 2) for n in range(40)]
     assert ex.cancel(ended, force=True)
-    assert concurrent.futures.wait([ended], 30).done == {ended}
+    assert concurrent.futures.wait([ended], 120).done == {ended}
     assert ended.cancelled() and ended.done()
     with pytest.raises(concurrent.futures.CancelledError):
         ended.result()
@@ -67,27 +67,23 @@ def test_its_worker_goes_on_when_it_ends(tmp_path):
     def task(path):
         try:
             open(f"{path}.begun", "w").close()
-            time.sleep(60)
+            time.sleep(600)
         except BaseException as error:
             with open(path, "w") as file:
                 file.write(type(error).__name__)
             return "too late"
 
     with achar.Executor(1) as executor:
-        for _ in range(5):  # on a busy machine it may take longer than a task has to end
-            before = executor.submit(os.getpid).result()
-            future = executor.submit(task, path)
-            while not os.path.exists(f"{path}.begun"):
-                time.sleep(0.005)
-            os.unlink(f"{path}.begun")
-            told = []
-            future.add_done_callback(told.append)
-            assert executor.cancel(future, force=True)
-            after = executor.submit(os.getpid).result()
-            assert future.cancelled()
-            if after == before:
-                break
-        assert after == before
+        executor._pool.be_patient(60)
+        before = executor.submit(os.getpid).result()
+        future = executor.submit(task, path)
+        while not os.path.exists(f"{path}.begun"):
+            time.sleep(0.005)
+        told = []
+        future.add_done_callback(told.append)
+        assert executor.cancel(future, force=True)
+        assert executor.submit(os.getpid).result() == before
+        assert future.cancelled()
     assert told == [future]
     with open(path) as file:
         assert file.read() == "TaskCancelled"
@@ -119,5 +115,5 @@ def test_many_times(ex):
         others = [ex.submit(pow, i, 2) for i in range(4)]
         was_in_time = ex.cancel(future, force=True)
         assert [other.result() for other in others] == [0, 1, 4, 9]
-        assert concurrent.futures.wait([future], 30).done
+        assert concurrent.futures.wait([future], 120).done
         assert was_in_time or not future.cancelled()

@@ -37,12 +37,16 @@ def test_a_fork_while_the_result_is_pickled(ex):
     assert [text for _, text in results] == ["text" * 800 + str(pid) for pid, _ in results]
 
 
-def test_a_child_has_no_part_in_the_tasks_of_the_task(ex):
+def test_a_child_has_no_part_in_the_tasks_of_the_task(ex, tmp_path):
     """It comes back and leaves, which must not end them; and it does not wait for them for ever."""
+
+    def wait():
+        while not os.path.exists(path):
+            time.sleep(0.01)
 
     def parent():
         here = achar.current_executor()
-        first = here.submit(time.sleep, 0.2)
+        first = here.submit(wait)
         if os.fork() == 0:
             return None
         pid = os.fork()
@@ -54,6 +58,8 @@ def test_a_child_has_no_part_in_the_tasks_of_the_task(ex):
             os._exit(9)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         os.wait()
+        open(path, "w").close()
         return code, here.submit(lambda previous: (previous, "second"), first).result()
 
-    assert ex.submit(parent).result(60) == (7, (None, "second"))
+    path = str(tmp_path / "over")
+    assert ex.submit(parent).result(120) == (7, (None, "second"))

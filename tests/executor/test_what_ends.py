@@ -42,8 +42,11 @@ def test_programs_are_ended_though_the_connection_is_gone(ex, tmp_path):
         time.sleep(0.01)
     assert ex.cancel(ended, force=True)
     with pytest.raises(concurrent.futures.CancelledError):
-        ended.result(60)
-    assert not is_alive(int(path.read_text()))
+        ended.result(120)
+    deadline = time.monotonic() + 60  # it has been killed, and has to die; for that, too, it needs a processor
+    while is_alive(int(path.read_text())):
+        assert time.monotonic() < deadline, "it lives on"
+        time.sleep(0.01)
 
 
 def test_what_a_helper_starts_is_the_helpers(tmp_path):
@@ -63,9 +66,10 @@ def test_what_a_helper_starts_is_the_helpers(tmp_path):
             time.sleep(0.01)
 
     with achar.Executor(1, initializer=start, initargs=(pid, go)) as ex:
+        ex._pool.be_patient(60)
         ended = ex.submit(bad, pid, go)
         while not pid.exists():
             time.sleep(0.01)
         assert ex.cancel(ended, force=True)
-        assert ex.submit(len, "abc").result(60) == 3
+        assert ex.submit(len, "abc").result(120) == 3
         assert is_alive(int(pid.read_text()))
