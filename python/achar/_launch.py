@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
@@ -80,8 +79,21 @@ def python_command(python: str | Sequence[str] | None) -> list[str]:
     # Only what finds achar; the rest of sys.path comes with the hello (see _worker.py).
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     program = f"import sys; sys.path.insert(0, {home!r}); from achar._worker import main; main()"
-    flags: Sequence[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return [sys.executable, *flags, "-c", program]
+    return [sys.executable, *interpreter_flags(), "-c", program]
+
+
+# What a word of the command line makes of these, subprocess knows.
+_SELDOM_SET = ("debug", "optimize", "no_site", "verbose", "bytes_warning", "quiet", "dev_mode")
+_SELDOM_SET += ("isolated", "ignore_environment", "no_user_site", "safe_path")
+
+
+def interpreter_flags() -> list[str]:
+    """This interpreter's flags as words of a command line."""
+    if not (sys.warnoptions or sys._xoptions or any(getattr(sys.flags, name, 0) for name in _SELDOM_SET)):
+        return ["-B"] if sys.flags.dont_write_bytecode else []
+    import subprocess  # only now: it takes 5 ms
+
+    return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]
 
 
 def path_for(python: object) -> list[str]:

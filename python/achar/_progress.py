@@ -6,7 +6,6 @@ closed, a broken tqdm) ends the bar with a warning, and nothing else.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import threading
 import time
@@ -57,6 +56,8 @@ def _set_total(bar: Any, total: int) -> None:
 
 def _has_widgets() -> bool:
     try:
+        import importlib.util
+
         return importlib.util.find_spec("ipywidgets") is not None
     except ValueError:  # somebody has hidden it
         return False

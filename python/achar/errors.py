@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import signal as _signal
+from _pickle import UnpicklingError  # pickle's, which takes longer to import
 from concurrent.futures import BrokenExecutor
 from errno import ETIME
-from pickle import UnpicklingError
 
 from ._achar import attach_traceback
 

@@ -3,6 +3,7 @@
 import os
 import pickle
 import subprocess
+import sys
 
 import achar
 import pytest
@@ -98,3 +99,13 @@ def test_pickle_and_an_object():
         assert executor.submit(pow, 2, 3).result() == 8
     with pytest.raises(TypeError, match="dumps"):
         achar.Executor(1, serializer=object())
+
+
+@pytest.mark.parametrize("flag", ["", "-B", "-O", "-OO", "-E", "-I", "-s", "-b", "-q", "-Xdev", "-Xutf8", "-Werror"])
+def test_workers_get_the_interpreters_flags(flag):
+    """The same as subprocess says, which is asked only if one is set that needs it."""
+    program = (
+        "import subprocess, sys; sys.path[:] = {!r}; from achar import _launch; flags = _launch.interpreter_flags(); "
+        "assert flags == subprocess._args_from_interpreter_flags(), flags"
+    )
+    subprocess.run([sys.executable, *flag.split(), "-c", program.format(sys.path)], check=True, timeout=120)
