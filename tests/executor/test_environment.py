@@ -7,8 +7,6 @@ import time
 import achar
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_another_interpreter_that_is_alike(tmp_path):
     with achar.Executor(1, python=sys.executable) as ex:
@@ -75,8 +73,8 @@ def test_an_initializer_that_never_returns():
     began = time.monotonic()
     with achar.Executor(1, initializer=time.sleep, initargs=(1000,), start_timeout=0.5) as ex:
         with pytest.raises(achar.WorkersCannotStart, match="not ready within start_timeout"):
-            ex.submit(len, "x").result(60)
-        assert time.monotonic() - began < 60
+            ex.submit(len, "x").result(250)
+        assert time.monotonic() - began < 250  # and not 1000
     with pytest.raises(ValueError, match="start_timeout"):
         achar.Executor(start_timeout=0)
 
@@ -118,5 +116,5 @@ def test_what_is_compared_costs_no_import():
     with achar.Executor(1) as ex:
         heavy = ex.submit(lambda: sorted({"logging", "importlib.metadata", "traceback"} & sys.modules.keys())).result()
     assert heavy == []
-    done = subprocess.run([sys.executable, "-c", "import achar"], timeout=60)
+    done = subprocess.run([sys.executable, "-c", "import achar"], timeout=200)
     assert done.returncode == 0

@@ -34,7 +34,7 @@ FAILURES = {
         "and error.pid > 0 and error.task == 'fail' and 'SIGKILL' in str(error)",
     ),
     "terminated": (
-        "def fail(_):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(60)",
+        "def fail(_):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(600)",
         "type(error) is achar.WorkerDied and error.signal == 'SIGTERM'",
     ),
     "os._exit": (
@@ -47,7 +47,7 @@ FAILURES = {
         "type(error) is achar.WorkerDied and error.exitcode == 0",
     ),
     "os._exit in a thread": (
-        "def fail(_):\n    threading.Thread(target=os._exit, args=(4,)).start()\n    time.sleep(60)",
+        "def fail(_):\n    threading.Thread(target=os._exit, args=(4,)).start()\n    time.sleep(600)",
         "type(error) is achar.WorkerDied and error.exitcode == 4",
     ),
     "abort": (
@@ -192,10 +192,10 @@ with achar.Executor(2) as ex:
     failing = [ex.submit(fail, item) for _ in range(3)]
     after = [ex.submit(sibling, n) for n in range(10)]
     for future in failing:
-        error = future.exception(timeout=50)
+        error = future.exception(timeout=120)
         assert {check}, repr(error) + "\\n" + str(error)
-    assert [f.result(50) for f in before + after] == [n * n for n in range(10)] * 2
-    assert ex.submit(sibling, 12).result(50) == 144
+    assert [f.result(120) for f in before + after] == [n * n for n in range(10)] * 2
+    assert ex.submit(sibling, 12).result(120) == 144
 print("ok")
 """
 
@@ -218,7 +218,7 @@ with achar.Executor(2) as ex:
     else:
         raise SystemExit(f"nothing was raised but {{returned!r}} returned")
     assert {check}, repr(error) + "\\n" + str(error)
-    assert [f.result(50) for f in beside] == [n * n for n in range(10)]
+    assert [f.result(120) for f in beside] == [n * n for n in range(10)]
     assert list(ex.map(sibling, range(20))) == [n * n for n in range(20)]
 print("ok")
 """
@@ -253,8 +253,8 @@ def test_deep_results_and_arguments(run):
 
         with achar.Executor(1) as ex:
             future = ex.submit(nest, 100_000)
-            assert depth_of(future.result(50)) == 100_000
-            assert ex.submit(depth_of, nest(100_000)).result(50) == 100_000
+            assert depth_of(future.result(120)) == 100_000
+            assert ex.submit(depth_of, nest(100_000)).result(120) == 100_000
         print("ok")
         """)
     assert out == "ok\n"
@@ -268,7 +268,7 @@ def test_result_larger_than_the_memory_that_there_is(run):
         def limit():
             resource.setrlimit(resource.RLIMIT_AS, (256 << 20, 256 << 20))
         with achar.Executor(1) as ex:
-            print(len(ex.submit(huge).result(50)))
+            print(len(ex.submit(huge).result(120)))
         """)
     assert out == f"{300 << 20}\n"
 
@@ -281,7 +281,7 @@ def test_workers_that_cannot_start(run):
         with achar.Executor(2) as ex:
             futures = [ex.submit(len, "") for _ in range(5)]
             for future in futures:
-                error = future.exception(50)
+                error = future.exception(120)
                 assert type(error) is achar.errors.WorkersCannotStart, repr(error)
                 assert "No such file" in str(error)
         print("ok")
@@ -298,7 +298,7 @@ def test_workers_that_end_at_once(run):
         with achar.Executor(2) as ex:
             futures = [ex.submit(len, "") for _ in range(5)]
             for future in futures:
-                error = future.exception(50)
+                error = future.exception(120)
                 assert isinstance(error, BrokenExecutor), repr(error)
                 assert "exited with code 1" in str(error)
             try:
@@ -318,7 +318,7 @@ def test_initializer_that_raises(run):
         with achar.Executor(2, initializer=initialize, initargs=("there",)) as ex:
             futures = [ex.submit(len, "") for _ in range(5)]
             for future in futures:
-                error = future.exception(50)
+                error = future.exception(120)
                 assert type(error) is achar.errors.InitializerFailed, repr(error)
                 assert isinstance(error, BrokenExecutor)
                 assert str(error) == "the executor's initializer raised LookupError: not there"
@@ -351,7 +351,7 @@ def test_errors_can_be_sent_on(run):
             with achar.Executor(1) as ex:
                 ex.submit(os._exit, 5).result()
         with achar.Executor(1) as ex:
-            error = ex.submit(inner).exception(50)
+            error = ex.submit(inner).exception(120)
             assert type(error) is achar.WorkerDied and error.exitcode == 5 and error.task == "_exit"
         copy = pickle.loads(pickle.dumps(error))
         assert copy.pid == error.pid and str(copy) == str(error)
@@ -380,13 +380,13 @@ def test_storm(run):
                 futures = [ex.submit(work, n) for n in range(1000)]
                 for n, future in enumerate(futures):
                     try:
-                        assert future.result(50) == n + 1
+                        assert future.result(120) == n + 1
                     except achar.WorkerDied as error:
                         assert error.signal == "SIGKILL"
                         died += 1
                     if n % 100 == 50:
                         kill_one(ex)
-            assert ex.submit(work, 1).result(50) == 2
+            assert ex.submit(work, 1).result(120) == 2
         assert died <= 100, died
         print("ok")
         """)

@@ -166,13 +166,18 @@ def run(how, fault):
     ends = fault in (overdue, stopped)
     with achar.Executor(2) as ex:
         before = [ex.submit(square, n) for n in range(50)]
-        options = ex.options(timeout=2) if ends else ex  # which no call that ends takes on a busy machine
+        options = ex.options(timeout=0.5) if ends else ex
         if how == "submit":
             value = outcome(options.submit(fault, argument).result)
         elif how == "map":
-            results = options.map(either, [fault] * 41, [*range(40), argument])
-            assert [next(results) for _ in range(40)] == [n * n for n in range(40)]
-            value = outcome(lambda: next(results))
+            for limit in (0.5, 5, 50) if ends else (None,):  # each of the others has to get a processor in time
+                way = ex.options(timeout=limit) if ends else ex
+                results = way.map(either, [fault] * 41, [*range(40), argument])
+                squares = outcome(lambda: [next(results) for _ in range(40)])
+                value = outcome(lambda: next(results))
+                if not ends or type(squares) is not TimeoutError:
+                    break
+            assert squares == [n * n for n in range(40)], squares
         elif how == "actor":
             actor = ex.actor(Actor, restarts=1)
             calls = [actor.do(fault, n) for n in range(20)]
@@ -212,7 +217,7 @@ FAULTS = [
 @pytest.mark.parametrize("fault", " ".join(FAULTS).split())
 @pytest.mark.parametrize("how", ["submit", "map", "actor", "put"])
 def test_fault(run, how, fault):
-    assert run(f"{PROGRAM}\nrun({how!r}, {fault})\n", stderr_empty=False, limit=120).endswith("well\n")
+    assert run(f"{PROGRAM}\nrun({how!r}, {fault})\n", stderr_empty=False, limit=200).endswith("well\n")
 
 
 CGROUPS = [  # version 1, version 2: the folder, the file with the limit
@@ -253,12 +258,12 @@ def hoard(x):
         kept.append(bytearray(b"x") * (1 << 20))
 with achar.Executor(2) as ex:
     siblings = [ex.submit(square, n) for n in range(200)]
-    error = ex.submit(hoard, None).exception(60)
+    error = ex.submit(hoard, None).exception(150)
     assert isinstance(error, achar.WorkerDied) and error.signal == "SIGKILL", repr(error)
     siblings += [ex.submit(square, n) for n in range(200)]
     assert [future.result(60) for future in siblings] == [n * n for n in range(200)] * 2
 """,
-        limit=120,
+        limit=200,
     )
 
 
@@ -277,7 +282,7 @@ with achar.Executor(2) as ex:
     os.kill(stopped_pid, signal.SIGCONT)
     assert [future.result(60) for future in futures] == [n * n for n in range(200)] == list(results)
 """,
-        limit=120,
+        limit=200,
     )
 
 
@@ -309,7 +314,7 @@ def test_the_client_is_killed(tmp_path, how):
     finally:
         client.kill()
         client.wait()
-    wait_until(lambda: not any(map(is_alive, left)), 10)
+    wait_until(lambda: not any(map(is_alive, left)))
 
 
 EXECS = {
@@ -353,7 +358,7 @@ def test_the_client_becomes_another_program(tmp_path, how):
                 client.stdin.write("\n")
                 client.stdin.flush()
             wait_until(lambda: is_named(client.pid, "sleep"))
-            wait_until(lambda: not processes_below(client.pid) and not any(map(is_alive, left)), 20)
+            wait_until(lambda: not processes_below(client.pid) and not any(map(is_alive, left)))
             assert client.poll() is None
         finally:
             client.kill()
@@ -391,8 +396,8 @@ def is_alive(pid):
     return stat_of(pid)[:1] not in ([], ["Z"])
 
 
-def wait_until(condition, limit=60):
-    end = time.monotonic() + limit
+def wait_until(condition):
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end, "the time is up"
         time.sleep(0.01)
@@ -416,5 +421,5 @@ with achar.Executor(2) as ex:
     assert isinstance(ex.submit(killed, None).exception(60), achar.WorkerDied)
     assert [ex.submit(square, n).result(60) for n in range(20)] == [n * n for n in range(20)]
 """,
-        limit=120,
+        limit=200,
     )

@@ -47,7 +47,7 @@ def test_a_task_is_ended_while_it_sends_a_call(ex, how, tmp_path):
             time.sleep(0.001)
         assert ex.cancel(ended, force=True)
         with pytest.raises(concurrent.futures.CancelledError):
-            ended.result(60)
+            ended.result(120)
     else:
         error = ex.options(timeout=0.2).submit(sends).exception(60)
         assert isinstance(error, TimeoutError), error
@@ -69,11 +69,6 @@ def no_socket():
 @pytest.mark.parametrize("send", [empty, no_socket])
 def test_what_is_sent_through_the_door(send):
     """It is ignored: a connection made before, and those made after, are answered."""
-
-    def waits(path):
-        future = achar.current_executor().submit(time.sleep, 0.2)
-        open(path, "w").close()
-        return future.result(60)
 
     with achar.Executor(2) as ex:
         before = ex.submit(lambda: achar.current_executor().submit(time.sleep, 0.2).result(60))
@@ -155,7 +150,7 @@ def test_tasks_of_a_task_that_closes_all_descriptors(ex, tmp_path):
     assert ex.submit(parent).result(60) == 2
     start = time.monotonic()
     ex.shutdown()
-    assert time.monotonic() - start < 60  # and not 600
+    assert time.monotonic() - start < 250  # and not 600
 
 
 @pytest.mark.parametrize("data", [b"\1", b"\1" * 40, b"garbage" * 100], ids=["byte", "length", "garbage"])
