@@ -51,20 +51,25 @@ def may_wait() -> bool:
 
 def begin_call(memo: Memo, store: Any, key: bytes) -> bool:
     """Store.begin(), after the task that computes this, if there is one."""
-    if not may_wait():
-        return bool(store.begin(key))
-    tasks, pause = tasks_of(memo.path), PAUSE_FIRST_S
-    give_up_s = time.monotonic() + QUEUED_S
+    tasks = tasks_of(memo.path)
+    begun: bool | None = store.begin(key, tasks)
+    if begun is None:
+        begun = _begin_after(store, key, tasks) if may_wait() else bool(store.begin(key))
+    return begun
+
+
+def _begin_after(store: Any, key: bytes, tasks: dict[bytes, Flight]) -> bool:
+    pause, give_up_s = PAUSE_FIRST_S, time.monotonic() + QUEUED_S
     while True:
-        begun = store.begin(key, tasks)
-        if begun is not None:
-            return begun
         while (flight := tasks.get(key)) is not None or store.task_is_elsewhere(key):
             is_late = flight is not None and flight.is_queued() and time.monotonic() > give_up_s
             if is_late or store.has_other_calls(key):
                 return bool(store.begin(key))
             _memo.await_landing(pause)
             pause = min(pause * 2, PAUSE_LAST_S)
+        begun = store.begin(key, tasks)
+        if begun is not None:
+            return bool(begun)
 
 
 class Flight:

@@ -53,7 +53,7 @@ class Memoized:
         self._exceptions = (
             {True: Exception, False: ()}.get(exceptions, exceptions) if isinstance(exceptions, bool) else exceptions
         )
-        self._keys = _memo_keys.Keys(function, key, ignore)
+        self._keys, self._name = _memo_keys.Keys(function, key, ignore), _memo_keys.name_of(function)
         self._asks_parsl = False  # Memo.import_parsl()
         self._arguments = {"key": key, "ignore": tuple(self._keys.ignored), "exceptions": exceptions,
                            "on_stale": on_stale, "unstorable": unstorable}  # fmt: skip
@@ -164,7 +164,7 @@ class Memoized:
         return found
 
     def _store(self, key: bytes, result: Any, raised: Any, took_ns: int) -> None:
-        name = _memo_keys.name_of(self.__wrapped__)
+        name = self._name
         try:
             self.memo._keep(key, result if raised is None else raised, name, took_ns, 0 if raised is None else RAISED)
         except Exception as error:

@@ -69,7 +69,9 @@ class Keys:
         """What _bind() needs, without asking inspect at each call."""
         parameters, self._is_wrapper = _parameters(self.function)
         self._parameters = parameters
-        self._plain_count = -1  # so many positional arguments, and no others, are in order as they are
+        # So many positional arguments, and no others, are in order as they are, with these for those that are missing.
+        self._plain_least, self._plain_most = 1, 0
+        self._plain_defaults: tuple[Any, ...] = ()
         if parameters is None:
             if self.ignored:
                 raise ValueError(f"{name_of(self.function)} does not tell its parameters, so none can be ignored")
@@ -87,7 +89,9 @@ class Keys:
         if unknown and self._named_rest is None:
             raise ValueError(f"{name_of(self.function)} has no parameter {', '.join(sorted(unknown))} to ignore")
         if len(self._positional) == len(parameters) and not self.ignored:
-            self._plain_count = len(parameters)
+            self._plain_defaults = tuple(p.default for p in parameters if p.default is not inspect.Parameter.empty)
+            self._plain_most = len(parameters)
+            self._plain_least = len(parameters) - len(self._plain_defaults)
 
     def identity(self) -> bytes:
         """The function's part of the key, as it is now."""
@@ -102,8 +106,8 @@ class Keys:
         """The key, of what identity() returned; None: the function does not take these arguments."""
         if self._of_arguments is not None:
             arguments = self._chosen(identity, args, kwargs)
-        elif not kwargs and len(args) == self._plain_count:
-            arguments = args
+        elif not kwargs and self._plain_least <= len(args) <= self._plain_most:
+            arguments = args + self._plain_defaults[len(args) - self._plain_least :]
         elif self._parameters is None:
             arguments = (args, kwargs)
         else:

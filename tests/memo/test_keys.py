@@ -8,6 +8,7 @@ import sys
 
 import achar
 import key_pairs
+import pytest
 
 HERE = pathlib.Path(__file__).parent
 
@@ -30,6 +31,26 @@ def test_pairs_in_several_processes(tmp_path):
     assert [i for i, (a, b) in enumerate(agree) if a != b] == []
     assert [key_pairs.digest_pairs.DIFFER[i] for i, (a, b) in enumerate(differ_as_arguments) if a == b] == []
     assert [key_pairs.digest_pairs.AGREE[i] for i, (a, b) in enumerate(agree_as_arguments) if a != b] == []
+
+
+def test_arguments_by_position_by_name_and_by_default(tmp_path):
+    with achar.Memo(tmp_path / "m") as memo:
+
+        @memo
+        def f(a, b, c=3, d=4):
+            return [a, b, c, d]
+
+        for kept, same in (
+            ((1, 2), [((1, 2, 3, 4), {}), ((1, 2, 3), {}), ((1,), {"b": 2}), ((1, 2), {"d": 4}), ((), {"b": 2, "a": 1})]),
+            ((1, 2, 4), [((1, 2, 4, 4), {}), ((1, 2), {"c": 4})]),
+        ):  # fmt: skip
+            f(*kept)
+            assert all(f.is_stored(*args, **kwargs) for args, kwargs in same)
+        assert not f.is_stored(1, 2, 3, 3) and not f.is_stored(1, 2, 4, 3)
+        for args in ((), (1,), (1, 2, 3, 4, 5)):  # they do not fit: the function says so
+            with pytest.raises(TypeError, match=r"f\(\)"):
+                f(*args)
+        assert memo.stats()["results"] == 2
 
 
 SCRIPT = """
