@@ -40,10 +40,11 @@ def test_arguments_by_position_by_name_and_by_default(tmp_path):
         def f(a, b, c=3, d=4):
             return [a, b, c, d]
 
+        by_name = [((1,), {"b": 2}), ((1, 2), {"d": 4}), ((), {"b": 2, "a": 1})]
         for kept, same in (
-            ((1, 2), [((1, 2, 3, 4), {}), ((1, 2, 3), {}), ((1,), {"b": 2}), ((1, 2), {"d": 4}), ((), {"b": 2, "a": 1})]),
+            ((1, 2), [((1, 2, 3, 4), {}), ((1, 2, 3), {}), *by_name]),
             ((1, 2, 4), [((1, 2, 4, 4), {}), ((1, 2), {"c": 4})]),
-        ):  # fmt: skip
+        ):
             f(*kept)
             assert all(f.is_stored(*args, **kwargs) for args, kwargs in same)
         assert not f.is_stored(1, 2, 3, 3) and not f.is_stored(1, 2, 4, 3)
