@@ -14,8 +14,6 @@ import weakref
 import achar
 import pytest
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture(scope="module")
 def ex():
@@ -274,7 +272,7 @@ def test_plain_future_result():
     future.add_done_callback(seen.append)
     assert not future.done() and future.set_running_or_notify_cancel() and future.running()
     threading.Timer(0.02, future.set_result, ["r"]).start()
-    assert future.result(timeout=30) == "r"
+    assert future.result(timeout=120) == "r"
     until(lambda: seen)
     assert seen == [future]
     assert future.exception() is None and future.done()
@@ -379,7 +377,7 @@ def test_callback_added_while_the_task_ends(ex, gate):
         gc.set_threshold(*old)
         if let_it_end in gc.callbacks:
             gc.callbacks.remove(let_it_end)
-    assert called.wait(10) and spent
+    assert called.wait(120) and spent
 
 
 class _quiet_unraisable:
@@ -416,7 +414,7 @@ def test_callback_may_submit_and_wait(ex):
         done.set()
 
     ex.submit(len, "").add_done_callback(callback)
-    assert done.wait(30) and results == [3]
+    assert done.wait(120) and results == [3]
 
 
 def test_wait(ex, gate):
@@ -476,8 +474,8 @@ def test_as_completed(ex, gate):
 def test_wait_does_not_lose_an_end(ex):
     for _ in range(300):
         futures = [ex.submit(len, "") for _ in range(3)]
-        assert not concurrent.futures.wait(futures, timeout=30).not_done
-        assert len(list(concurrent.futures.as_completed([ex.submit(len, "")], timeout=30))) == 1
+        assert not concurrent.futures.wait(futures, timeout=120).not_done
+        assert len(list(concurrent.futures.as_completed([ex.submit(len, "")], timeout=120))) == 1
 
 
 def test_asyncio(ex):
@@ -487,7 +485,7 @@ def test_asyncio(ex):
         assert lengths == list(range(50))
         with pytest.raises(ZeroDivisionError):
             await asyncio.wrap_future(ex.submit(operator.truediv, 1, 0))
-        return await asyncio.wait_for(asyncio.wrap_future(ex.submit(pow, 2, 3)), 30)
+        return await asyncio.wait_for(asyncio.wrap_future(ex.submit(pow, 2, 3)), 120)
 
     assert asyncio.run(main()) == 8
 
@@ -566,9 +564,7 @@ def test_map_exception(ex):
 
 
 def test_map_timeout(ex, gate):
-    path = gate.path
-
-    def wait(n):
+    def wait(n, path):
         import os
         import time
 
@@ -576,10 +572,15 @@ def test_map_timeout(ex, gate):
             time.sleep(0.001)
         return n
 
-    results = ex.map(wait, [0, 1], timeout=1.5)
-    assert next(results) == 0
-    with pytest.raises(concurrent.futures.TimeoutError):
-        next(results)
+    for timeout in (0.5, 5, 50):  # in which the first has to get a processor
+        path, found = f"{gate.path} {timeout}", []
+        results = ex.map(wait, [0, 1], [path] * 2, timeout=timeout)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            found.extend(results)
+        open(path, "w").close()
+        if found:
+            break
+    assert found == [0]
 
 
 def test_map_cancels_what_nobody_reads(ex, gate):
@@ -692,7 +693,7 @@ def test_map_buffersize(ex):
         ex.map(len, [], buffersize=0)
 
 
-def test_map_with_options(ex):
+def test_map_with_options(ex, gate):
     """As the other one, each call a task."""
     task = ex.options(retries=1)
     assert list(task.map(pow, [1, 2], [2, 3, 4], chunksize=2)) == [1, 8]
@@ -705,28 +706,34 @@ def test_map_with_options(ex):
             task.map(abs, [1], **options)
     with pytest.raises(TypeError):
         task.map(abs, [1], buffersize=1.5)
+    held = both_busy(ex, gate)
     with pytest.raises(concurrent.futures.TimeoutError):
-        next(task.map(time.sleep, [2], timeout=0.01))
+        next(task.map(abs, [2], timeout=0.01))
+    gate.open()
+    concurrent.futures.wait(held)
 
 
 def test_map_unordered(ex, gate):
-    path = gate.path
+    path = f"{gate.path} of the first"
 
     def wait_if_first(n):
         while n == 0 and not os.path.exists(path):
             time.sleep(0.001)
         return n
 
-    results = ex.map_unordered(wait_if_first, range(5), timeout=60)
+    results = ex.map_unordered(wait_if_first, range(5), timeout=250)
     assert sorted(itertools.islice(results, 4)) == [1, 2, 3, 4]
-    gate.open()
+    open(path, "w").close()
     assert list(results) == [0]
     assert list(ex.map_unordered(abs, [])) == []
     assert set(itertools.islice(ex.map_unordered(abs, itertools.count(), buffersize=2), 3)) < set(range(5))
     with pytest.raises(ZeroDivisionError):
         list(ex.map_unordered(lambda n: 1 / n, [1, 0]))
+    held = both_busy(ex, gate)
     with pytest.raises(concurrent.futures.TimeoutError):
-        list(ex.options(retries=1).map_unordered(time.sleep, [2], timeout=0.01))
+        list(ex.options(retries=1).map_unordered(abs, [2], timeout=0.01))
+    gate.open()
+    concurrent.futures.wait(held)
 
 
 def test_map_nobody_reads_is_done_all_the_same(tmp_path):
@@ -738,12 +745,18 @@ def test_map_nobody_reads_is_done_all_the_same(tmp_path):
     assert len(list(tmp_path.iterdir())) == 300
 
 
-def test_map_closed_early(tmp_path):
+def test_map_closed_early(tmp_path, gate):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    path = gate.path
+
     def touch(n):
+        import os
         import time
 
-        time.sleep(0.01)
-        (tmp_path / str(n)).touch()
+        while n > 100 and not os.path.exists(path):
+            time.sleep(0.001)
+        (folder / str(n)).touch()
         return n
 
     with achar.Executor(2) as executor:
@@ -751,7 +764,8 @@ def test_map_closed_early(tmp_path):
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         results.close()
         results.close()
-    assert len(list(tmp_path.iterdir())) < 1000
+        gate.open()
+    assert len(list(folder.iterdir())) < 1000
 
 
 def test_map_read_by_two_threads(ex):
@@ -1000,7 +1014,7 @@ def test_collected_executor_finishes_its_tasks():
     del executor
     gc.collect()
     assert gone() is None
-    assert [f.result(30) for f in futures] == list(range(20))
+    assert [f.result(120) for f in futures] == list(range(20))
 
 
 def test_initializer(tmp_path):

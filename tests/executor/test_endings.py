@@ -28,8 +28,8 @@ def gone(pid):
         return True
 
 
-def wait_until(condition, limit=30):
-    end = time.monotonic() + limit
+def wait_until(condition):
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end, "the time is up"
         time.sleep(0.01)
@@ -138,8 +138,8 @@ def test_shutdown_in_a_callback(run):
         SLEEPER
         + "ex = achar.Executor(2)\n"
         + "fs = [ex.submit(sleep, 0.01) for _ in range(10)]\n"
-        + "fs[0].add_done_callback(lambda f: (ex.shutdown(), print('down')))\n"
-        + "print(len([f.result() for f in fs]))\n"
+        + "fs[0].add_done_callback(lambda f: (ex.shutdown(), sys.stdout.write('down\\n')))\n"
+        + "sys.stdout.write(f'{len([f.result() for f in fs])}\\n')\n"  # print() is two writes, and so is the callback's
         + "ex.shutdown()\n"
     )
     assert sorted(out.split()) == ["10", "down"]
@@ -192,7 +192,7 @@ def test_task_that_leaves_a_thread(run):
         import threading, time
         import achar
         def task():
-            threading.Thread(target=time.sleep, args=(120,)).start()
+            threading.Thread(target=time.sleep, args=(600,)).start()
         with achar.Executor(1) as ex:
             ex.submit(task).result()
         """)
@@ -213,23 +213,23 @@ def start(tmp_path, source):
     )
 
 
-SUBMITTED = "{indent}fs = [ex.submit(sleep, 100) for _ in range(50)]\n{indent}print('ready', flush=True)\n"
+SUBMITTED = "{indent}fs = [ex.submit(sleep, 600) for _ in range(50)]\n{indent}print('ready', flush=True)\n"
 WITH = "with achar.Executor(2) as ex:\n" + SUBMITTED.format(indent="    ")
 WITHOUT = "ex = achar.Executor(2)\n" + SUBMITTED.format(indent="")
 WAITS = {
     "result": WITH + "    fs[0].result()",
     "result without with": WITHOUT + "fs[0].result()",
-    "map": "with achar.Executor(2) as ex:\n    it = ex.map(sleep, [100] * 50)\n"
+    "map": "with achar.Executor(2) as ex:\n    it = ex.map(sleep, [600] * 50)\n"
     "    print('ready', flush=True)\n    list(it)",
     "shutdown": WITHOUT + "ex.shutdown()",
     "leaving the with": WITH,
-    "inside the with": WITH + "    time.sleep(100)",
-    "outside": WITHOUT + "time.sleep(100)",
+    "inside the with": WITH + "    time.sleep(600)",
+    "outside": WITHOUT + "time.sleep(600)",
     "wait": WITH + "    import concurrent.futures\n    concurrent.futures.wait(fs)",
     "as_completed": WITH + "    import concurrent.futures\n    list(concurrent.futures.as_completed(fs))",
     "leaving the interpreter": WITHOUT,
     "leaving the interpreter, two executors": "a, b = achar.Executor(1), achar.Executor(1)\n"
-    "fs = [ex.submit(sleep, 100) for ex in (a, b) for _ in range(25)]\nprint('ready', flush=True)\n",
+    "fs = [ex.submit(sleep, 600) for ex in (a, b) for _ in range(25)]\nprint('ready', flush=True)\n",
 }
 
 
@@ -242,7 +242,7 @@ def test_ctrl_c(tmp_path, children_of, name):
         time.sleep(0.2)  # into the wait
         workers = children_of(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # as the terminal does
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=150)
     finally:
         process.kill()
     assert err.count("KeyboardInterrupt") == 1, err
@@ -258,14 +258,17 @@ def test_executor_goes_on_after_ctrl_c(run):
         + """
 import os, signal, threading
 ex = achar.Executor(2)
-fs = [ex.submit(sleep, 100) for _ in range(10)]
+fs = [ex.submit(sleep, 600) for _ in range(10)]
 while not fs[1].running():
     time.sleep(0.01)
-try:
-    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
-    fs[0].result()
-except KeyboardInterrupt:
-    print("interrupted")
+for seconds in (0.2, 2, 20, 60):
+    try:
+        threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGINT]).start()
+        fs[0].result()
+    except KeyboardInterrupt:
+        if fs[9].cancelled():  # else it came before this thread waited for the result
+            print("interrupted")
+            break
 print(type(fs[0].exception()).__name__, "Ctrl-C" in str(fs[0].exception()), fs[9].cancelled())
 print(ex.submit(len, "abc").result(), list(ex.map(len, ["a"] * 3)))
 """
@@ -278,20 +281,27 @@ def test_signal_handlers_run_while_waiting(run):
         SLEEPER
         + """
 import os, signal, threading
-signal.signal(signal.SIGUSR1, lambda *info: print("handled"))
+def wait(path):
+    import os
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return path
+signal.signal(signal.SIGUSR1, lambda *info: (print("handled"), open("one", "w").close()))
 ex = achar.Executor(1)
-f = ex.submit(sleep, 2)
+f = ex.submit(wait, "one")
 threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGUSR1]).start()
 print(f.result())
 signal.signal(signal.SIGALRM, lambda *info: sys.exit("left by a handler"))
+f = ex.submit(wait, "two")
 try:
     signal.setitimer(signal.ITIMER_REAL, 0.1)
-    ex.submit(sleep, 2).result()
+    f.result()
 except SystemExit as error:
     print(error)
+open("two", "w").close()
 """
     )
-    assert out == "handled\n2\nleft by a handler\n"
+    assert out == "handled\none\nleft by a handler\n"
 
 
 # ---- the client's death, and its forks
@@ -321,7 +331,11 @@ import os
 ex = achar.Executor(1)
 done = ex.submit(len, "abc")
 done.result()
-f = ex.submit(sleep, 0.3)
+def wait():
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return "waited"
+f = ex.submit(wait)
 f.add_done_callback(lambda f: os.write(1, b"callback\\n"))  # print() is two writes, in another thread
 pid = os.fork()
 if pid == 0:
@@ -340,6 +354,7 @@ if pid == 0:
     del f, done, ex
     sys.exit(0)
 print("child left", os.waitpid(pid, 0)[1], flush=True)
+open("go", "w").close()
 print("client", f.result(), ex.submit(len, "a").result(), flush=True)
 """,
         stderr_empty=False,  # CPython 3.12 on warns of forks beside threads
@@ -353,7 +368,7 @@ print("client", f.result(), ex.submit(len, "a").result(), flush=True)
         "child has 3",
         "child's own 2",
         "child left 0",
-        "client 0.3 1",
+        "client waited 1",
     ]
 
 
@@ -409,7 +424,7 @@ def test_steady(run):
         assert threading.active_count() == threads
         print("ok")
         """,
-        limit=120,
+        limit=250,
     )
     assert out == "ok\n"
 
@@ -426,9 +441,7 @@ def test_nothing_in_shared_memory_folder(run):
         """,
         returncode=-signal.SIGKILL,
     )
-    assert set(os.listdir("/dev/shm")) <= before | set(os.listdir("/dev/shm")) - {
-        name for name in os.listdir("/dev/shm") if "achar" in name
-    }
+    assert [name for name in set(os.listdir("/dev/shm")) - before if "achar" in name] == []
 
 
 def test_idle_costs_nothing(run):
