@@ -3,6 +3,7 @@
 import sys
 import threading
 
+import fresh
 import pytest
 
 
@@ -13,3 +14,11 @@ def no_threads_of_the_test_run(monkeypatch):
     frames, here = sys._current_frames, threading.get_ident()
     others = set(frames()) - {here}
     monkeypatch.setattr(sys, "_current_frames", lambda: {n: frame for n, frame in frames().items() if n not in others})
+
+
+@pytest.fixture(scope="session")
+def interpreters():
+    """New processes for scripts, which start soon."""
+    interpreters = fresh.Interpreters()
+    yield interpreters
+    interpreters.close()

@@ -47,6 +47,9 @@ def calls(x, seconds):
     return f(x, seconds) - x
 
 
+warm = achar.Memo(path + "-warm")  # what is imported at the first call, children need not import
+warm(key="name")(abs)(1)
+warm.close()
 children = [child(lambda: calls(1, 0.3)) for _ in range(6)]
 assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 6
 assert len(lines()) == 1, lines()

@@ -79,14 +79,14 @@ print(f(1), by_name(1), through(1), memoized(1), source(1), len(of_f + of_by_nam
 """
 
 
-def test_a_change_of_the_code_is_seen_by_the_next_run(tmp_path):
+def test_a_change_of_the_code_is_seen_by_the_next_run(tmp_path, interpreters):
     helper = "FACTOR = {n}\ndef inner(x): return x * FACTOR\ndef g(x): return inner(x)\ndef direct(x): return {m} * x\n"
     script = tmp_path / "script.py"
 
     def run(change=0, n=2, m=5, comment=""):
         (tmp_path / "helper.py").write_text(comment + helper.format(n=n, m=m))
         script.write_text(SCRIPT.format(folder=str(tmp_path), change=change))
-        return in_process(script, tmp_path / "m", PYTHONDONTWRITEBYTECODE="1").split()
+        return interpreters.run(script, tmp_path / "m").split()
 
     assert run() == ["2", "1", "5", "2", "2", "3", "5"]
     assert run() == ["2", "1", "5", "2", "2", "0", "0"]

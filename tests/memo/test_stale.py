@@ -1,8 +1,6 @@
 """Results whose classes have changed or vanished, or that another version of Python has written."""
 
 import collections
-import os
-import subprocess
 import sys
 
 import achar
@@ -46,19 +44,14 @@ CLASSES = "class Point:\n    def __init__(self, x): self.x = x\n    def m(self):
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, interpreters):
     def run(on_stale="recompute", n=1, own=1, vanished=False):
         source = CLASSES.format(n=n)
         (tmp_path / "shapes.py").write_text(source.replace("Point", "Other") if vanished else source)
         name = "Other" if vanished else "Point"
         script = tmp_path / "script.py"
         script.write_text(SCRIPT.format(folder=str(tmp_path), own=own, name=name))
-        done = subprocess.run(
-            [sys.executable, script, tmp_path / "m", on_stale],
-            capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return interpreters.run(script, tmp_path / "m", on_stale)
 
     assert run() == "computed list | computed Own | computed int | [] 0\n"
     return run
