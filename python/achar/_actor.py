@@ -4,12 +4,15 @@ An actor is an executor of one worker whose initializer makes the object; its ca
 worker does in their order. How often a dead one is made anew is the runtime's limit on starts.
 
 A call with a future in its arguments that has not ended is not given to that executor yet, nor are the
-calls behind it: _turns.py holds them until it is their turn.
+calls of the same caller behind it: _turns.py holds them until it is their turn.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+
+from . import _handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +36,14 @@ def call(name: str, args: tuple, kwargs: dict) -> Any:
     return getattr(_object, name)(*args, **kwargs)
 
 
-def call_held(name: str, packed: bytes, results: tuple) -> Any:
+def call_packed(packed: bytes, *inputs: Any) -> Any:
+    """A call that a task has made, or another actor's; their futures' results are the inputs."""
+    from ._nested import opened
+
+    return call(*opened(packed, inputs))
+
+
+def call_held(name: str | None, packed: bytes, results: tuple) -> Any:
     """A call that was pickled before its inputs had ended, with their results."""
     import io
 
@@ -47,7 +57,7 @@ def call_held(name: str, packed: bytes, results: tuple) -> Any:
         args, kwargs, _ = Filling(io.BytesIO(packed)).load()
     except Exception as error:
         raise _worker.unreadable("arguments", error) from error
-    return call(name, args, kwargs)
+    return call_packed(*args) if name is None else call(name, args, kwargs)
 
 
 # ---- in the client
@@ -55,40 +65,53 @@ def call_held(name: str, packed: bytes, results: tuple) -> Any:
 _making = threading.Lock()
 
 
-class Actor:
+class Actor(_handle.Handle):
     """``actor.method(x)`` calls the object's method and returns a Future; calls are done in their order."""
 
-    def __init__(self, executor: Executor, name: str) -> None:
-        self._executor, self._name = executor, name
+    def __init__(self, executor: Executor, name: str, kept: _handle.Kept) -> None:
+        self._executor, self._name, self._kept = executor, name, kept
         self._turns: Turns | None = None  # once a call had to wait
+        self._key = int.from_bytes(os.urandom(8), "little")
+        _handle.known[self._key] = self
 
-    def __getattr__(self, name: str) -> Callable[..., Future]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-        def method(*args: Any, **kwargs: Any) -> Future:
-            title = f"{self._name}.{name}"
-            if self._turns is None or not self._turns.held:
-                future = self._executor._submit_with((None, 0, 0, 0), title, call, (name, args, kwargs), {})
-                if future is not None:
-                    return future
-            return self._hold(title, name, args, kwargs)
-
-        return method
-
-    def _hold(self, title: str, name: str, args: tuple, kwargs: dict) -> Future:
-        from ._turns import Turns
-
+    def _call(self, name: str, args: tuple, kwargs: dict) -> Future:
+        title = f"{self._name}.{name}"
+        if self._executor._refuses:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._turns is None or not self._turns.held:
+            future = self._executor._submit_with((None, 0, 0, 0), title, call, (name, args, kwargs), {})
+            if future is not None:
+                return future
         with _making:  # two would know no order
             if self._turns is None:
+                from ._turns import Turns
+
                 self._turns = Turns(self._executor)
         return self._turns.hold(title, name, args, kwargs)
 
-    def __repr__(self) -> str:
-        return f"<achar actor {self._name}>"
+    def _call_packed(
+        self, title: str, packed: bytes, inputs: list[Any], parent: int, turns: dict[Any, Turns], caller: int
+    ) -> Future:
+        """A call that a task has made, or another actor's: ``caller`` of those whose calls wait in ``turns``."""
+        args = packed, *inputs
+        own = turns.get((caller, self._key))
+        if own is None or not own.held:
+            future = self._executor._submit_with((None, 0, 0, 0, parent), title, call_packed, args, {})
+            if future is not None:
+                return future
+        if own is None:
+            from ._turns import Turns
+
+            for key in [key for key, each in turns.items() if not each.held]:
+                del turns[key]
+            own = turns[caller, self._key] = Turns(self._executor)
+        return own.hold(title, None, args, {})
 
     def __reduce__(self) -> Any:
-        raise TypeError(
-            "an actor is called by the process that made it: a task cannot call one.\n"
-            "  do:  return from the task what the call needs, and make its future an argument of the call"
-        )
+        from . import _pools
+
+        if self._key not in self._kept and not self._executor._pool.closed:
+            self._executor._pool.start_watcher()
+            _pools.called.add(self._executor._pool)
+            self._kept[self._key] = self
+        return _handle.of, (self._key, self._name)

@@ -18,10 +18,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import _achar
+from . import _achar, _handle
 from ._nested import (
+    ACTOR,
+    CALL,
     CANCEL,
     CHECK,
+    COUNTS,
     DEPTH_MAX,
     FAILED,
     FRAME,
@@ -32,11 +35,12 @@ from ._nested import (
     RELEASE,
     RETURNED_OF_KIND,
     SUBMIT,
+    failed,
     run_packed,
 )
 
 NBYTES_MAX = 1 << 40
-SIZES_MAX = {SUBMIT: NBYTES_MAX, PUT: NBYTES_MAX, CANCEL: 0, RELEASE: 0, GOODBYE: 0, CHECK: 0}
+SIZES_MAX = {SUBMIT: NBYTES_MAX, CALL: NBYTES_MAX, PUT: NBYTES_MAX, CANCEL: 0, RELEASE: 0, GOODBYE: 0, CHECK: 0}
 
 
 class Connection:
@@ -45,6 +49,8 @@ class Connection:
         self.is_read = False  # so far
         self.received, self.to_send = bytearray(), bytearray()
         self.futures: dict[int, Any] = {}
+        self.calls: set[int] = set()  # of these, those of actors
+        self.turns: dict[Any, Any] = {}  # see Actor._call_packed()
 
     def frames(self) -> Iterator[tuple[int, int, bytes]]:
         while len(self.received) >= FRAME.size:
@@ -62,10 +68,24 @@ class Connection:
         self.to_send += FRAME.pack(self.cookie, what, number, len(data))
         self.to_send += data
 
+    def cancel(self, number: int) -> None:
+        future = self.futures.get(number)
+        if future is not None and number in self.calls:
+            future.cancel()  # not one that has begun: it may be killed for that, and with it the actor of others
+        elif hasattr(future, "_cancel_by_force"):  # a task that failed when it was submitted has none, and is done
+            future._cancel_by_force()
 
-def cancel(future: Any) -> None:
-    if hasattr(future, "_cancel_by_force"):  # a call that failed when it was submitted has none, and is done
-        future._cancel_by_force()
+    def release(self, number: int) -> None:
+        self.futures.pop(number, None)
+        self.calls.discard(number)
+
+    def take(self, body: bytes, at: int) -> tuple[str, bytes, list[Any]]:
+        """What follows the head of a SUBMIT or CALL: name, call, inputs."""
+        input_count, name_size = COUNTS.unpack_from(body, at)
+        at += COUNTS.size
+        numbers = struct.unpack_from(f"<{input_count}Q", body, at)
+        at += 8 * input_count
+        return body[at : at + name_size].decode(), body[at + name_size :], [self.futures[n] for n in numbers]
 
 
 class Server:
@@ -183,35 +203,47 @@ class Server:
 
     def obey(self, connection: Connection, what: int, number: int, body: bytes) -> None:
         if what == CANCEL:
-            cancel(connection.futures.get(number))
+            connection.cancel(number)
             return
         if what == CHECK:
             connection.answer(CHECK, number)
             return
         if what == RELEASE:
-            connection.futures.pop(number, None)
+            connection.release(number)
             return
         if what == GOODBYE:  # the worker leaves in peace; what its tasks have not waited for is done all the same
             connection.futures.clear()
+            connection.calls.clear()
             return
         if what == PUT:
             connection.futures[number] = self.stored(connection, body)
             return
-        limit, retries, backoff, priority, parent, input_count, name_size = OPTIONS.unpack_from(body)
-        at = OPTIONS.size
-        inputs = struct.unpack_from(f"<{input_count}Q", body, at)
-        at += 8 * input_count
-        name, packed = body[at : at + name_size].decode(), body[at + name_size :]
         try:
-            executor = self.executor_at(connection.depth + 1)
-            arguments = (packed, *(connection.futures[n] for n in inputs))
-            options = (limit or None, retries, backoff, priority, self.parent(connection.depth, parent))
-            future = executor._submit_with(options, name, run_packed, arguments, {})
+            future = self.submitted(connection, body) if what == SUBMIT else self.called(connection, body)
         except Exception as error:  # whatever it is, it is the task's
-            future = concurrent.futures.Future()
-            future.set_exception(error)
+            future = failed(error)
         connection.futures[number] = future
+        if what == CALL:
+            connection.calls.add(number)
         future.add_done_callback(lambda done: self.tell(connection, number, done))
+
+    def submitted(self, connection: Connection, body: bytes) -> Any:
+        limit, retries, backoff, priority, parent = OPTIONS.unpack_from(body)
+        name, packed, inputs = connection.take(body, OPTIONS.size)
+        executor = self.executor_at(connection.depth + 1)
+        options = (limit or None, retries, backoff, priority, self.parent(connection.depth, parent))
+        return executor._submit_with(options, name, run_packed, (packed, *inputs), {})
+
+    def called(self, connection: Connection, body: bytes) -> Any:
+        key, caller = ACTOR.unpack_from(body)
+        name, packed, inputs = connection.take(body, ACTOR.size)
+        actor = _handle.known.get(key)
+        if actor is None or actor._executor._pool.closed:
+            from .errors import _actor_gone
+
+            raise _actor_gone(name)
+        parent = self.parent(connection.depth, caller)
+        return actor._call_packed(name, packed, inputs, parent, connection.turns, caller)
 
     def parent(self, depth: int, number: int) -> int:
         """The task that submits, for the record."""
@@ -222,9 +254,7 @@ class Server:
         try:
             return self.executor_at(connection.depth + 1)._put_packed(packed)
         except Exception as error:
-            failed: Any = concurrent.futures.Future()  # and so fails the task that needs it
-            failed.set_exception(error)
-            return failed
+            return failed(error)  # and so fails the task that needs it
 
     def executor_at(self, depth: int) -> Any:
         while len(self.executors) < depth <= DEPTH_MAX:
@@ -291,6 +321,6 @@ class Server:
         del self.connections[connection.depth, connection.worker]
         self.selector.unregister(connection.socket)
         connection.socket.close()
-        for future in list(connection.futures.values()):
+        for number, future in list(connection.futures.items()):
             if not future.done():
-                cancel(future)
+                connection.cancel(number)

@@ -37,9 +37,10 @@ from ._options import Commands
 DEPTH_MAX = 32
 DOOR_FD = 6  # src/runtime/pool/wire.h
 FRAME = struct.Struct("<QBQQ")
-# Limit (0: none), retries, backoff, priority, number of the task that submits, input count, size of the name.
-OPTIONS = struct.Struct("<dIdiIII")
-SUBMIT, CANCEL, RELEASE, GOODBYE, PUT, CHECK, FAILED, *RETURNED_OF_KIND = range(1, 11)  # kinds of packed.h: 0, 1, 2
+# What a SUBMIT begins with: limit (0: none), retries, backoff, priority, number of the task that submits. And a CALL:
+# the actor's key, number of the task that calls it. Then both: input count, size of the name; inputs, name, call.
+OPTIONS, ACTOR, COUNTS = struct.Struct("<dIdiI"), struct.Struct("<QI"), struct.Struct("<II")
+SUBMIT, CALL, CANCEL, RELEASE, GOODBYE, PUT, CHECK, FAILED, *RETURNED_OF_KIND = range(1, 12)  # packed.h's: 0, 1, 2
 REFERENCE = 1  # of those kinds
 HELLO = struct.Struct("<Q")  # the cookie; sent with the connection
 DISCARDED_AT_ONCE = 1 << 16
@@ -50,16 +51,20 @@ def lost(reason: object) -> RuntimeError:
     return RuntimeError(f"the connection to the client was lost: {reason}")
 
 
-_inputs: list[list[Any]] = []  # of the calls that are being opened, the innermost last
+_inputs: list[tuple] = []  # of the calls that are being opened, the innermost last
+
+
+def opened(packed: bytes, inputs: tuple) -> Any:
+    _inputs.append(inputs)
+    try:
+        return _achar.loads(packed)
+    finally:
+        _inputs.pop()
 
 
 def run_packed(packed: bytes, *inputs: Any) -> Any:
     """What a nested call is for the client: the task that makes it."""
-    _inputs.append(list(inputs))
-    try:
-        fn, args, kwargs = _achar.loads(packed)
-    finally:
-        _inputs.pop()
+    fn, args, kwargs = opened(packed, inputs)
     return fn(*args, **kwargs)
 
 
@@ -121,6 +126,10 @@ class NestedReference(NestedFuture):
     def __del__(self) -> None:
         if self._link is not None:
             super().__del__()
+
+
+class CallFuture(NestedFuture):
+    """The future of a call that a task has made of an actor."""
 
 
 class Check(concurrent.futures.Future):
@@ -203,16 +212,25 @@ class Link:
         """What earlier tasks have written to its descriptor has not ended it."""
         task = _achar.worker_task()[0]
         if self.checked != task and not self.is_lost:
-            number = self.next_number()
-            answer = self.futures[number] = Check()
-            try:
-                self.send(CHECK, number)
-            except ConnectionError:
-                return False
-            if answer.exception() is not None:
+            if not self.check():
                 return False
             self.checked = task
         return not self.is_lost
+
+    def check(self) -> bool:
+        """Whether the client answers: then it has taken all that has been sent before."""
+        number = self.next_number()
+        answer = self.futures[number] = Check()
+        try:
+            self.send(CHECK, number)
+        except ConnectionError:
+            return False
+        return answer.exception() is None
+
+    def before_end_of_task(self) -> None:
+        """When the end of this task is known, its calls of actors are, too: what comes after it, comes after them."""
+        if not self.is_forks and any(isinstance(future, CallFuture) for future in list(self.futures.values())):
+            self.check()
 
     def tell_released(self) -> None:
         frames = []
@@ -225,14 +243,26 @@ class Link:
 
     def submit(self, options: tuple, name: str, packed: bytes, inputs: list[int]) -> NestedFuture:
         parent = _achar.worker_task()[0]
-        number = self.next_number()
-        future = self.futures[number] = NestedFuture(self, number, parent)
-        self.tell_released()
         limit, retries, backoff, priority = options
+        head = OPTIONS.pack(limit or 0, retries, backoff, priority, parent)
+        return self.ask(SUBMIT, head, NestedFuture(self, self.next_number(), parent), name, packed, inputs)
+
+    def call(self, key: int, name: str, packed: bytes, inputs: list[int]) -> NestedFuture:
+        parent = _achar.worker_task()[0]
+        future = CallFuture(self, self.next_number(), parent)
+        _achar.before_end_of_task(self.before_end_of_task)
+        return self.ask(CALL, ACTOR.pack(key, parent), future, name, packed, inputs)
+
+    def ask(
+        self, what: int, head: bytes, future: NestedFuture, name: str, packed: bytes, inputs: list[int]
+    ) -> NestedFuture:
+        number = future._number
+        self.futures[number] = future
+        self.tell_released()
         encoded = name.encode(errors="backslashreplace")
-        head = OPTIONS.pack(limit or 0, retries, backoff, priority, parent, len(inputs), len(encoded))
+        counts = COUNTS.pack(len(inputs), len(encoded))
         try:
-            self.send(SUBMIT, number, head, struct.pack(f"<{len(inputs)}Q", *inputs), encoded, packed)
+            self.send(what, number, head, counts, struct.pack(f"<{len(inputs)}Q", *inputs), encoded, packed)
         except ConnectionError as error:
             self.futures.pop(number, None)
             raise lost(CLOSED) from error
@@ -307,6 +337,12 @@ class Link:
             future.set_result(outcome)
 
 
+def failed(error: Exception) -> concurrent.futures.Future:
+    future: concurrent.futures.Future = concurrent.futures.Future()
+    future.set_exception(error)
+    return future
+
+
 class NestedExecutor(Commands, concurrent.futures.Executor):
     """In a task: the executor that the task runs on."""
 
@@ -317,8 +353,6 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
     def _connect(self) -> Link:
         if os.getpid() != _worker.place[1]:
             raise RuntimeError("a process that a task has forked cannot submit tasks")
-        if self._depth >= DEPTH_MAX:
-            raise RecursionError(f"tasks that submit tasks are nested more than {DEPTH_MAX} deep")
         with self._lock:  # a second connection would be the first one's end
             if self._link is None or not self._link.is_whole():
                 try:
@@ -335,20 +369,33 @@ class NestedExecutor(Commands, concurrent.futures.Executor):
     def _submit_with(self, options: tuple, name: str | None, fn: Any, args: tuple, kwargs: dict) -> Any:
         from ._calls import name_of
 
+        if self._depth >= DEPTH_MAX:
+            raise RecursionError(f"tasks that submit tasks are nested more than {DEPTH_MAX} deep")
         link = self._connect()
-        before = getattr(NestedFuture._collecting, "inputs", None)
-        inputs: list[int] = []
-        NestedFuture._collecting.inputs, link_before = inputs, getattr(NestedFuture._collecting, "link", None)
-        NestedFuture._collecting.link = link
         try:
-            packed = _achar.dumps((fn, args, kwargs))
+            packed, inputs = self._pack(link, (fn, args, kwargs))
         except Exception as error:
-            failed = concurrent.futures.Future()
-            failed.set_exception(error)
-            return failed
-        finally:
-            NestedFuture._collecting.inputs, NestedFuture._collecting.link = before, link_before
+            return failed(error)
         return link.submit(options, name or name_of(fn), packed, inputs)
+
+    def _call_actor(self, key: int, name: str, call: tuple) -> concurrent.futures.Future:
+        link = self._connect()
+        try:
+            packed, inputs = self._pack(link, call)
+        except Exception as error:
+            return failed(error)
+        return link.call(key, name, packed, inputs)
+
+    @staticmethod
+    def _pack(link: Link, call: tuple) -> tuple[bytes, list[int]]:
+        """And the numbers of the futures in it."""
+        collecting, inputs = NestedFuture._collecting, []
+        before = getattr(collecting, "inputs", None), getattr(collecting, "link", None)
+        collecting.inputs, collecting.link = inputs, link
+        try:
+            return _achar.dumps(call), inputs
+        finally:
+            collecting.inputs, collecting.link = before
 
     def put(self, obj: Any) -> NestedReference:
         """As Executor.put(); the memory is the client's from when a task of this one's needs it."""
@@ -411,10 +458,14 @@ def end_of_task() -> None:
 
 def current_executor() -> Any:
     """In a task, the executor that it runs on: tasks that it submits there run on other workers."""
-    global _here
     threads = sys.modules.get("achar._threads")
     if threads is not None and (level := getattr(threads._local, "executor", None)) is not None:
         return level
+    return executor_of_worker()
+
+
+def executor_of_worker() -> NestedExecutor:
+    global _here
     if _here is None:
         if _worker.place is None:
             raise RuntimeError("current_executor() is for tasks; here, use the executor itself")

@@ -14,6 +14,7 @@ from . import _achar, _monitor
 
 # With what is to be joined: the threads at its door, of its output and of its bar; its record.
 living: dict[_achar.Pool, tuple[threading.Thread | _monitor.Monitor | None, ...]] = {}
+called: set[_achar.Pool] = set()  # of actors that tasks and other actors may call: they are closed after all others
 exiting = False
 
 
@@ -37,13 +38,18 @@ def wait_for_end(pool: _achar.Pool) -> None:
     except KeyboardInterrupt:
         pool.interrupt()
         raise
+    forget(pool)
+
+
+def forget(pool: _achar.Pool) -> None:
     living.pop(pool, None)
+    called.discard(pool)
 
 
 def forget_ended() -> None:
     for pool in list(living):
         if pool.closed and pool.join(0):
-            living.pop(pool, None)
+            forget(pool)
 
 
 def _finish_at_exit() -> None:
@@ -58,7 +64,8 @@ def _finish_at_exit() -> None:
         except KeyboardInterrupt:
             interrupted = True
     for pool in list(living):
-        pool.close()
+        if pool not in called:
+            pool.close()
         for part in living[pool]:
             if isinstance(part, _monitor.Monitor):
                 part.close()
@@ -68,6 +75,10 @@ def _finish_at_exit() -> None:
     while living:
         try:
             for pool in list(living):
+                if pool not in called:
+                    wait_for_end(pool)
+            for pool in list(living):
+                pool.close()
                 wait_for_end(pool)
         except KeyboardInterrupt as error:
             # It is meant for all of them; none is left unattended because of another.
@@ -80,6 +91,7 @@ def _finish_at_exit() -> None:
 
 def _forget_after_fork() -> None:
     living.clear()  # they are the parent's
+    called.clear()
 
 
 threading._register_atexit(_finish_at_exit)  # type: ignore[attr-defined]

@@ -250,6 +250,12 @@ class ThreadActor:
     def __init__(self, executor: ThreadExecutor, name: str, made: ThreadFuture) -> None:
         self._executor, self._name, self._made = executor, name, made
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "an actor on threads is called in its process only: nothing of it can be sent\n"
+            "  do:  make it with an executor of processes, Executor().actor(...)"
+        )
+
     def __getattr__(self, name: str) -> Callable[..., ThreadFuture]:
         if name.startswith("__"):
             raise AttributeError(name)

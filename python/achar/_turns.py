@@ -1,9 +1,10 @@
 """Calls of an actor that wait: for futures in their arguments that have not ended, or for a call before them that does.
 
 An actor's process does what it gets in the order in which it gets it. So a call is held here until the futures in its
-arguments have ended and all calls before it have been sent or cancelled. Its arguments were pickled when it was made,
-with a mark for each future; the process puts the results there. If one of them has failed, the call fails as tasks do
-whose inputs have failed, and the next one has its turn.
+arguments have ended and all calls of the same caller before it have been sent or cancelled. Each task is a caller of
+its own: what it waits for may have to be done before a call of another's that waits. The arguments of a held call were
+pickled when it was made, with a mark for each future; the process puts the results there. If one of them has failed,
+the call fails as tasks do whose inputs have failed, and the next one has its turn.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .executor import Executor, Future
 
 
 class Turns:
-    """The calls of one actor that are held, in their order."""
+    """The calls of one actor by one caller that are held, in their order."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
@@ -28,7 +29,8 @@ class Turns:
         self.lock = threading.RLock()
         self.is_sending = False  # by one thread at a time
 
-    def hold(self, title: str, name: str, args: tuple, kwargs: dict) -> Future:
+    def hold(self, title: str, name: str | None, args: tuple, kwargs: dict) -> Future:
+        """A call of the method 'name'; None: one that a task has packed, see Actor._call_packed()."""
         if self.executor._pool.closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         try:
@@ -66,8 +68,11 @@ class Turns:
             with self.lock:
                 self.held.popleft()  # only now: a new call may pass when there is none
                 self.is_sending = False
-            if sent is not None:
-                sent.add_done_callback(call._take)
+            if sent is None:
+                continue
+            if call._method is None and isinstance(sent, Future):
+                sent._keep_bytes(True)  # they go to the task as they are
+            sent.add_done_callback(call._take)
 
 
 class HeldCall(WaitingFuture):
@@ -75,7 +80,7 @@ class HeldCall(WaitingFuture):
 
     __slots__ = ()
 
-    def _begin(self, turns: Turns, snapshot: Snapshot, title: str, name: str) -> None:
+    def _begin(self, turns: Turns, snapshot: Snapshot, title: str, name: str | None) -> None:
         self._turns, self._snapshot, self._title, self._method = turns, snapshot, title, name
         self._lock, self._inner = threading.Lock(), None
         with turns.lock:
@@ -125,6 +130,9 @@ class HeldCall(WaitingFuture):
         cancelled = super().cancel()
         self._turns.go_on()
         return cancelled
+
+    def _bytes(self) -> tuple[int, bytes] | None:
+        return self._inner._bytes() if isinstance(self._inner, Future) else None
 
     def _cancel_by_force(self) -> bool:
         inner = self._inner

@@ -246,6 +246,14 @@ def _actor_died(
     )
 
 
+def _actor_gone(task: str) -> ActorDied:
+    return ActorDied(
+        f"{_subject(task)}: the actor has ended, or is not one of the process that made this executor\n"
+        "  why: an actor ends with the executor that made it: when that is shut down, or when nobody has it",
+        task=task,
+    )
+
+
 def _overdue(task: str | None, limit: float, pid: int) -> TimeoutError:
     return TimeoutError(
         f"{_subject(task)}: its time limit of {limit:g} s has passed\n"

@@ -10,13 +10,14 @@ submitted is still done (_pools.py).
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import sys
 import threading
 import time
 import weakref
 
-from . import _achar, _calls, _environment, _forward, _launch, _memory, _monitor, _output, _pools, _progress
+from . import _achar, _calls, _environment, _forward, _handle, _launch, _memory, _monitor, _output, _pools, _progress
 
 # Now, since a process that is short of descriptors could not import them.
 from . import _sender as _sender
@@ -105,6 +106,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         kind: str = "process",
         _depth: int = 0,
         _starts: int = 0,
+        _nested: tuple | None = None,
+        _kept: _handle.Kept | None = None,
     ) -> None:
         if max_workers is None:
             max_workers = min(_launch.default_workers(), MAX_WORKERS)
@@ -182,11 +185,14 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         self._env = dict(env or {})
         self._siblings: dict[frozenset, Executor] = {}
         self._actors: weakref.WeakSet[Executor] = weakref.WeakSet()
+        self._kept = _handle.Kept() if _kept is None else _kept
+        self._refuses = False  # as an actor's: calls from here, while those of tasks are still done
         forwarder = _output.start(self._pool, output)
         if not _depth:  # else the one above waits for it
             door = None
             if program is None:
-                door = _start_door(self._pool, self._setup, self._env, self._nested_options(_monitor.NESTED))
+                setup, options = _nested or self._setup, self._nested_options(_monitor.NESTED)
+                door = _start_door(self._pool, setup, self._env, options, self._kept)
             bar = _progress.start(self._pool, progress)
             _pools.living[self._pool] = (door, forwarder, bar, self._monitor)
 
@@ -271,7 +277,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
         key = frozenset(env.items())
         sibling = self._siblings.pop(key, None)
         if sibling is None:
-            sibling = Executor(*self._setup, env={**self._env, **env}, **self._setup_options)
+            sibling = Executor(*self._setup, env={**self._env, **env}, **self._setup_options, _kept=self._kept)
             if len(self._siblings) >= SIBLINGS_MAX:  # what it was given is still done
                 self._siblings.pop(next(iter(self._siblings))).shutdown(wait=False)
         self._siblings[key] = sibling  # the last to have been used
@@ -309,9 +315,10 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             env=self._env,
             **self._nested_options(_monitor.ACTOR),
             _starts=1 + restarts,
+            _nested=self._setup,
         )
         self._actors.add(executor)
-        return _actor.Actor(executor, _calls.name_of(cls))
+        return _actor.Actor(executor, _calls.name_of(cls), self._kept)
 
     def wait(
         self, futures: Iterable[Future], n: int | None = None, timeout: float | None = None
@@ -353,15 +360,31 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             self._monitor.close()
         if cancel_futures:
             pool.cancel_queued()
-        others = [*self._siblings.values(), *self._actors]
+        actors = list(self._actors)
+        last = [actor for actor in actors if actor._pool in _pools.called]  # by tasks that are still to be done
+        others = [*self._siblings.values(), *(actor for actor in actors if actor not in last)]
         for executor in others:
             executor.shutdown(wait=False, cancel_futures=cancel_futures)
+        for executor in last:
+            executor._refuses = True
+            if cancel_futures:
+                executor._pool.cancel_queued()
         if wait:
-            _pools.wait_for_end(pool)
-            for executor in others:
-                executor.shutdown(wait=True)
-            if self._monitor is not None:
-                self._monitor.join()
+            self._wait_for_end(others, last)
+        elif last:
+            with contextlib.suppress(RuntimeError):  # CPython 3.12 at its end, which does the same
+                threading.Thread(target=self._wait_for_end, args=(others, last), name="achar shutdown").start()
+
+    def _wait_for_end(self, others: list[Executor], last: list[Executor]) -> None:
+        _pools.wait_for_end(self._pool)
+        for executor in others:
+            executor.shutdown(wait=True)
+        for executor in last:  # they have nothing to do any more, see Kept.ended()
+            executor.shutdown(wait=False)
+        for executor in last:
+            executor.shutdown(wait=True)
+        if self._monitor is not None:
+            self._monitor.join()
 
     def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
         if isinstance(exc_value, KeyboardInterrupt):
@@ -405,13 +428,21 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
 # ---- tasks of tasks
 
 
-def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], options: dict) -> threading.Thread:
+def _start_door(
+    pool: _achar.Pool, setup: tuple, env: dict[str, str | None], options: dict, kept: _handle.Kept
+) -> threading.Thread:
     """What attends to tasks that submit tasks (achar._door); it must not keep the executor alive."""
 
     def make_executor(depth: int) -> Executor:
         return Executor(*setup, env=env, **options, _depth=depth)
 
     def attend() -> None:
+        try:
+            serve()
+        finally:
+            kept.ended(pool)
+
+    def serve() -> None:
         import select
 
         _achar.never_wait_for_room()  # the tasks whose calls it takes may be what there is to wait for
@@ -429,6 +460,7 @@ def _start_door(pool: _achar.Pool, setup: tuple, env: dict[str, str | None], opt
             else:
                 return server.serve()
 
+    kept.pools.add(pool)
     thread = threading.Thread(target=attend, name="achar-door", daemon=True)
     thread.start()
     return thread

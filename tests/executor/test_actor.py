@@ -68,8 +68,6 @@ def test_state_and_order(ex):
     with pytest.raises(AttributeError):
         counter.absent().result()
     assert counter.add(0).result() == 2000
-    with pytest.raises(Exception, match="process that made it"):
-        ex.submit(lambda x: x, counter).result()
 
 
 def test_death_is_reported(ex):
@@ -270,9 +268,3 @@ def test_an_actor_that_dies_before_a_call_had_its_turn(ex, tmp_path):
     os.kill(pid, 9)
     (tmp_path / "killed").touch()
     assert isinstance(call.exception(60), achar.ActorDied)
-
-
-def test_a_task_cannot_call_an_actor(ex):
-    counter = ex.actor(Counter)
-    error = ex.submit(lambda: counter.add(1).result()).exception(60)
-    assert "a task cannot call" in str(error) and "make its future an argument" in str(error)

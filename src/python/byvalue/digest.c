@@ -144,6 +144,12 @@ static int encode_reduced(digest *d, PyObject *obj)
                        "use its path, or what it contains");
         return -1;
     }
+    if (byvalue_type_is(Py_TYPE(obj), "achar._actor", "Actor") ||
+        byvalue_type_is(Py_TYPE(obj), "achar._handle", "ActorThere")) {
+        byvalue_refuse(d->st, obj, "what an actor returns depends on what was called before",
+                       "call it outside, and use what it returns");
+        return -1;
+    }
     if (reducer && reducer != byvalue_reduce_exception) /* whose traceback is an accident */
         decided = byvalue_reduce(d->session, obj, &reduced);
     if (decided < 0)

@@ -310,6 +310,17 @@ int pool_start_watcher(PyObject *self)
     return thread ? 0 : -1;
 }
 
+PyDoc_STRVAR(start_watcher_doc,
+             "start_watcher()\n--\n\n"
+             "Have the watching thread now, and not when the first future has a callback: CPython "
+             "3.12 starts no thread when the main thread has ended.");
+static PyObject *pool_start_watcher_method(PyObject *self, PyObject *unused)
+{
+    if (!pool_of(self) || pool_start_watcher(self) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef pool_methods[] = {
     {"close", pool_close, METH_NOARGS, close_doc},
     {"cancel_queued", pool_cancel_queued, METH_NOARGS, cancel_queued_doc},
@@ -321,6 +332,7 @@ static PyMethodDef pool_methods[] = {
     {"progress", pool_progress, METH_NOARGS, progress_doc},
     {"interrupt", pool_interrupt_method, METH_NOARGS, interrupt_doc},
     {"watch", pool_watch, METH_NOARGS, watch_doc},
+    {"start_watcher", pool_start_watcher_method, METH_NOARGS, start_watcher_doc},
     {"take_arrival", pool_take_arrival, METH_NOARGS, take_arrival_doc},
     {"take_output", pool_take_output, METH_NOARGS, take_output_doc},
     {NULL},

@@ -69,11 +69,28 @@ void worker_begin_task(worker_loop *loop, PyObject *function)
     Py_XSETREF(loop->st->task_called, Py_NewRef(function));
 }
 
+/* What before_end_of_task() has left. What it raises is nobody's: the task has ended. Being told to end is seen later. */
+static void call_last(worker_loop *loop)
+{
+    PyObject *last = loop->st->task_last;
+    loop->st->task_last = NULL;
+    PyObject *done = PyObject_CallNoArgs(last);
+    if (!done && achar__worker_was_told_to_end(loop->worker))
+        PyErr_Clear();
+    else if (!done)
+        PyErr_WriteUnraisable(last);
+    Py_XDECREF(done);
+    Py_DECREF(last);
+}
+
 void worker_end_task(worker_loop *loop)
 {
-    if (loop->st->task_printed) { /* it is this one's, and no later one's */
+    if (loop->st->task_printed || loop->st->task_last) { /* it is this one's, and no later one's */
         PyObject *raised = PyErr_Occurred() ? compat_take_exception() : NULL;
-        worker_flush_output(loop);
+        if (loop->st->task_last)
+            call_last(loop);
+        if (loop->st->task_printed)
+            worker_flush_output(loop);
         if (raised)
             compat_restore_exception(raised);
     }
@@ -362,6 +379,18 @@ static PyObject *worker_prints(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(before_end_doc, "before_end_of_task(function)\n--\n\n"
+                             "In a worker: have function() called when the task's own call has "
+                             "ended, before the client hears of that.");
+static PyObject *before_end_of_task(PyObject *module, PyObject *function)
+{
+    Py_XSETREF(state_of_module(module)->task_last, Py_NewRef(function));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef before_end_def = {"before_end_of_task", before_end_of_task, METH_O,
+                                     before_end_doc};
+
 static PyMethodDef worker_prints_def = {"worker_prints", worker_prints, METH_NOARGS,
                                         worker_prints_doc};
 
@@ -379,7 +408,8 @@ int worker_exec(PyObject *module, module_state *st)
     if (state_add_function(module, module, &worker_overdue_def, "achar._achar") < 0 ||
         state_add_function(module, module, &worker_task_def, "achar._achar") < 0 ||
         state_add_function(module, module, &worker_wrote_def, "achar._achar") < 0 ||
-        state_add_function(module, module, &worker_prints_def, "achar._achar") < 0)
+        state_add_function(module, module, &worker_prints_def, "achar._achar") < 0 ||
+        state_add_function(module, module, &before_end_def, "achar._achar") < 0)
         return -1;
     return state_add_function(module, module, &worker_run_def, "achar._achar");
 }

@@ -1,0 +1,400 @@
+"""Handles of actors in tasks and in other actors: calls from there, their order, their failures, and who ends when."""
+
+import concurrent.futures
+import gc
+import os
+import subprocess
+import sys
+import time
+
+import achar
+import achar._door
+import pytest
+
+LIMIT_S = 100
+
+
+def classes():
+    class Counter:
+        def __init__(self, start=0):
+            self.value, self.notes = start, []
+
+        def add(self, n):
+            self.value += n
+            return self.value
+
+        def note(self, *what):
+            self.notes += what
+            return list(self.notes)
+
+        def pid(self):
+            import os
+
+            return os.getpid()
+
+        def die(self):
+            import os
+
+            os._exit(3)
+
+        def fail(self):
+            raise ValueError("no")
+
+        def same(self, what):
+            return what
+
+        def until(self, path):
+            import os
+            import time
+
+            open(f"{path}.begun", "w").close()
+            while not os.path.exists(path):
+                time.sleep(0.01)
+            return self.add(1)
+
+    class Caller:
+        def __init__(self, other=None):
+            self.other = other
+            self.first = None if other is None else other.add(1).result()
+
+        def add(self, n):
+            return self.other.add(n).result()
+
+        def through(self, other, n):
+            return other.add(n).result()
+
+        def tell(self, n):
+            self.other.add(n)
+
+        def task(self, path):
+            import achar
+
+            return achar.current_executor().submit(len, path).result()
+
+    return Counter, Caller
+
+
+Counter, Caller = classes()
+
+
+def wait_for(path):
+    end = time.monotonic() + LIMIT_S
+    while not os.path.exists(path):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def ex():
+    with achar.Executor(2) as executor:
+        yield executor
+
+
+def test_wherever_a_handle_can_be(ex):
+    counter = ex.actor(Counter)
+
+    def add(handle, n):
+        return handle.add(n).result()
+
+    def nested(handle):
+        here = achar.current_executor()
+        return here.submit(lambda: here.submit(add, handle, 1).result()).result()
+
+    assert ex.submit(add, counter, 1).result(LIMIT_S) == 1
+    assert ex.submit(lambda: counter.add(1).result()).result(LIMIT_S) == 2
+    assert ex.submit(lambda held: held["x"][0].add(1).result(), {"x": (counter,)}).result(LIMIT_S) == 3
+    assert ex.submit(lambda held: held[0].add(1).result(), ex.put([counter])).result(LIMIT_S) == 4
+    assert ex.submit(nested, counter).result(LIMIT_S) == 5
+    assert sorted(ex.map(add, [counter] * 20, [1] * 20, timeout=LIMIT_S)) == list(range(6, 26))
+    own = ex.options(env={"OMP_NUM_THREADS": "1"})  # workers of its own
+    assert own.submit(add, counter, 1).result(LIMIT_S) == 26
+    caller = ex.actor(Caller, counter)
+    assert caller.add(1).result(LIMIT_S) == 28
+    assert ex.actor(Caller).through(counter, 1).result(LIMIT_S) == 29
+    assert ex.submit(lambda: ex.actor and caller.add(1).result()).result(LIMIT_S) == 30
+    for thing in (counter, [counter]):  # back here it is the actor itself
+        back = ex.submit(lambda x: x, thing).result(LIMIT_S)
+        assert back is counter or back[0] is counter
+    assert achar.loads(achar.dumps(counter)) is counter
+
+
+def test_results_and_arguments(ex):
+    counter = ex.actor(Counter)
+
+    def parent():
+        here = achar.current_executor()
+        later = here.submit(pow, 2, 5)
+        large = counter.same(bytes(3 << 20))
+        put = here.put([1, 2])
+        return [
+            counter.same(later).result(),
+            counter.same({"deep": [counter.same(7), later]}).result(),
+            len(large.result()),
+            counter.same(put).result(),
+            here.submit(abs, counter.add(-5).result()).result(),
+        ]
+
+    assert ex.submit(parent).result(LIMIT_S) == [32, {"deep": [7, 32]}, 3 << 20, [1, 2], 5]
+    assert ex.submit(lambda: counter.add(7)).result(LIMIT_S) == 2  # a task may return the call's future
+
+
+def test_calls_of_one_task_are_in_order(ex):
+    counter = ex.actor(Counter)
+
+    def calls(n):
+        return [future.result() for future in [counter.add(1) for _ in range(n)]]
+
+    assert ex.submit(calls, 300).result(LIMIT_S) == list(range(1, 301))
+    both = [ex.submit(calls, 100) for _ in range(2)]
+    for seen in [future.result(LIMIT_S) for future in both]:
+        assert seen == sorted(seen)
+    assert counter.add(0).result(LIMIT_S) == 500
+
+
+def test_what_comes_after_a_task_comes_after_its_calls(ex):
+    """Which it has not waited for."""
+    notes, caller = ex.actor(Counter), ex.actor(Counter)
+
+    def tell(n):
+        for _ in range(5):
+            notes.note(n)
+
+    for n in range(20):
+        ex.submit(tell, n).result(LIMIT_S)
+        assert notes.note().result(LIMIT_S) == [i for i in range(n + 1) for _ in range(5)]
+    teller = ex.actor(Caller, caller)
+    for n in range(10):
+        teller.tell(1).result(LIMIT_S)
+        assert caller.add(0).result(LIMIT_S) == 2 + n
+
+
+def test_a_call_that_waits_holds_up_its_own_task_only(ex, tmp_path):
+    """What a held call of the client's waits for may be behind the very task that calls."""
+    with achar.Executor(1) as one:
+        notes = one.actor(Counter)
+        path = str(tmp_path / "go")
+
+        def waits():
+            while not os.path.exists(path):
+                time.sleep(0.01)
+            here = achar.current_executor()
+            slow = here.submit(lambda: time.sleep(0.1) or "slow")
+            calls = [notes.note("first"), notes.note(slow), notes.note("third")]
+            return [call.result() for call in calls]
+
+        task = one.submit(waits)
+        behind = one.submit(abs, -1)  # the only worker does the other first
+        held = notes.note(behind)
+        (tmp_path / "go").touch()
+        assert task.result(LIMIT_S) == [["first"], ["first", "slow"], ["first", "slow", "third"]]
+        assert held.result(LIMIT_S) == ["first", "slow", "third", 1]
+
+
+def test_failures(ex):
+    counter = ex.actor(Counter)
+
+    def parent():
+        def outcome(future):
+            error = future.exception()
+            return type(error).__name__, str(error).splitlines()[0]
+
+        calls = [counter.fail(), counter.absent(), counter.same(n for n in [1]), counter.note(1, wrong=2)]
+        here = achar.current_executor()
+        calls.append(counter.same(here.submit(lambda: 1 / 0)))
+        calls += [counter.die(), counter.add(1)]
+        return [outcome(call) for call in calls]
+
+    names, texts = zip(*ex.submit(parent).result(LIMIT_S))
+    assert names == (
+        "ValueError",
+        "AttributeError",
+        "PicklingError",
+        "TypeError",
+        "InputFailed",
+        "WorkerDied",
+        "ActorDied",
+    )
+    assert "Counter.die" in texts[5] and "Counter.add" in texts[6]
+
+
+def test_a_restarted_actor_goes_on(ex):
+    counter = ex.actor(Counter, 10, restarts=1)
+
+    def parent():
+        died, behind = counter.die(), counter.add(1)
+        return type(died.exception()).__name__, behind.result()
+
+    assert ex.submit(parent).result(LIMIT_S) == ("WorkerDied", 11)
+
+
+@pytest.mark.parametrize("how", ["dies", "by force"])
+def test_a_caller_ends_with_calls_under_way(ex, how, tmp_path):
+    """The actor does the one that it has begun, and none of those behind it."""
+    counter = ex.actor(Counter)
+    path = str(tmp_path / "go")
+
+    def caller():
+        calls = [counter.until(path), *(counter.add(100) for _ in range(3))]
+        while not os.path.exists(f"{path}.begun"):
+            time.sleep(0.01)
+        assert achar.current_executor()._link.check()  # the client has them
+        if how == "dies":
+            os._exit(1)
+        open(f"{path}.made", "w").close()
+        calls[-1].result()
+
+    task = ex.submit(caller)
+    if how == "dies":
+        assert isinstance(task.exception(LIMIT_S), achar.WorkerDied)
+    else:
+        wait_for(f"{path}.made")
+        assert ex.cancel(task, force=True)
+        with pytest.raises(concurrent.futures.CancelledError):
+            task.result(LIMIT_S)
+    end = time.monotonic() + LIMIT_S
+    while any(not call.done() and not call.running() for call in calls_of_tasks()):  # the client hears of it after that
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    assert counter.add(0).result(LIMIT_S) == 1
+
+
+def calls_of_tasks():
+    connections = [each for each in gc.get_objects() if isinstance(each, achar._door.Connection)]
+    return [future for each in connections for future in list(each.futures.values())]
+
+
+def test_a_call_is_cancelled_by_its_caller(ex, tmp_path):
+    counter = ex.actor(Counter)
+    path = str(tmp_path / "go")
+
+    def caller():
+        first, second, third = counter.until(path), counter.add(100), counter.add(1)
+        assert second.cancel() and second.cancelled()
+        open(path, "w").close()
+        return first.result(), third.result()
+
+    assert ex.submit(caller).result(LIMIT_S) == (1, 2)
+
+
+def test_tasks_of_an_actor_do_not_make_its_object(ex, tmp_path):
+    class Made:
+        def __init__(self, path):
+            with open(path, "a") as file:
+                file.write("made\n")
+
+        def task(self, path):
+            return achar.current_executor().submit(len, path).result()
+
+    path = str(tmp_path / "made")
+    assert ex.actor(Made, path).task(path).result(LIMIT_S) == len(path)
+    with open(path) as file:
+        assert file.read() == "made\n"
+
+
+def test_an_actor_lives_as_long_as_tasks_may_call_it():
+    with achar.Executor(1) as ex:
+        counter = ex.actor(Counter)
+        pid = counter.pid().result(LIMIT_S)
+        keeper = ex.actor(Caller, counter)
+        del counter
+        assert keeper.add(1).result(LIMIT_S) == 2
+        del keeper
+        assert os.path.exists(f"/proc/{pid}")
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+@pytest.mark.parametrize("way", ["with", "wait=False", "exit", "collected"])
+def test_what_is_under_way_when_the_executor_ends_is_done(run, way):
+    """Also calls that nobody waits for, from tasks, tasks of tasks and actors that begin after that."""
+    out = run(f"""
+        import achar, time, sys
+
+        class Sum:
+            def __init__(self, total, name, count):
+                self.total, self.name, self.count = total, name, count
+            def add(self, n):
+                time.sleep(0.02)
+                self.count -= 1
+                if self.total is not None:
+                    self.total.add(n + 1)
+                if not self.count:
+                    print(self.name, n, flush=True)
+
+        def parent(first, n):
+            time.sleep(0.2)
+            if n:
+                achar.current_executor().submit(parent, first, n - 1)
+            else:
+                first.add(0)
+
+        def start(ex):
+            last = ex.actor(Sum, None, "last", 2)
+            first = ex.actor(Sum, last, "first", 2)
+            for n in range(2):
+                ex.submit(parent, first, n if {way!r} == "with" or sys.version_info[:2] != (3, 12) else 0)
+
+        ex = achar.Executor(1, output="plain")
+        start(ex)
+        if {way!r} == "with":
+            with ex:
+                pass
+        elif {way!r} == "wait=False":
+            ex.shutdown(wait=False)
+            try:
+                ex.submit(int)
+            except RuntimeError:
+                print("closed", flush=True)
+        elif {way!r} == "collected":
+            del ex
+        """)
+    assert sorted(out.splitlines()) == ["closed"] * (way == "wait=False") + ["first 0", "last 1"]
+
+
+def test_an_executor_that_has_ended():
+    with achar.Executor(1) as other:
+        counter = other.actor(Counter)
+        data = achar.dumps(counter)
+    with achar.Executor(1) as ex:
+        assert not ex._actors
+        error = ex.submit(lambda: counter.add(1).result()).exception(LIMIT_S)
+        assert isinstance(error, achar.ActorDied) and "has ended" in str(error) and "Counter.add" in str(error)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        counter.add(1)
+    program = "import sys, achar\ntry: achar.loads(bytes.fromhex(sys.argv[1]))\nexcept RuntimeError as e: print(e)"
+    out = subprocess.run([sys.executable, "-c", program, data.hex()], capture_output=True, text=True, timeout=LIMIT_S)
+    assert "Counter cannot be called here" in out.stdout, out
+
+
+def test_an_actor_of_another_executor_of_this_process(ex):
+    with achar.Executor(1) as other:
+        counter = other.actor(Counter)
+        assert ex.submit(lambda: counter.add(3).result()).result(LIMIT_S) == 3
+
+
+def test_an_actor_on_threads_is_not_for_processes(ex):
+    with achar.Executor(1, kind="thread") as threads:
+        counter = threads.actor(Counter)
+        assert threads.submit(lambda: counter.add(1).result()).result(LIMIT_S) == 1
+        assert "on threads" in str(ex.submit(lambda: counter.add(1)).exception(LIMIT_S))
+
+
+def test_an_actor_has_no_digest(ex):
+    """A memo would take what it returned once for what it always returns."""
+    counter = ex.actor(Counter)
+    for thing in (counter, [counter]):
+        with pytest.raises(Exception, match="depends on what was called before"):
+            achar.digest(thing)
+
+
+def test_many_tasks_and_actors(ex):
+    counters = [ex.actor(Counter) for _ in range(3)]
+
+    def calls(n):
+        for _ in range(10):
+            for counter in counters:
+                counter.add(1)
+        return counters[n % 3].add(0).result() > 0
+
+    assert all(ex.map(calls, range(30), timeout=LIMIT_S))
+    assert [counter.add(0).result(LIMIT_S) for counter in counters] == [300] * 3
