@@ -245,6 +245,10 @@ static void take_frame(achar__output *output, achar__output_source *from, int wh
     if (frame->kind == ACHAR__FRAME_TEXT) {
         from->framed_nbytes += frame->data_nbytes;
         take_text(output, from, which, frame->number, frame->pid, data, frame->data_nbytes);
+        if (!output->head && output->delivers) {
+            achar__output_tell(
+                output); /* the start of a line: that it lies here is to be counted as taken */
+        }
         return;
     }
     if (!output->delivers) {
