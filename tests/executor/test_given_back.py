@@ -212,7 +212,8 @@ def test_a_retry_may_return_them(ex, tmp_path):
 
 def test_memory_comes_back():
     array = numbers(8 * MIB)
-    with achar.Executor(1, memory_limit=128 * MIB, spill_limit=0, room_timeout=60) as ex:
+    with achar.Executor(1, memory_limit=128 * MIB, spill_limit=0, room_timeout=200) as ex:
+        ex._pool.be_patient(60)
         for _ in range(6):  # half of the client's half has room for three
             results = [ex.submit(lambda x: x, array).result() for _ in range(3)]
             assert all(is_kept(result) for result in results)
@@ -221,25 +222,27 @@ def test_memory_comes_back():
 
 def test_what_an_input_keeps_is_room_to_come():
     """Memory that is free once a task has ended is waited for, also where it is another one's arguments."""
-    with achar.Executor(2, memory_limit=40 * MIB, spill_limit=0, room_timeout=60) as ex:
+    with achar.Executor(2, memory_limit=40 * MIB, spill_limit=0, room_timeout=200) as ex:
+        ex._pool.be_patient(60)
         kept = ex.submit(same, numbers(6 * MIB))
         ex.wait([kept])
         reader = ex.submit(lambda array: time.sleep(0.3) or len(array), kept)
         del kept
-        assert ex.submit(len, numbers(16 * MIB)).result(30) == 16 * MIB // 8
-        assert reader.result(30) == 6 * MIB // 8
+        assert ex.submit(len, numbers(16 * MIB)).result(200) == 16 * MIB // 8
+        assert reader.result(200) == 6 * MIB // 8
 
 
 def test_results_do_not_take_all_the_room():
     """Half of it is for what is submitted; then what comes back is copied, unless the worker has no room."""
-    with achar.Executor(1, memory_limit=64 * MIB, spill_limit=0, room_timeout=60) as ex:
+    with achar.Executor(1, memory_limit=64 * MIB, spill_limit=0, room_timeout=200) as ex:
+        ex._pool.be_patient(60)
         ref = ex.put(numbers(8 * MIB))
         futures = [ex.submit(same, numbers(4 * MIB)) for _ in range(11)]
-        assert [len(future.result(30)) for future in futures] == [MIB // 2] * 11
+        assert [len(future.result(200)) for future in futures] == [MIB // 2] * 11
         kept = [is_kept(future.result()) for future in futures]
         assert True in kept and False in kept
         assert len(ref.result()) == MIB
-        large = ex.submit(same, numbers(6 * MIB)).result(30)
+        large = ex.submit(same, numbers(6 * MIB)).result(200)
         del futures
         assert len(large) == 6 * MIB // 8
 

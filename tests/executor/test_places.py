@@ -76,6 +76,7 @@ def test_prints_of_tasks_come_before_their_results(run):
         def task(n):
             print("task", n)
         with achar.Executor(1, output="plain") as ex:
+            ex._pool.be_patient(60)
             for n in range(3):
                 ex.submit(task, n).result()
                 print("client", n, flush=True)

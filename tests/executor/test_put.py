@@ -80,7 +80,7 @@ def test_memory_comes_back(ex):
         ref = ex.put(np.full(64 * MIB, n % 250, "u1"))
         assert ex.submit(lambda x: int(x[-1]), ref).result() == n % 250
     del ref
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while shared_nbytes() > 1300 * MIB and time.monotonic() < deadline:
         time.sleep(0.05)
     assert shared_nbytes() < 1300 * MIB
@@ -194,14 +194,14 @@ def test_too_large_is_said(run):
 
 
 def test_wait(ex):
-    futures = [ex.submit(time.sleep, n) for n in (0, 0.05, 100)] + [ex.put(1)]
+    futures = [ex.submit(time.sleep, n) for n in (0, 0.05, 600)] + [ex.put(1)]
     done, others = ex.wait(futures, 3)
     assert done == [futures[0], futures[1], futures[3]] and others == [futures[2]]
     done, others = ex.wait(futures, timeout=0.1)
     assert len(done) == 3
     assert ex.wait([], None) == ([], [])
     ex.cancel(futures[2], force=True)
-    assert ex.wait(futures, timeout=30) == (futures, [])
+    assert ex.wait(futures, timeout=120) == (futures, [])
     with pytest.raises(ValueError, match="number"):
         ex.wait(futures, 5)
 

@@ -26,7 +26,7 @@ def test_calls(ex):
     assert list(ex.options(name="n").map(abs, [-1])) == [1]
     assert ex.put(lock).result() is lock
     go_on = threading.Event()
-    done, others = ex.wait([ex.submit(time.sleep, 0), ex.submit(go_on.wait, 60)], 1)
+    done, others = ex.wait([ex.submit(time.sleep, 0), ex.submit(go_on.wait, 120)], 1)
     assert len(done) == 1 and len(others) == 1
     go_on.set()
     with pytest.raises(ZeroDivisionError):
@@ -49,7 +49,7 @@ def test_nesting_does_not_deadlock(ex):
     def down(n):
         return n if n == 0 else ex.submit(down, n - 1).result() + 1
 
-    assert [f.result(60) for f in [ex.submit(down, 20) for _ in range(4)]] == [20] * 4
+    assert [f.result(120) for f in [ex.submit(down, 20) for _ in range(4)]] == [20] * 4
     assert ex.submit(lambda: ex.submit(pow, 2, 3)).result() == 8
 
 
@@ -64,25 +64,27 @@ def test_tasks_that_wait_for_tasks_in_every_way(ex):
         return sum(ended) + len(done) + sum(ex.map(abs, range(3))) + sum(here.map_unordered(abs, range(3)))
 
     before = threading.active_count()
-    assert [f.result(60) for f in [ex.submit(parent) for _ in range(50)]] == [16] * 50
+    assert [f.result(120) for f in [ex.submit(parent) for _ in range(50)]] == [16] * 50
     assert threading.active_count() - before <= 4  # two at each level, however many wait
 
     later = []
     go_on = threading.Event()
-    waits = [ex.submit(lambda: go_on.wait(60) and later[0].result()) for _ in range(2)]  # for one that is behind them
+    waits = [ex.submit(lambda: go_on.wait(120) and later[0].result()) for _ in range(2)]  # for one that is behind them
     later.append(ex.submit(abs, -5))
     go_on.set()
-    assert [future.result(60) for future in waits] == [5, 5]
+    assert [future.result(120) for future in waits] == [5, 5]
 
 
 @pytest.mark.parametrize("way", ["with", "wait=False", "nothing"])
 def test_what_waits_for_others_is_done_when_the_executor_ends(run, way):
     out = run(f"""
-        import achar, time
+        import achar, threading
+        go_on = threading.Event()
         def chain(ex):
-            slow = ex.submit(time.sleep, 0.2)
+            slow = ex.submit(go_on.wait, 100)
             ex.submit(print, "second", ex.submit(lambda done: "first", slow), flush=True)
         if {way!r} == "with":
+            threading.Timer(0.2, go_on.set).start()
             with achar.Executor(2, kind="thread") as ex:
                 chain(ex)
         else:
@@ -94,6 +96,7 @@ def test_what_waits_for_others_is_done_when_the_executor_ends(run, way):
                 ex.submit(print, ex.put(1))
             except RuntimeError:
                 print("closed", flush=True)
+        go_on.set()
         """)
     assert out == ("closed\n" if way == "wait=False" else "") + "second first\n"
 
@@ -101,7 +104,7 @@ def test_what_waits_for_others_is_done_when_the_executor_ends(run, way):
 def test_cancelling_what_waits():
     ex = achar.Executor(1, kind="thread")
     go_on = threading.Event()
-    slow = ex.submit(go_on.wait, 60)
+    slow = ex.submit(go_on.wait, 120)
     waiting = ex.submit(len, [slow])
     waiting.add_done_callback(lambda cancelled: go_on.set())
     last = ex.submit(len, [waiting])
@@ -148,7 +151,7 @@ def test_what_threads_cannot(ex):
         with pytest.raises(ValueError, match="processes"):
             ex.options(**options).submit(int)
     go_on = threading.Event()
-    running = ex.submit(go_on.wait, 60)
+    running = ex.submit(go_on.wait, 120)
     while not running.running():
         time.sleep(0.01)
     with pytest.raises(ValueError, match="processes"):
@@ -175,15 +178,15 @@ def test_long_chains(ex):
         return futures
 
     def fail():
-        go_on.wait(60)
+        go_on.wait(120)
         raise ValueError("the first")
 
-    started = [chain(ex.submit(lambda: go_on.wait(60) and 0)), chain(ex.submit(fail))]
-    blocks = [ex.submit(go_on.wait, 60) for _ in range(2)]
+    started = [chain(ex.submit(lambda: go_on.wait(120) and 0)), chain(ex.submit(fail))]
+    blocks = [ex.submit(go_on.wait, 120) for _ in range(2)]
     started.append(chain(ex.submit(len, blocks)))
     assert started[2][0].cancel()
     go_on.set()
-    succeeded, failed, cancelled = [concurrent.futures.wait(futures, 60).done for futures in started]
+    succeeded, failed, cancelled = [concurrent.futures.wait(futures, 120).done for futures in started]
     assert len(succeeded) == len(failed) == len(cancelled) == n + 1
     assert started[0][-1].result() == n
     assert isinstance(started[1][-1].exception().__cause__, ValueError)
@@ -192,12 +195,12 @@ def test_long_chains(ex):
 
 def test_who_waits_for_a_cancelled_one_is_told(ex):
     go_on = threading.Event()
-    slow = ex.submit(go_on.wait, 60)
+    slow = ex.submit(go_on.wait, 120)
     waiting = ex.submit(len, [slow])
     assert waiting.cancel()
-    assert concurrent.futures.wait([waiting], 60).done == {waiting}  # also before its input has ended
+    assert concurrent.futures.wait([waiting], 120).done == {waiting}  # also before its input has ended
     go_on.set()
-    assert list(concurrent.futures.as_completed([slow, waiting], 60))
+    assert list(concurrent.futures.as_completed([slow, waiting], 120))
     assert ex.submit(abs, -1).result() == 1
 
 
