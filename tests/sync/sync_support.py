@@ -21,9 +21,10 @@ def ended(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def wait_until_waiting(thread):
-    """Until the thread sleeps for one of achar's objects: on a futex that processes may share."""
-    path = f"/proc/self/task/{thread.native_id}/syscall"
+def wait_until_waiting(who):
+    """Until the thread, or the process of that pid, sleeps for one of achar's objects: on a futex that processes may
+    share."""
+    path = f"/proc/{who}/syscall" if isinstance(who, int) else f"/proc/self/task/{who.native_id}/syscall"
     while True:
         with open(path) as file:
             words = file.read().split()

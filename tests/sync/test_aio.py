@@ -12,7 +12,7 @@ import achar
 import pytest
 from sync_support import ended, forked
 
-ENOUGH = 30
+ENOUGH = 120
 
 
 def run(main):
@@ -387,7 +387,7 @@ def test_loops_in_two_threads_hand_on_one_lock():
                 async with lock.aio:
                     await asyncio.sleep(0)
 
-        await asyncio.wait_for(asyncio.gather(*(one() for _ in range(50))), 60)
+        await asyncio.wait_for(asyncio.gather(*(one() for _ in range(50))), ENOUGH)
         done.append(1)
 
     threads = [threading.Thread(target=asyncio.run, args=(many(),)) for _ in range(2)]

@@ -66,7 +66,7 @@ except ValueError as error:
     # threading: Barrier objects, server and client
     "barrier": """
 import threading
-b = threading.Barrier(2, timeout=5)
+b = threading.Barrier(2, timeout=100)
 said = []
 
 def server():
@@ -212,7 +212,7 @@ if __name__ == "__main__":
     for n in range(50): tasks.put(n)
     ready.set()
     with condition:
-        print(condition.wait_for(lambda: count.value == sum(range(50)), timeout=60))
+        print(condition.wait_for(lambda: count.value == sum(range(50)), timeout=140))
     for p in processes: tasks.put(None)
     tasks.join()
     for p in processes: p.join()
@@ -242,7 +242,7 @@ if __name__ == "__main__":
 def run(folder, program, prelude=""):
     path = folder / "program.py"
     path.write_text(prelude + program)
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     return sorted(done.stdout.splitlines())
 

@@ -15,7 +15,7 @@ IN_C = [Path(os.environ.get("ACHAR_BUILD", ROOT / "build")) / "examples" / "cond
 @pytest.mark.parametrize("switch", [[], ["--processes"]], ids=["threads", "processes"])
 @pytest.mark.parametrize("program", [IN_PYTHON, IN_C], ids=["python", "c"])
 def test_conditions(program, switch):
-    done = subprocess.run([*program, *switch], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([*program, *switch], capture_output=True, text=True, timeout=150, check=True)
     lines = [line.split(None, 1) for line in (done.stderr + done.stdout).splitlines()]
     said = [what for _, what in lines]
     assert {name for name, _ in lines} == {"producer", *(f"consumer-{n}" for n in range(5))}

@@ -33,7 +33,7 @@ def fails(data):
 def run(code):
     """In a process of its own: a full space is nothing that other tests should find."""
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, timeout=120, cwd=HERE, check=False
+        [sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, timeout=250, cwd=HERE, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -114,10 +114,10 @@ event = achar.Event()
 
 def use():
     ready.set()
-    assert go.wait(60) and event.is_set()
+    assert go.wait(200) and event.is_set()
 
 child = forked(use)
-assert ready.wait(60)
+assert ready.wait(200)
 event.set()
 data = pickle.dumps(event)
 del event
@@ -150,7 +150,7 @@ del event
 assert ended(middle) == 0
 send_and_drop({ROOM + 5000})
 there.put(None)
-assert back.get(timeout=60) is True
+assert back.get(timeout=200) is True
 """)
 
 

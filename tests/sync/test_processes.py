@@ -16,10 +16,10 @@ import pytest
 from sync_support import ended, forked
 
 HERE = Path(__file__).parent
-ENOUGH = 30
+ENOUGH = 120
 
 
-def run(code, *arguments, timeout=60):
+def run(code, *arguments, timeout=150):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False
     )

@@ -11,7 +11,7 @@ import pytest
 from sync_support import wait_until_waiting
 
 HERE = Path(__file__).parent
-LONG = 60  # never, if all is well
+LONG = 150  # never, if all is well
 
 LATE = """
 # A waiter is woken, another takes the lock first, and a signal comes before the waiter sleeps again. It is
@@ -44,7 +44,7 @@ def other():
     busy(0.05)  # the main thread is awake, and waits for the GIL
     os.kill(os.getpid(), signal.SIGUSR1)
     busy(0.05)
-    if not answered.wait(60):
+    if not answered.wait(150):
         os._exit(1)
     if mine:
         waited_for.release()
@@ -142,38 +142,38 @@ def let_go():
                 condition.notify_all()
             left -= woken.acquire(timeout=0.01)
     elif kind == "put":
-        assert [full.get(timeout=60) for _ in range(3)] == [b"first", large, large]
+        assert [full.get(timeout=150) for _ in range(3)] == [b"first", large, large]
     elif kind == "get":
         empty.put(1)
         empty.put(1)
     elif kind == "join":
         undone.task_done()
     elif kind == "barrier":
-        barrier.wait(60)
+        barrier.wait(150)
 
 def wait():
     if kind == "event":
-        return event.wait(60)
+        return event.wait(150)
     if kind == "lock":
-        got = lock.acquire(timeout=60)
+        got = lock.acquire(timeout=150)
         lock.release()
         return got
     if kind == "semaphore":
-        return semaphore.acquire(timeout=60)
+        return semaphore.acquire(timeout=150)
     if kind == "condition":
         with condition:
-            got = condition.wait(60)
+            got = condition.wait(150)
             woken.release()
             return got
     if kind == "put":
-        full.put(large, timeout=60)
+        full.put(large, timeout=150)
         return True
     if kind == "get":
-        return empty.get(timeout=60) == 1
+        return empty.get(timeout=150) == 1
     if kind == "join":
         undone.join()
         return True
-    return barrier.wait(60) in (0, 1, 2)
+    return barrier.wait(150) in (0, 1, 2)
 
 if kind == "lock":
     lock.acquire()

@@ -17,9 +17,9 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def run(code, *arguments, timeout=60):
+def run(code, *arguments, timeout=150):
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, check=False
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=timeout, cwd=HERE, check=False
     )
 
 
@@ -62,7 +62,7 @@ def test_notified_in_the_order_of_arrival(make):
     with condition:
         condition.notify_all()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert order == list(range(8))
 
 
@@ -85,7 +85,7 @@ def test_nobody_goes_on_before_the_release():
         time.sleep(0.05)
         assert went_on == []
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert len(went_on) == 4
 
 
@@ -94,13 +94,14 @@ import sys, threading, time
 import {module} as chosen
 condition = chosen.Condition(chosen.Lock())
 lost = 0
-for round in range(150):
+for round in range({rounds}):
     entered, results = {{}}, {{}}
+    limit = 0.003 * (1 + round % 10)
     def wait(name, timeout):
         with condition:
             entered[name] = time.monotonic()
             results[name] = condition.wait(timeout)
-    hasty = threading.Thread(target=wait, args=("hasty", 0.003), daemon=True)
+    hasty = threading.Thread(target=wait, args=("hasty", limit), daemon=True)
     patient = threading.Thread(target=wait, args=("patient", {patience} + 5), daemon=True)
     hasty.start()
     time.sleep(0.0005)
@@ -111,7 +112,7 @@ for round in range(150):
         time.sleep(0.0005)
         with condition:
             if len(entered) == 2:  # both wait
-                while time.monotonic() < entered["hasty"] + 0.006:
+                while time.monotonic() < entered["hasty"] + limit + 0.003:
                     pass
                 condition.notify(1)
                 notified = True
@@ -134,18 +135,19 @@ print(lost)
 
 
 def test_no_wake_up_is_lost_to_a_time_limit():
-    done = run(LOST.format(module="achar", patience=30), timeout=120)
+    done = run(LOST.format(module="achar", rounds=60, patience=100), timeout=250)
     assert done.stdout == "0\n", done.stderr
 
 
 def test_threading_loses_one():
     """The fault that the test above would find, found where it is."""
-    done = run(LOST.format(module="threading", patience=1), timeout=120)
+    done = run(LOST.format(module="threading", rounds=2000, patience=1), timeout=250)
     assert done.stdout == "1\n", done.stderr
 
 
 INTERRUPTED = """
 import achar, signal, threading, _thread, time, sys
+from sync_support import wait_until_waiting
 what = sys.argv[1]
 lock = achar.Lock(); event = achar.Event(); semaphore = achar.Semaphore(0)
 condition = achar.Condition(); barrier = achar.Barrier(2)
@@ -153,10 +155,11 @@ lock.acquire()
 handled = []
 signal.signal(signal.SIGUSR1, lambda *_: handled.append(1))
 def strike():
-    time.sleep(0.1)
+    wait_until_waiting(threading.main_thread())
     signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
     while not handled:  # of two signals at once the one with the lower number is handled first
-        time.sleep(0.1)
+        time.sleep(0.01)
+    wait_until_waiting(threading.main_thread())
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 try:
     threading.Thread(target=strike, daemon=True).start()
@@ -182,18 +185,19 @@ def test_signals_are_answered(what):
 
 def test_a_handler_may_use_the_condition_that_is_waited_for():
     done = run("""
-import achar, signal, threading, time
+import achar, signal, threading
+from sync_support import wait_until_waiting
 condition = achar.Condition(achar.Lock())
 def handler(*_):
     with condition:
         condition.notify_all()
 signal.signal(signal.SIGUSR1, handler)
 def strike():
-    time.sleep(0.1)
+    wait_until_waiting(threading.main_thread())
     signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
 threading.Thread(target=strike).start()
 with condition:
-    print(condition.wait(30))
+    print(condition.wait(120))
 """)
     assert done.stdout == "True\n", done.stderr
 
@@ -251,7 +255,7 @@ def test_an_action_that_raises_breaks_the_barrier():
 
     thread = in_thread(wait)
     wait()
-    thread.join(30)
+    thread.join(120)
     assert sorted(broken, key=str) == [ZeroDivisionError, threading.BrokenBarrierError]
     assert barrier.broken
 
