@@ -18,7 +18,7 @@ def output():
     """What `make demo` prints when it indexes 300 library files."""
     done = subprocess.run(
         ["make", "--no-print-directory", "demo", "DEMO_FILES=300"],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240,
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -69,7 +69,7 @@ def test_a_run_that_was_killed_is_finished_and_its_record_says_where_the_time_we
     found = re.match(
         r"200 tasks; kill -9 after (\d+) results\nstarted again: 200 results, (\d+) of them remembered", act
     )
-    assert found and 100 <= int(found[1]) <= int(found[2]) < 200, act  # it may print some more before the signal comes
+    assert found and 100 == int(found[1]) <= int(found[2]) <= 200, act  # some may have ended that were not yet printed
     assert re.search(r"^  1 +was killed +\d+ +\d+ ", act, re.MULTILINE), act
     assert re.search(r"^  2 +ended +\d+ +0 ", act, re.MULTILINE), act
     assert re.search(r"^  squeeze +\d+ +\d+\.\d\d ", act, re.MULTILINE), act
@@ -91,5 +91,5 @@ with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as executor:
         print(type(error).__name__)
 """
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=150)
     assert done.stdout.split() == ["BrokenProcessPool", "BrokenProcessPool"], done.stderr

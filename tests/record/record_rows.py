@@ -4,7 +4,7 @@ import sqlite3
 
 
 def rows(path, query, *arguments):
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(path, timeout=100)
     try:
         return connection.execute(query, arguments).fetchall()
     finally:

@@ -26,7 +26,7 @@ def run_in_kernel(hidden):
     pytest.importorskip("ipykernel")
     cell = nbformat.v4.new_code_cell(textwrap.dedent(CELL).format(hidden=hidden))
     notebook = nbformat.v4.new_notebook(cells=[cell])
-    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=150, startup_timeout=150, kernel_name="python3").execute()
     streams = {"stdout": "", "stderr": ""}
     for output in cell.outputs:
         if output.output_type == "stream":
@@ -68,5 +68,5 @@ def test_who_has_a_kernels_shell_gets_a_bar_without_a_terminal(hidden, bar):
         sys.modules["IPython"] = types.SimpleNamespace(get_ipython=ZMQInteractiveShell)
     """
     script = textwrap.dedent(shell) + textwrap.dedent(CELL).format(hidden=["ipywidgets", *hidden])
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=150, check=True)
     assert done.stdout == "done\n" and bar in done.stderr and "1 failed" in done.stderr, done.stderr

@@ -36,7 +36,7 @@ def on_a_terminal(kind):
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT).format(progress=True), kind]
-    text, deadline = b"", time.monotonic() + 60
+    text, deadline = b"", time.monotonic() + 150
     with subprocess.Popen(command, stderr=follower, stdout=subprocess.PIPE) as process:
         os.close(follower)
         while time.monotonic() < deadline:
@@ -45,7 +45,7 @@ def on_a_terminal(kind):
                     text += os.read(leader, 4096)
                 except OSError:  # nobody has the other end any more
                     break
-        assert process.stdout.read() == b"done\n" and process.wait(60) == 0, text
+        assert process.stdout.read() == b"done\n" and process.wait(100) == 0, text
     os.close(leader)
     return text.decode()
 
@@ -64,7 +64,7 @@ def test_without_tqdm_there_is_a_line():
 @pytest.mark.parametrize("progress, shown", [(True, False), ("'always'", True), (False, False)])
 def test_elsewhere_it_is_silent_unless_asked(progress, shown):
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT).format(progress=progress), "plain"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=True)
     assert done.stdout == "done\n" and bool(done.stderr) == shown, done.stderr
 
 
@@ -82,10 +82,10 @@ def test_a_stream_that_is_broken_is_none_of_the_runs_business(monkeypatch):
             assert sum(ex.map(abs, range(100))) == 4950
             for thread in threading.enumerate():
                 if thread.name == "achar-progress":
-                    thread.join(20)
+                    thread.join(100)
     tqdm = pytest.importorskip("tqdm")
     for lock in tqdm.tqdm.get_lock().locks:  # which the other bars of the process take
-        assert lock.acquire(timeout=10)
+        assert lock.acquire(timeout=100)
         lock.release()
 
 

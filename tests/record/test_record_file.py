@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_stops_no_task_and_is_told(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         ex = achar.Executor(1, monitor=sys.argv[1], spill_limit=0)
         ex.submit(abs, 0).result()  # the worker is there, and its memory, which has to obey the limit, too
-        assert ex._monitor.record.join(20)
+        assert ex._monitor.record.join(100)
         limit = os.path.getsize(sys.argv[1] + "-wal") + 60_000
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # where files can be no longer than that
         assert sum(f.result() for f in [ex.submit(abs, -i) for i in range(4000)]) == 7_998_000
@@ -59,7 +59,7 @@ def test_a_disk_that_is_full_stops_no_task_and_is_told(tmp_path):
         print(caught[0].category.__name__, caught[0].message)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), path], timeout=60, capture_output=True, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(script), path], timeout=200, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     told = re.search(r"RuntimeWarning .*full.db: (\d+) events of this run are missing: disk I/O error", done.stdout)
@@ -69,4 +69,5 @@ def test_a_disk_that_is_full_stops_no_task_and_is_told(tmp_path):
     assert rows(path, "SELECT sum(submitted), sum(returned) FROM total") == [(4001, 4001)]
     ((there,),) = rows(path, "SELECT sum(calls) FROM task")
     assert 0 < there and there + run[0] >= 4001
-    assert rows(path, "SELECT reason FROM worker") == [("left",)]
+    ((reason,),) = rows(path, "SELECT reason FROM worker")
+    assert reason in ("left", "slow leaving")

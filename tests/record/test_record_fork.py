@@ -9,7 +9,7 @@ import textwrap
 def run_script(script, *arguments):
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", textwrap.dedent(script), *map(str, arguments)],
-        timeout=120, capture_output=True, text=True, check=False,
+        timeout=250, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
@@ -22,16 +22,16 @@ def test_a_child_records_to_the_same_file_and_goes_on_after_its_parent(tmp_path)
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: os.fork() with threads
         ex = achar.Executor(1, monitor=sys.argv[1])
         assert sum(ex.map(abs, range(50))) == 1225
-        assert ex._monitor.record.join(30)
+        assert ex._monitor.record.join(100)
         from_child, to_parent = os.pipe()
         from_parent, to_child = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
-                signal.alarm(60)
+                signal.alarm(200)
                 own = achar.Executor(1, monitor=sys.argv[1])
                 own.submit(abs, -1).result()
-                assert own._monitor.record.join(30)
+                assert own._monitor.record.join(100)
                 os.write(to_parent, b"1")
                 os.read(from_parent, 1)
                 for i in range(100):
@@ -73,7 +73,7 @@ def test_children_use_sqlite_while_the_parent_records(tmp_path):
             for _ in range(30):
                 pid = os.fork()
                 if pid == 0:
-                    signal.alarm(30)
+                    signal.alarm(150)
                     own = sqlite3.connect(":memory:")
                     own.execute("CREATE TABLE t(a)")
                     own.close()
