@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import warnings
 
@@ -90,13 +91,15 @@ def forks_while_threads_are_inside():
     threads = [threading.Thread(target=write, args=(which,)) for which in (0, 1)]
     for thread in threads:
         thread.start()
+    while min(written) == 0:
+        time.sleep(0.001)
     statuses = {in_child(child) for _ in range(15)}
-    assert subprocess.run(["true"], preexec_fn=os.getpid, timeout=60).returncode == 0
+    assert subprocess.run(["true"], preexec_fn=os.getpid, timeout=150).returncode == 0
     stop.set()
     for thread in threads:
         thread.join()
     lost = sum(memo.get((which, i)) is None for which in (0, 1) for i in range(written[which]))
-    return statuses, lost, memo.check()["problems"], min(written) > 0
+    return statuses, lost, memo.check()["problems"]
 
 
 def the_file_goes_between():

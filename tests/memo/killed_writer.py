@@ -13,26 +13,27 @@ import achar
 import achar.memo
 
 
-def write(path, out, start):
+def write(path, out, start, end):
     memo = achar.Memo(path)
-    for i in range(start, 1 << 30):
+    for i in range(start, end):
         memo.put(i, (i, "x" * (i * 7919 % 3000)))
         os.write(out, struct.pack("<q", i))  # acknowledged
+    time.sleep(600)
 
 
-def kill_one(path, start, seconds, least=0):
-    """The acknowledged numbers of a process that lived so long, after it had told so many."""
+def kill_one(path, start, seconds, count=0):
+    """The acknowledged numbers of a process that lived so long; of one that has stored so many, and no more."""
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(readable)
         try:
-            write(path, writable, start)
+            write(path, writable, start, start + count if count else 1 << 30)
         finally:
             os._exit(1)
     os.close(writable)
     told = b""
-    while len(told) < 8 * least:
+    while len(told) < 8 * count:
         told += os.read(readable, 1 << 16)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
@@ -48,7 +49,7 @@ def main():
     path, count = sys.argv[1], int(sys.argv[2])
     chance = random.Random(7)
     if sys.argv[3:]:
-        return damaged(path, kill_one(path, 0, 0, least=200), *sys.argv[3:])
+        return damaged(path, kill_one(path, 0, 0, count=200), *sys.argv[3:])
     start = total = lost = 0
     for _ in range(count):
         told = kill_one(path, start, chance.random() * 0.008)

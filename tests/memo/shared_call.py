@@ -54,7 +54,7 @@ children = [child(lambda: calls(1, 0.3)) for _ in range(6)]
 assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 6
 assert len(lines()) == 1, lines()
 
-first = child(lambda: calls(2, 60))
+first = child(lambda: calls(2, 600))
 while len(lines()) < 2:
     time.sleep(0.005)
 others = [child(lambda: calls(2, 0.05)) for _ in range(3)]

@@ -12,15 +12,18 @@ path = sys.argv[1]
 memo = achar.Memo(path)
 
 
-def computed(x, seconds):
+def computed(x, until):
+    """'until': so many seconds later, or when there is such a file."""
     descriptor = os.open(path + ".log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, f"{x}\n".encode())
     os.close(descriptor)
-    time.sleep(seconds)
+    while isinstance(until, str) and not os.path.exists(until):
+        time.sleep(0.005)
+    time.sleep(0 if isinstance(until, str) else until)
     return x
 
 
-f = memo(key="name", ignore=["seconds"])(computed)
+f = memo(key="name", ignore=["until"])(computed)
 
 
 def lines():
@@ -43,7 +46,7 @@ elif sys.argv[2:] == ["calls"]:
     print(f(5, 0))
 elif sys.argv[2:] == ["hangs"]:
     with achar.Executor(1) as ex:
-        ex.options(memo=memo).submit(f, 6, 60).result()
+        ex.options(memo=memo).submit(f, 6, 600).result()
 else:
     with achar.Executor(1) as one, achar.Executor(1, kind="thread") as other:
         # A task, and then a direct call, and tasks of another executor.
@@ -52,14 +55,17 @@ else:
         later = [other.options(memo=memo).submit(f, 1, 0.2) for _ in range(3)]
         assert f(1, 0.2) == 1 and task.done() and {task.result(), *(each.result() for each in later)} == {1}
         # A direct call, and then tasks; one of them is cancelled, and nobody misses it.
-        thread = threading.Thread(target=f, args=(2, 0.2))
+        go = path + ".go"
+        thread = threading.Thread(target=f, args=(2, go))
         thread.start()
         begun(2)
-        tasks = [ex.options(memo=memo).submit(f, 2, 0.2) for ex in (one, other)]
-        assert tasks[1].cancel() and tasks[0].result() == 2
+        tasks = [ex.options(memo=memo).submit(f, 2, go) for ex in (one, other)]
+        assert tasks[1].cancel()
+        open(go, "w").close()
+        assert tasks[0].result() == 2
         thread.join()
         # What raises is computed by the next.
-        failing = one.options(memo=memo).submit(f, 3, "no number")
+        failing = one.options(memo=memo).submit(f, 3, None)
         after = other.options(memo=memo).submit(f, 3, 0)
         assert isinstance(failing.exception(), TypeError) and after.result() == 3
         assert sorted(lines()) == [1, 2, 3, 3], lines()
@@ -76,7 +82,7 @@ else:
         begun(5)
         commands = [[sys.executable, __file__, path, what] for what in ("submits", "calls")]
         others = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in commands]
-        assert [int(each.communicate(timeout=60)[0]) for each in others] == [5, 5]
+        assert [int(each.communicate(timeout=150)[0]) for each in others] == [5, 5]
         assert lines().count(5) == 1 and task.result() == 5
     # Whose process dies, for him others compute.
     owner = subprocess.Popen([sys.executable, __file__, path, "hangs"])

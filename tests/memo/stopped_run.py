@@ -16,8 +16,11 @@ WORKERS = 2
 
 def task(n):
     descriptor = os.open(os.path.join(folder, "log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, b"%d\n" % n)
+    os.write(descriptor, b"%7d\n" % n)
+    nbytes = os.lseek(descriptor, 0, os.SEEK_CUR)
     os.close(descriptor)
+    if nbytes >= 8 * int(os.environ["STOP_AT"]):
+        time.sleep(600)  # here the run is killed
     return n * n
 
 
@@ -49,14 +52,16 @@ if sys.argv[3:] == ["run"]:
 chance = random.Random(3)
 stopped, start = 0, time.monotonic()
 for stop in (1, 2, 3):
+    goal = count * stop // 4 + chance.randrange(20)
+    os.environ["STOP_AT"] = str(goal)
     process = subprocess.Popen([sys.executable, __file__, folder, str(count), "run"], stdout=subprocess.DEVNULL)
-    goal = count * stop // 4
-    while len(computed()) < goal + chance.randrange(20) and process.poll() is None:
+    while len(computed()) < goal and process.poll() is None:
         time.sleep(0.002 if count < 10_000 else 0.05)
     if process.poll() is None:
         process.send_signal(signal.SIGKILL)
         stopped += 1
     process.wait()
+os.environ["STOP_AT"] = str(1 << 40)
 last = subprocess.run([sys.executable, __file__, folder, str(count), "run"], capture_output=True, text=True, check=True)
 assert int(last.stdout) == sum(n * n for n in range(count)), last.stdout
 log = computed()

@@ -27,7 +27,7 @@ def test_a_wait_that_is_interrupted_as_it_ends(tmp_path):
         def f(x):
             begun.set()
             if fails:
-                main_waits.wait(60)
+                main_waits.wait(120)
                 signal.raise_signal(signal.SIGUSR1)
                 raise ValueError
             return x
@@ -40,17 +40,17 @@ def test_a_wait_that_is_interrupted_as_it_ends(tmp_path):
         try:
             first = threading.Thread(target=call)
             first.start()
-            begun.wait(60)
+            begun.wait(120)
             with pytest.raises(Interrupted):
                 threading.Timer(0.05, main_waits.set).start()
                 f(1)
-            first.join(60)
+            first.join(120)
         finally:
             signal.signal(signal.SIGUSR1, handler)
         fails, results = False, []
         again = threading.Thread(target=lambda: results.append(f(1)), daemon=True)
         again.start()
-        again.join(60)
+        again.join(120)
         assert results == [1]
 
 
@@ -63,7 +63,7 @@ def test_threads_that_want_each_others_calls(tmp_path):
         @memo(key="name", ignore=["path"])
         def reached(n, path=()):
             if not path:
-                begun.wait(60)
+                begun.wait(120)
             return {n} if n in path else {n} | reached(following[n], (*path, n))
 
         found = []
@@ -71,11 +71,11 @@ def test_threads_that_want_each_others_calls(tmp_path):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(120)
         assert len(found) == 3 and {1, 2, 3} in found
 
 
 def test_tasks_and_calls_are_computed_once(tmp_path):
     command = [sys.executable, Path(__file__).with_name("shared_task.py"), tmp_path / "m"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert (done.stdout, done.stderr) == ("each computed once, and taken over; no circle\n", "")

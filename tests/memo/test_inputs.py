@@ -25,7 +25,7 @@ def memo(tmp_path):
 
 
 def slowly(path, x):
-    until = time.monotonic() + 60
+    until = time.monotonic() + 150
     while not pathlib.Path(path).exists() and time.monotonic() < until:
         time.sleep(0.005)
     return x
@@ -54,11 +54,11 @@ def test_results_of_inputs_are_what_counts(executor, memo, tmp_path):
         assert not second.done() and not second.running()
         third = tasks.submit(total, {"items": [second, second]})  # waits for one that waits
         (tmp_path / f"go {i}").touch()
-        assert third.result(60) == 8 and second.result(60) == 4
+        assert third.result(150) == 8 and second.result(150) == 4
     assert sorted(noted(log)) == ["4", "8"]  # computed once
     with_others = tasks.submit(total, {"items": [1, 2]}, 1)
     assert with_others.done() and with_others.result() == 4  # the same call, without a future
-    for future in concurrent.futures.as_completed([second, third], timeout=60):
+    for future in concurrent.futures.as_completed([second, third], timeout=200):
         assert future.exception(0) is None and not future.running()
 
 
@@ -72,8 +72,8 @@ def test_what_the_task_was_given_is_what_it_was_at_submit(executor, memo, tmp_pa
     given.append(2)
     space["N"] = 2
     (tmp_path / "go").touch()
-    assert second.result(60) == [1, [1], 1]
-    assert executor.options(memo=memo).submit(f, [1], 1).result(60) == [2, [1], 1]
+    assert second.result(150) == [1, [1], 1]
+    assert executor.options(memo=memo).submit(f, [1], 1).result(150) == [2, [1], 1]
     space["N"] = 1
     third = executor.options(memo=memo).submit(f, [1], 1)
     assert third.done() and third.result() == [1, [1], 1]
@@ -89,12 +89,12 @@ def test_inputs_that_fail(executor, memo, tmp_path):
 
     tasks = executor.options(memo=memo)
     with pytest.raises(Exception) as plain:
-        executor.submit(f, executor.submit(fails, 1)).result(60)
+        executor.submit(f, executor.submit(fails, 1)).result(150)
     with pytest.raises(type(plain.value)) as caught:
-        tasks.submit(f, [tasks.submit(fails, 1)]).result(60)
+        tasks.submit(f, [tasks.submit(fails, 1)]).result(150)
     assert isinstance(caught.value.__cause__, KeyError) and isinstance(plain.value.__cause__, KeyError)
     with pytest.raises(Exception, match="_thread.lock"):
-        tasks.submit(f, [executor.submit(f, 1), threading.Lock()]).result(60)
+        tasks.submit(f, [executor.submit(f, 1), threading.Lock()]).result(150)
     assert memo.stats()["results"] == 0
 
 
@@ -111,9 +111,9 @@ def test_cancelling(executor, memo, tmp_path):
     with pytest.raises(concurrent.futures.TimeoutError):
         third.result(0.01)
     (tmp_path / "go").touch()
-    assert third.result(60) == (1,) and first.result() == 1
+    assert third.result(150) == (1,) and first.result() == 1
     with pytest.raises(concurrent.futures.CancelledError):
-        second.result(60)
+        second.result(150)
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
@@ -135,7 +135,7 @@ def test_shutdown_submits_those_that_wait(memo, tmp_path, kind, how):
     if how == "cancel":
         assert second.cancelled()
     else:
-        assert second.result(60) == [[1]] and memo.stats()["stored"] == 1
+        assert second.result(150) == [[1]] and memo.stats()["stored"] == 1
     executor.shutdown()
 
 
@@ -148,7 +148,7 @@ memo = achar.Memo(sys.argv[1])
 executor = achar.Executor(1)
 executor.options(memo=memo).submit(f, executor.submit(slow))
 """
-    subprocess.run([sys.executable, "-c", script, tmp_path / "m"], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script, tmp_path / "m"], check=True, timeout=200)
     assert achar.Memo(tmp_path / "m").stats()["results"] == 1
 
 
@@ -158,10 +158,10 @@ def test_who_asks_does_not_need_the_thread_of_callbacks(executor, memo, tmp_path
 
     first = executor.submit(slowly, tmp_path / "go", 1)
     found = concurrent.futures.Future()
-    first.add_done_callback(lambda _: found.set_result(second.result(30)))  # comes before the memo's own
+    first.add_done_callback(lambda _: found.set_result(second.result(140)))  # comes before the memo's own
     second = executor.options(memo=memo).submit(f, first)
     (tmp_path / "go").touch()
-    assert found.result(60) == 1
+    assert found.result(150) == 1
 
 
 def test_tasks_in_threads_are_kept(memo, tmp_path):
@@ -172,9 +172,9 @@ def test_tasks_in_threads_are_kept(memo, tmp_path):
         for _ in range(2):
             tasks = executor.options(memo=memo)
             assert list(tasks.map(f, [1, 2])) == [1, 2]
-            assert tasks.submit(f, tasks.submit(f, 1)).result(60) == 1
+            assert tasks.submit(f, tasks.submit(f, 1)).result(150) == 1
             with pytest.raises(KeyError):
-                tasks.submit(fails, 1).result(60)
+                tasks.submit(fails, 1).result(150)
     assert sorted(noted(tmp_path / "log")) == ["1", "2"] and memo.stats()["results"] == 2
 
 
@@ -185,13 +185,13 @@ def nested(path, log):
     def f(x):
         return note(log, x)
 
-    results = list(tasks.map(f, [1, 2])), tasks.submit(f, tasks.submit(f, 2)).result(60)
+    results = list(tasks.map(f, [1, 2])), tasks.submit(f, tasks.submit(f, 2)).result(150)
     return results, memo.stats()["results"]
 
 
 def test_tasks_of_tasks_are_kept(executor, tmp_path):
     for _ in range(2):
-        assert executor.submit(nested, tmp_path / "m", tmp_path / "log").result(60) == (([1, 2], 2), 2)
+        assert executor.submit(nested, tmp_path / "m", tmp_path / "log").result(150) == (([1, 2], 2), 2)
     assert sorted(noted(tmp_path / "log")) == ["1", "2"]
 
 
@@ -208,5 +208,5 @@ if {end!r} == "shutdown":
     ex.shutdown()
     assert "nobody is left" in str(future.exception().__cause__)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
     assert (done.stdout, done.stderr) == ("InputFailed\n", "")

@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).parent
 def in_process(script, *args, seed=0, **env):
     done = subprocess.run(
         [sys.executable, script, *map(str, args)],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONHASHSEED": str(seed), **env},
+        capture_output=True, text=True, timeout=250, env={**os.environ, "PYTHONHASHSEED": str(seed), **env},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -319,7 +319,7 @@ def test_threads_share_one_computation(memo):
     @memo(key="name")
     def f(x):
         calls.append(x)
-        go.wait(10)
+        go.wait(120)
         return x
 
     results = []
@@ -328,7 +328,7 @@ def test_threads_share_one_computation(memo):
         thread.start()
     go.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert results == [1] * 8 and calls == [1]
 
 
@@ -341,7 +341,7 @@ def test_threads_commit_together(memo):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert memo.stats()["results"] == 400 and all(memo.get((n, 49)) == 49 for n in range(8))
 
 

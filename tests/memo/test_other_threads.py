@@ -27,7 +27,7 @@ def test_a_result_of_what_another_thread_has_changed_is_not_stored(memo, tmp_pat
 
     def wait():
         began.set()
-        assert go.wait(60)
+        assert go.wait(150)
 
     f = memo(space["f"], ignore=["wait"])
     with warnings.catch_warnings(record=True) as caught:
@@ -38,10 +38,10 @@ def test_a_result_of_what_another_thread_has_changed_is_not_stored(memo, tmp_pat
             results = []
             thread = threading.Thread(target=lambda rate=rate, results=results: results.append(f(rate, wait)))
             thread.start()
-            assert began.wait(60)
+            assert began.wait(150)
             space["RATE"] = rate
             go.set()
-            thread.join(60)
+            thread.join(150)
             assert results == [rate * rate] and memo.stats()["stored"] == 0
     (warning,) = caught  # once for a function
     assert warning.category is achar.memo.MemoWarning and "other threads" in str(warning.message)
@@ -56,17 +56,17 @@ def test_recursive_calls_while_another_thread_changes_what_they_read(memo):
     def change():
         thread = threading.Thread(target=lambda: space.update(RATE=space["RATE"] + 1))
         thread.start()
-        thread.join(60)
+        thread.join(150)
 
     space = made("def f(n, change):\n change() if n == 1 else None\n return RATE + (f(n - 1, change) if n else 0)")
     space["f"] = f = memo(space["f"], ignore=["change"])
     stop = threading.Event()
-    other = threading.Thread(target=stop.wait, args=(60,))
+    other = threading.Thread(target=stop.wait, args=(150,))
     other.start()
     with pytest.warns(achar.memo.MemoWarning, match="is not stored"):
         assert f(2, change) in (5, 6)
     stop.set()
-    other.join(60)
+    other.join(150)
     for rate in (2, 1, 3):
         space["RATE"] = rate
         assert f(2, lambda: None) == 3 * rate
@@ -88,15 +88,15 @@ def test_tasks_in_threads(memo):
 
     def wait():
         began.set()
-        assert go.wait(60)
+        assert go.wait(150)
 
     f = memo(space["f"], ignore=["wait"])
     with achar.Executor(1, kind="thread") as executor, pytest.warns(achar.memo.MemoWarning, match="is not stored"):
         future = executor.options(memo=memo).submit(f, 3, wait)
-        assert began.wait(60)
+        assert began.wait(150)
         space["RATE"] = 2
         go.set()
-        assert future.result(60) == 6
+        assert future.result(150) == 6
     assert memo.stats()["stored"] == 0 and f(3, wait) == 6
     space["RATE"] = 1
     assert f(3, wait) == 3

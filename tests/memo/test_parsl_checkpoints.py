@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).parent
 def checkpoints(tmp_path_factory):
     pytest.importorskip("parsl")
     folder = tmp_path_factory.mktemp("runs")
-    subprocess.run([sys.executable, HERE / "parsl_run.py", folder], check=True, timeout=120, capture_output=True)
+    subprocess.run([sys.executable, HERE / "parsl_run.py", folder], check=True, timeout=250, capture_output=True)
     return folder
 
 
@@ -88,7 +88,7 @@ def test_tasks_find_results_of_parsl(memo, tmp_path):
     with achar.Executor(1, kind="thread") as executor:
         tasks = executor.options(memo=memo)
         assert list(tasks.map(memoized, range(3))) == [("parsl", n) for n in range(3)]
-        assert tasks.submit(memoized, 5).result(60) == ("computed", 5)
+        assert tasks.submit(memoized, 5).result(150) == ("computed", 5)
     assert memo.stats()["hits"] == 3 and memoized(3) == ("parsl", 3)
     for unsortable in ({1: 1, "a": 2}, {(): {None: 1, 2: 3}}):  # Parsl has no hash for these
         assert memoized(unsortable) == ("computed", unsortable)
