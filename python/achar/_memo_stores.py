@@ -8,7 +8,7 @@ import threading
 import warnings
 import weakref
 
-from . import _memo
+from . import _memo, _memo_names
 from ._memo import MemoDamaged, MemoError, Moved, NotAMemo
 from ._memo_errors import MemoDamagedWarning
 
@@ -86,7 +86,9 @@ def _salvaged(path: str, durability: str, error: Exception, inode: int | None) -
 def _open(path: str, durability: str) -> Any:
     while True:
         try:
-            return _memo.Store(path, DURABILITY[durability])
+            store = _memo.Store(path, DURABILITY[durability])
+            _memo_names.note(path)
+            return store
         except Moved:  # a salvaged file is to take its place
             from . import _memo_salvage
 

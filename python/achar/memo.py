@@ -2,7 +2,8 @@
 
 The file is written and read in C (``src/memo``); what is decided stands in Python: ``_memo_keys``, what a call's key
 is; ``_memo_function``, memoized functions; ``_memo_rows``, how results are stored and found, and what is dropped when
-there are too many; ``_memo_stores``, who has the file; ``_memo_salvage``, what is done with a damaged one.
+there are too many; ``_memo_names`` and ``_memo_stores``, which file it is and who has it; ``_memo_salvage``, what is
+done with a damaged one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import threading
 import warnings
 
-from . import _achar, _memo, _memo_keys, _memo_origin, _memo_stores
+from . import _achar, _memo, _memo_keys, _memo_names, _memo_origin, _memo_stores
 from ._memo import MemoDamaged, MemoError, MemoFull, NotAMemo
 from ._memo_errors import MemoDamagedWarning, MemoWarning, StaleResultWarning, Unstorable
 from ._memo_function import ON_STALE, Memoized, check_choice
@@ -75,7 +76,7 @@ class Memo(Rows):
             raise ValueError("max_bytes must be None or >= 0")
         if max_age is not None and not max_age >= 0:
             raise ValueError("max_age must be None or >= 0")
-        self.path = os.path.realpath(os.fsdecode(path))  # SQLite follows links, too
+        self.path = _memo_names.name_of(os.fsdecode(path))
         self._options = {
             "durability": durability,
             "max_bytes": max_bytes,
