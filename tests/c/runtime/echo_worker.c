@@ -253,6 +253,13 @@ static void nap(long milliseconds)
     }
 }
 
+static void wait_for_file(const char *path)
+{
+    while (access(path, F_OK) != 0) {
+        nap(1);
+    }
+}
+
 static int run(achar__worker *worker, const achar__assignment *task)
 {
     char command[16] = "", text[64] = "";
@@ -276,6 +283,9 @@ static int run(achar__worker *worker, const achar__assignment *task)
         return finish_big(worker, (size_t)number);
     } else if (strcmp(command, "sleep") == 0) {
         nap(number);
+        return achar__worker_finish(worker, ACHAR__TASK_RETURNED, NULL, 0);
+    } else if (strcmp(command, "hold") == 0) {
+        wait_for_file(text);
         return achar__worker_finish(worker, ACHAR__TASK_RETURNED, NULL, 0);
     } else if (strcmp(command, "deaf") == 0) {
         signal(SIGALRM, SIG_IGN);
@@ -377,6 +387,13 @@ static int run_call(achar__worker *worker, const char *args, size_t args_nbytes,
     long number = strtol(tail, NULL, 10);
     if (strncmp(text, "sleep ", 6) == 0) {
         nap(number);
+    } else if (strncmp(text, "hold ", 5) == 0) {
+        wait_for_file(tail);
+    } else if (strncmp(text, "stay ", 5) == 0) { /* for ever, and says so */
+        close(open(tail, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        for (;;) {
+            nap(1000);
+        }
     } else if (strncmp(text, "spin ", 5) == 0) {
         int64_t until_ns = achar__now_ns() + number * 1000;
         while (achar__now_ns() < until_ns) {

@@ -2,6 +2,7 @@
 #include "kit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -100,6 +101,45 @@ achar__task *kit_submit(achar__pool *pool, const char *format, ...)
     return task;
 }
 
+static const char *gate_path(void)
+{
+    static char path[40]; /* echo_worker takes 63 characters */
+    snprintf(path, sizeof path, "/tmp/achar-test-gate-%d", (int)getpid());
+    return path;
+}
+
+const char *kit_hold_command(void)
+{
+    static char command[64];
+    snprintf(command, sizeof command, "hold %s", gate_path());
+    return command;
+}
+
+achar__task *kit_hold(achar__pool *pool)
+{
+    return kit_submit(pool, "%s", kit_hold_command());
+}
+
+void kit_open_gate(void)
+{
+    int fd = open(gate_path(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+void kit_close_gate(void)
+{
+    unlink(gate_path());
+}
+
+void kit_wait_until_running(achar__task *task)
+{
+    while (achar__task_state_of(task) != ACHAR__TASK_RUNNING) {
+        assert_false(ACHAR__TASK_FINISHED(achar__task_state_of(task)));
+        kit_nap_ms(1);
+    }
+}
+
 achar__task_result kit_result(achar__task *task)
 {
     achar__task_result result;
@@ -148,7 +188,7 @@ long kit_expect_number(achar__task *task)
 void kit_wait_for_workers(achar__pool *pool, int *pids, size_t count)
 {
     for (int i = 0; achar__pool_pids(pool, pids, count) != count; i++) {
-        assert_true(i < 2000);
+        assert_true(i < 15000);
         kit_nap_ms(10);
     }
 }
@@ -187,7 +227,7 @@ bool kit_is_alive(int pid)
 void kit_expect_gone(int pid)
 {
     for (int i = 0; kit_is_alive(pid); i++) {
-        assert_true(i < 1000);
+        assert_true(i < 15000);
         kit_nap_ms(10);
     }
 }

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#define LIMIT_NS INT64_C(60000000000)
+#define LIMIT_NS INT64_C(150000000000)
 
 static achar__pool *pool_of(const char *script, enum achar__output_mode output)
 {

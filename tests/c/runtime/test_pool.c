@@ -16,11 +16,37 @@ static void count_signal(int number)
 {
 }
 
-static void *interrupt_main(void *thread)
+typedef struct interrupter {
+    pthread_t victim, thread;
+    _Atomic bool over;
+    struct sigaction before;
+} interrupter;
+
+/* Again and again: the first may come before the victim waits. */
+static void *interrupt_main(void *argument)
 {
-    kit_nap_ms(50);
-    pthread_kill(*(pthread_t *)thread, SIGUSR1);
+    interrupter *it = argument;
+    while (!it->over) {
+        kit_nap_ms(50);
+        pthread_kill(it->victim, SIGUSR1);
+    }
     return NULL;
+}
+
+static void begin_interrupts(interrupter *it)
+{
+    struct sigaction action = {.sa_handler = count_signal};
+    sigaction(SIGUSR1, &action, &it->before);
+    it->victim = pthread_self();
+    it->over = false;
+    assert_int_equal(pthread_create(&it->thread, NULL, interrupt_main, it), 0);
+}
+
+static void end_interrupts(interrupter *it)
+{
+    it->over = true;
+    pthread_join(it->thread, NULL);
+    sigaction(SIGUSR1, &it->before, NULL);
 }
 
 static void futex_waits_end(void **state)
@@ -33,16 +59,13 @@ static void futex_waits_end(void **state)
     assert_true(achar__deadline_in(INT64_MAX) < 0);
     assert_true(achar__deadline_in(0) > 0);
 
-    struct sigaction action = {.sa_handler = count_signal}, before;
-    sigaction(SIGUSR1, &action, &before);
-    pthread_t self = pthread_self(), other;
-    assert_int_equal(pthread_create(&other, NULL, interrupt_main, &self), 0);
+    interrupter interrupts;
+    begin_interrupts(&interrupts);
     errno = 77;
     assert_status(achar__futex_wait(&word, 5, false, achar__deadline_in(ENOUGH_NS)),
                   ACHAR_E_INTERRUPTED);
     assert_int_equal(errno, 77);
-    pthread_join(other, NULL);
-    sigaction(SIGUSR1, &before, NULL);
+    end_interrupts(&interrupts);
 }
 
 /* ---- results ---- */
@@ -276,20 +299,19 @@ static void several_wait_for_one(void **state)
 static void waits_time_out_and_are_interrupted(void **state)
 {
     achar__pool *pool = kit_pool((kit_options){0});
-    achar__task *task = kit_submit(pool, "sleep 300");
+    achar__task *task = kit_hold(pool);
     assert_status(achar__task_wait(task, 0), ACHAR_E_TIMEOUT);
     assert_status(achar__task_wait(task, MILLISECOND_NS), ACHAR_E_TIMEOUT);
     achar__task *none;
     assert_status(achar__pool_next_watched(pool, MILLISECOND_NS, &none), ACHAR_E_TIMEOUT);
 
-    struct sigaction action = {.sa_handler = count_signal}, before;
-    sigaction(SIGUSR1, &action, &before);
-    pthread_t self = pthread_self(), other;
-    assert_int_equal(pthread_create(&other, NULL, interrupt_main, &self), 0);
+    interrupter interrupts;
+    begin_interrupts(&interrupts);
     assert_status(achar__task_wait(task, -1), ACHAR_E_INTERRUPTED);
-    pthread_join(other, NULL);
-    sigaction(SIGUSR1, &before, NULL);
+    end_interrupts(&interrupts);
+    kit_open_gate();
     kit_expect(task, ACHAR__TASK_RETURNED, "");
+    kit_close_gate();
     kit_end(pool);
 }
 
@@ -297,14 +319,13 @@ static void state_of_a_task(void **state)
 {
     achar__pool *pool = kit_pool((kit_options){.workers = 1});
     kit_expect_works(pool);
-    achar__task *first = kit_submit(pool, "sleep 300");
+    achar__task *first = kit_hold(pool);
     achar__task *second = kit_submit(pool, "echo 2");
-    while (achar__task_state_of(first) == ACHAR__TASK_QUEUED) {
-        kit_nap_ms(1);
-    }
-    assert_int_equal(achar__task_state_of(first), ACHAR__TASK_RUNNING);
+    kit_wait_until_running(first);
     assert_int_equal(achar__task_state_of(second), ACHAR__TASK_QUEUED);
+    kit_open_gate();
     kit_expect(second, ACHAR__TASK_RETURNED, "2");
+    kit_close_gate();
     kit_expect(first, ACHAR__TASK_RETURNED, "");
     kit_end(pool);
 }
@@ -319,24 +340,24 @@ static void cancel_what_has_not_started(void **state)
     for (int i = 0; i < 20; i++) {
         kit_expect_works(pool);
     }
-    achar__task *running = kit_submit(pool, "sleep 200");
+    achar__task *running = kit_hold(pool);
     for (int i = 0; i < 20; i++) {
         tasks[i] = kit_submit(pool, "echo %d", i);
     }
-    while (achar__task_state_of(running) == ACHAR__TASK_QUEUED) {
-        kit_nap_ms(1);
-    }
+    kit_wait_until_running(running);
     assert_int_equal(achar__task_cancel(running), 0);
     for (int i = 0; i < 20; i += 2) {
         assert_int_equal(achar__task_cancel(tasks[i]), 1);
         assert_int_equal(achar__task_cancel(tasks[i]), 1);
     }
+    kit_open_gate();
     for (int i = 0; i < 20; i++) {
         char text[16];
         snprintf(text, sizeof text, "%d", i);
         kit_expect(tasks[i], i % 2 ? ACHAR__TASK_RETURNED : ACHAR__TASK_CANCELLED,
                    i % 2 ? text : "");
     }
+    kit_close_gate();
     assert_int_equal(achar__task_cancel(running), 0);
     kit_expect(running, ACHAR__TASK_RETURNED, "");
     kit_end(pool);
@@ -347,12 +368,15 @@ static void cancel_all_that_is_queued(void **state)
     enum { COUNT = 500 };
     achar__pool *pool = kit_pool((kit_options){0});
     achar__task *tasks[COUNT];
-    for (int i = 0; i < COUNT; i++) {
-        tasks[i] = kit_submit(pool, "spin 1000");
+    for (int i = 0; i < COUNT; i++) { /* one worker goes on meanwhile, one does not */
+        tasks[i] =
+            i == COUNT / 4 || i == COUNT / 2 ? kit_hold(pool) : kit_submit(pool, "spin 1000");
     }
     assert_int_equal(kit_result(tasks[0]).state, ACHAR__TASK_RETURNED);
+    kit_wait_until_running(tasks[COUNT / 4]);
     size_t cancelled = achar__pool_cancel_queued(pool);
     assert_in_range(cancelled, 1, COUNT - 1);
+    kit_open_gate();
     size_t seen = 0;
     for (int i = 0; i < COUNT; i++) {
         achar__task_result result = kit_result(tasks[i]);
@@ -361,6 +385,7 @@ static void cancel_all_that_is_queued(void **state)
         achar__task_release(tasks[i]);
     }
     assert_int_equal(seen, cancelled);
+    kit_close_gate();
     kit_expect_works(pool);
     kit_end(pool);
 }
@@ -428,13 +453,20 @@ static void watched_tasks_are_handed_out_once(void **state)
     pthread_t thread;
     int expected[1000], expected_total = 0;
     assert_int_equal(pthread_create(&thread, NULL, watch_main, &it), 0);
-    for (int i = 0; i < 1000; i++) {
+    achar__task *held[2] = {kit_hold(it.pool), kit_hold(it.pool)};
+    for (int i = 0; i < 1000; i++) { /* half of them while nothing can end */
         achar__task *task = kit_submit(it.pool, i % 100 == 99 ? "exit 1" : "echo x");
         expected[i] = achar__task_watch(task, (void *)(intptr_t)i);
         expected_total += expected[i];
         achar__task_release(task);
+        if (i == 499) {
+            assert_int_equal(expected_total, 500);
+            kit_open_gate();
+        }
     }
-    assert_true(expected_total > 500);
+    kit_expect(held[0], ACHAR__TASK_RETURNED, "");
+    kit_expect(held[1], ACHAR__TASK_RETURNED, "");
+    kit_close_gate();
     achar__pool_close(it.pool);
     void *status;
     pthread_join(thread, &status);

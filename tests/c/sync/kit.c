@@ -5,11 +5,13 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static void *run_call(void *argument)
 {
     kit_call *call = argument;
+    atomic_store(&call->tid, (int)gettid());
     call->status = call->function(call->argument);
     atomic_store(&call->done, true);
     return NULL;
@@ -19,6 +21,26 @@ void kit_start(kit_call *call, int (*function)(void *), void *argument)
 {
     *call = (kit_call){.function = function, .argument = argument};
     assert_int_equal(pthread_create(&call->thread, NULL, run_call, call), 0);
+}
+
+void kit_expect_asleep(const kit_call *call)
+{
+    int64_t limit_ns = kit_now_ns() + ENOUGH_NS;
+    for (long number = -1; number != SYS_futex;) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/task/%d/syscall", atomic_load(&call->tid));
+        FILE *file = fopen(path, "r");
+        if (!file || fscanf(file, "%ld", &number) != 1) { /* "running" */
+            number = -1;
+        }
+        if (file) {
+            fclose(file);
+        }
+        if (kit_now_ns() > limit_ns) {
+            fail_msg("a thread does not sleep");
+        }
+        kit_nap_ms(1);
+    }
 }
 
 int kit_join(kit_call *call)

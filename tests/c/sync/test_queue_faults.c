@@ -257,7 +257,7 @@ static void waiting_consumer_dies(void **state)
         }
         bool waited = !is_gone(victim);
         kit_start(&other, get_five, &s);
-        kit_nap_ms(2);
+        kit_expect_asleep(&other);
         assert_status(put_number(s.queue, 5, size_of(n), ENOUGH_NS), ACHAR_OK);
         killed = kit_was_killed(victim);
         achar__reap_the_dead(s.space);
@@ -299,7 +299,7 @@ static void waiting_producer_dies(void **state)
             kit_nap_ms(1);
         }
         kit_start(&other, put_eight, &s);
-        kit_nap_ms(2);
+        kit_expect_asleep(&other);
         assert_int_equal(get_number(s.queue, ENOUGH_NS), 1);
         killed = kit_was_killed(victim);
         int64_t first = get_number(s.queue, ENOUGH_NS);

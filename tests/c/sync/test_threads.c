@@ -290,16 +290,18 @@ ON_BOTH(no_wake_up_is_lost_to_a_time_limit)
     unsigned seed = 5, caught = 0, missed = 0;
     assert_status(achar_lock_create(space, 0, &lock), ACHAR_OK);
     assert_status(achar_condition_create(lock, &condition), ACHAR_OK);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < ROUNDS || caught + missed == 0; round++) {
+        /* Where threads are so slow that the two are never found, all takes longer. */
+        int slower = round < ROUNDS ? 1 : 2 + (round - ROUNDS) % 100;
         kit_call hasty, patient;
-        waits with_limit = {.condition = condition, .timeout_ns = 2 * MS_NS};
+        waits with_limit = {.condition = condition, .timeout_ns = slower * 2 * MS_NS};
         waits without = {.condition = condition, .timeout_ns = FOR_EVER};
         int64_t start_ns = kit_now_ns();
         kit_start(&hasty, wait_once, &with_limit);
-        kit_nap_ms(1);
+        kit_nap_ms(slower);
         kit_start(&patient, wait_once, &without);
         /* About when the limit expires; most rounds find both still there. */
-        int64_t moment_ns = start_ns + 1500000 + rand_r(&seed) % 1500000;
+        int64_t moment_ns = start_ns + slower * (int64_t)(1500000 + rand_r(&seed) % 1500000);
         while (kit_now_ns() < moment_ns) {
         }
         assert_status(achar_lock_acquire(lock, FOR_EVER), ACHAR_OK);
@@ -406,7 +408,8 @@ ON_BOTH(signals_interrupt_and_lose_nothing)
     /* Notified, and interrupted before it has the lock: the other one gets the notification. */
     assert_status(achar_lock_acquire(lock, FOR_EVER), ACHAR_OK);
     assert_status(achar_condition_notify(condition, 1), ACHAR_OK);
-    for (int i = 0; i < 20; i++) { /* it may be on the list and not asleep yet */
+    for (int i = 0; i < 10; i++) { /* it may be on the list and not asleep yet */
+        kit_expect_asleep(&first);
         pthread_kill(first.thread, SIGUSR1);
         kit_nap_ms(2);
     }
@@ -441,8 +444,9 @@ ON_BOTH(a_signal_that_meets_the_latch_interrupts)
         kit_nap_ms(1);
     }
     for (int i = 0; i < 10; i++) {
-        kit_nap_ms(2);
+        kit_expect_asleep(&call);
         pthread_kill(call.thread, SIGUSR1);
+        kit_nap_ms(2);
     }
     achar__unlatch(space, lock.cell);
     assert_status(kit_join(&call), ACHAR_E_INTERRUPTED);
