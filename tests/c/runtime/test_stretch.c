@@ -338,7 +338,7 @@ static void *kill_the_stopped(void *pool)
     while (!is_over) {
         int pid;
         if (achar__pool_pids(pool, &pid, 1) == 1 && kit_state_of(pid) == 'T') {
-            while (!is_harvested(pool)) {
+            for (int i = 0; i < 100 && !is_harvested(pool); i++) { /* one of them is, soon enough */
                 kit_nap_ms(5);
             }
             kill(pid, SIGKILL);
