@@ -11,16 +11,6 @@
 #include <structmember.h>
 #include <unistd.h>
 
-typedef struct store_object {
-    PyObject_HEAD memo_store *store; /* NULL: closed */
-    PyObject *path;                  /* bytes */
-    PyObject *weak;
-    memo_durability durability;
-    int users;   /* threads inside */
-    int closing; /* the last of them closes */
-    pid_t pid;   /* whose the store is: a child after a fork opens its own */
-} store_object;
-
 static memo_state *state_of(PyObject *self)
 {
     return PyType_GetModuleState(Py_TYPE(self)); /* the type cannot be subclassed */
@@ -61,8 +51,7 @@ static int open_in_child(store_object *self)
     return status;
 }
 
-/* The store, to be left again; NULL with an exception set. */
-static memo_store *enter(store_object *self)
+memo_store *memo_enter(store_object *self)
 {
     if (!self->closing && self->pid != getpid() && open_in_child(self) < 0)
         return NULL;
@@ -86,7 +75,7 @@ static void close_now(store_object *self)
     }
 }
 
-static void leave(store_object *self)
+void memo_leave(store_object *self)
 {
     if (--self->users == 0 && self->closing)
         close_now(self);
@@ -133,8 +122,7 @@ static PyObject *store_close(PyObject *obj, PyObject *unused)
 
 /* ---- rows ---- */
 
-/* 0, or -1 with an exception set. */
-static int take_key(PyObject *obj, const uint8_t **key)
+int memo_take_key(PyObject *obj, const uint8_t **key)
 {
     if (!PyBytes_Check(obj) || PyBytes_GET_SIZE(obj) != MEMO_KEY_NBYTES) {
         PyErr_SetString(PyExc_TypeError, "a key is 32 bytes");
@@ -149,10 +137,10 @@ memo_status memo_get(PyObject *obj, PyObject *key_object, memo_row *out)
     const uint8_t *key;
     memo_store *store;
     memo_status status;
-    if (take_key(key_object, &key) < 0 || !(store = enter((store_object *)obj)))
+    if (memo_take_key(key_object, &key) < 0 || !(store = memo_enter((store_object *)obj)))
         return MEMO_ERROR;
     Py_BEGIN_ALLOW_THREADS status = memo_store_get(store, key, out);
-    Py_END_ALLOW_THREADS leave((store_object *)obj);
+    Py_END_ALLOW_THREADS memo_leave((store_object *)obj);
     return status;
 }
 
@@ -204,7 +192,8 @@ static PyObject *store_put(PyObject *obj, PyObject *args)
     if (!PyArg_ParseTuple(args, "OLLLLLy*:put", &key_object, &numbers[0], &numbers[1], &numbers[2],
                           &numbers[3], &numbers[4], &value))
         return NULL;
-    memo_store *store = take_key(key_object, &key) < 0 ? NULL : enter((store_object *)obj);
+    memo_store *store =
+        memo_take_key(key_object, &key) < 0 ? NULL : memo_enter((store_object *)obj);
     if (!store) {
         PyBuffer_Release(&value);
         return NULL;
@@ -218,7 +207,7 @@ static PyObject *store_put(PyObject *obj, PyObject *args)
     row.value = value.buf;
     row.value_nbytes = (size_t)value.len;
     Py_BEGIN_ALLOW_THREADS status = memo_store_put(store, &row, &replaced);
-    Py_END_ALLOW_THREADS leave((store_object *)obj);
+    Py_END_ALLOW_THREADS memo_leave((store_object *)obj);
     PyBuffer_Release(&value);
     if (status != MEMO_OK)
         return memo_raise(state_of(obj), status);
@@ -236,10 +225,10 @@ static PyObject *store_drop_damaged(PyObject *obj, PyObject *key_object)
     memo_store *store;
     memo_bytes dropped = {NULL, 0};
     memo_status status;
-    if (take_key(key_object, &key) < 0 || !(store = enter((store_object *)obj)))
+    if (memo_take_key(key_object, &key) < 0 || !(store = memo_enter((store_object *)obj)))
         return NULL;
     Py_BEGIN_ALLOW_THREADS status = memo_store_drop_damaged(store, key, &dropped);
-    Py_END_ALLOW_THREADS leave((store_object *)obj);
+    Py_END_ALLOW_THREADS memo_leave((store_object *)obj);
     if (status == MEMO_ABSENT)
         Py_RETURN_NONE;
     if (status != MEMO_OK)
@@ -247,158 +236,14 @@ static PyObject *store_drop_damaged(PyObject *obj, PyObject *key_object)
     return dropped.data ? bytes_or_none(&dropped) : PyBytes_FromStringAndSize(NULL, 0);
 }
 
-PyDoc_STRVAR(begin_doc, "begin($self, key, tasks=None, /)\n--\n\n"
-                        "Waits until nobody else computes this. True: then call end(); False: "
-                        "compute without. None: a task "
-                        "computes it, of another process, or one that the dict 'tasks' has.");
-/* A signal that came while begin() waited raises before the caller can call end(). 0, or -1. */
-static int check_signals(store_object *self, const uint8_t *key)
-{
-    if (PyErr_CheckSignals() == 0)
-        return 0;
-    if (self->store && !self->closing && self->pid == getpid()) /* else the lock is gone */
-        memo_store_end(self->store, key);
-    return -1;
-}
-
-static PyObject *store_begin(PyObject *obj, PyObject *args)
-{
-    const uint8_t *key;
-    memo_store *store;
-    memo_status status;
-    PyObject *key_object, *tasks = Py_None;
-    if (!PyArg_ParseTuple(args, "O|O:begin", &key_object, &tasks) || take_key(key_object, &key) < 0)
-        return NULL;
-    do { /* a signal's handler may fork, and return in the child */
-        if (!(store = enter((store_object *)obj)))
-            return NULL;
-        Py_BEGIN_ALLOW_THREADS status = memo_store_begin(store, key);
-        Py_END_ALLOW_THREADS leave((store_object *)obj);
-    } while (status == MEMO_INTERRUPTED && PyErr_CheckSignals() == 0);
-    if (status == MEMO_INTERRUPTED)
-        return NULL; /* what the signal's handler raised */
-    if (status == MEMO_OK && check_signals((store_object *)obj, key) < 0)
-        return NULL;
-    if (status == MEMO_NOMEM)
-        return PyErr_NoMemory();
-    if (status == MEMO_OK && tasks != Py_None) {
-        if (!(store = enter((store_object *)obj)))
-            return NULL;
-        int found = PyDict_Contains(tasks, key_object);
-        if (found == 0)
-            found = memo_store_task_is_elsewhere(store, key);
-        if (found)
-            memo_store_end(store, key);
-        leave((store_object *)obj);
-        if (found < 0)
-            return NULL;
-        if (found)
-            Py_RETURN_NONE;
-    }
-    return PyBool_FromLong(status == MEMO_OK); /* locks that cannot be had are not waited for */
-}
-
-/* What a question about a key is answered by. */
-static PyObject *ask(PyObject *obj, PyObject *key_object,
-                     long (*question)(memo_store *store, const uint8_t *key))
-{
-    const uint8_t *key;
-    memo_store *store;
-    if (take_key(key_object, &key) < 0 || !(store = enter((store_object *)obj)))
-        return NULL;
-    long answer = question(store, key);
-    leave((store_object *)obj);
-    return PyLong_FromLong(answer);
-}
-
-static long owner_of(memo_store *store, const uint8_t *key)
-{
-    return memo_store_owner(store, key);
-}
-
-static PyObject *store_owner(PyObject *obj, PyObject *key)
-{
-    return ask(obj, key, owner_of);
-}
-
-static long has_other_calls(memo_store *store, const uint8_t *key)
-{
-    return memo_store_has_other_calls(store, key);
-}
-
-static PyObject *store_has_other_calls(PyObject *obj, PyObject *key)
-{
-    return ask(obj, key, has_other_calls);
-}
-
-static long task_is_elsewhere(memo_store *store, const uint8_t *key)
-{
-    return memo_store_task_is_elsewhere(store, key);
-}
-
-static PyObject *store_task_is_elsewhere(PyObject *obj, PyObject *key)
-{
-    return ask(obj, key, task_is_elsewhere);
-}
-
-static long begin_task(memo_store *store, const uint8_t *key)
-{
-    return memo_store_begin_task(store, key);
-}
-
-static PyObject *store_begin_task(PyObject *obj, PyObject *key)
-{
-    return ask(obj, key, begin_task);
-}
-
-static long is_still_absent(memo_store *store, const uint8_t *key)
-{
-    return memo_store_is_still_absent(store, key);
-}
-
-static PyObject *store_is_still_absent(PyObject *obj, PyObject *key)
-{
-    return ask(obj, key, is_still_absent);
-}
-
-static PyObject *store_end_task(PyObject *obj, PyObject *key_object)
-{
-    const uint8_t *key;
-    memo_store *store;
-    if (take_key(key_object, &key) < 0)
-        return NULL;
-    if (!((store_object *)obj)->store || ((store_object *)obj)->closing)
-        Py_RETURN_FALSE;
-    if (!(store = enter((store_object *)obj)))
-        return NULL;
-    memo_store_end_task(store, key);
-    leave((store_object *)obj);
-    Py_RETURN_TRUE;
-}
-
-static PyObject *store_end(PyObject *obj, PyObject *key_object)
-{
-    const uint8_t *key;
-    memo_store *store;
-    if (take_key(key_object, &key) < 0)
-        return NULL;
-    if (!((store_object *)obj)->store || ((store_object *)obj)->closing)
-        Py_RETURN_NONE; /* with the file's descriptor the lock went */
-    if (!(store = enter((store_object *)obj)))
-        return NULL;
-    memo_store_end(store, key);
-    leave((store_object *)obj);
-    Py_RETURN_NONE;
-}
-
 static PyObject *store_flush(PyObject *obj, PyObject *unused)
 {
     memo_status status;
-    memo_store *store = enter((store_object *)obj);
+    memo_store *store = memo_enter((store_object *)obj);
     if (!store)
         return NULL;
     Py_BEGIN_ALLOW_THREADS status = memo_store_flush(store);
-    Py_END_ALLOW_THREADS leave((store_object *)obj);
+    Py_END_ALLOW_THREADS memo_leave((store_object *)obj);
     if (status != MEMO_OK)
         return memo_raise(state_of(obj), status);
     Py_RETURN_NONE;
@@ -416,11 +261,11 @@ PyDoc_STRVAR(
     "The rows of one statement, as a list of tuples; 'write': in a transaction of its own.");
 static PyObject *store_run(PyObject *obj, PyObject *args)
 {
-    memo_store *store = enter((store_object *)obj);
+    memo_store *store = memo_enter((store_object *)obj);
     if (!store)
         return NULL;
     PyObject *rows = memo_run(state_of(obj), store, args);
-    leave((store_object *)obj);
+    memo_leave((store_object *)obj);
     return rows;
 }
 
@@ -429,24 +274,24 @@ static PyObject *store_run(PyObject *obj, PyObject *args)
 static PyMethodDef store_methods[] = {
     {"get", store_get, METH_O, get_doc},
     {"put", store_put, METH_VARARGS, put_doc},
-    {"is_still_absent", store_is_still_absent, METH_O,
+    {"is_still_absent", memo_ask_still_absent, METH_O,
      "is_still_absent($self, key, /)\n--\n\n"
      "Has this thread just not found it, and nobody committed anything since?"},
     {"drop_damaged", store_drop_damaged, METH_O, drop_damaged_doc},
-    {"begin", store_begin, METH_VARARGS, begin_doc},
-    {"end", store_end, METH_O,
+    {"begin", memo_call_begins, METH_VARARGS, memo_begin_doc},
+    {"end", memo_call_ends, METH_O,
      "end($self, key, /)\n--\n\nThe computation that begin() announced has ended."},
-    {"owner", store_owner, METH_O,
+    {"owner", memo_ask_owner, METH_O,
      "owner($self, key, /)\n--\n\nWho has begun: 0, nobody; 1, this thread; 2, another; 3, another "
      "process."},
-    {"has_other_calls", store_has_other_calls, METH_O,
+    {"has_other_calls", memo_ask_other_calls, METH_O,
      "has_other_calls($self, key, /)\n--\n\nHas a thread of this process begun anything else?"},
-    {"begin_task", store_begin_task, METH_O,
+    {"begin_task", memo_task_begins, METH_O,
      "begin_task($self, key, /)\n--\n\nWhether this process is the one whose tasks compute it "
      "now."},
-    {"end_task", store_end_task, METH_O,
+    {"end_task", memo_task_ends, METH_O,
      "end_task($self, key, /)\n--\n\nFalse: the store is closed, and has not ended it."},
-    {"task_is_elsewhere", store_task_is_elsewhere, METH_O,
+    {"task_is_elsewhere", memo_ask_task_elsewhere, METH_O,
      "task_is_elsewhere($self, key, /)\n--\n\nDoes a task of another process compute it?"},
     {"run", store_run, METH_VARARGS, run_doc},
     {"flush", store_flush, METH_NOARGS,
