@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from .memo import Memo
 
-LOCKS_MAX = 256  # so many tasks at once are known to other processes: the kernel's locks are a list
+# So many tasks at once are known to other processes. The kernel's locks are a list: to take one and let go of it costs
+# 1 us, with 256 others 4, with 1024 others 23.
+LOCKS_MAX = 256
 NOBODY, THIS_THREAD, HERE, ELSEWHERE = range(4)  # what Store.owner() says
 PAUSE_FIRST_S, PAUSE_LAST_S = 0.002, 0.05
 QUEUED_S = 1.0
@@ -51,23 +53,30 @@ def may_wait() -> bool:
 
 def begin_call(memo: Memo, store: Any, key: bytes) -> bool:
     """Store.begin(), after the task that computes this, if there is one."""
-    tasks = tasks_of(memo.path)
-    begun: bool | None = store.begin(key, tasks)
+    wait_s, tasks = memo._wait, tasks_of(memo.path)
+    end_s = _end_of_wait(wait_s)
+    begun: bool | None = store.begin(key, tasks, wait_s)
     if begun is None:
-        begun = _begin_after(store, key, tasks) if may_wait() else bool(store.begin(key))
+        begun = _begin_after(store, key, tasks, end_s) if may_wait() else bool(store.begin(key, None, wait_s))
     return begun
 
 
-def _begin_after(store: Any, key: bytes, tasks: dict[bytes, Flight]) -> bool:
-    pause, give_up_s = PAUSE_FIRST_S, time.monotonic() + QUEUED_S
+def _end_of_wait(wait_s: float | None) -> float | None:
+    return None if wait_s is None else time.monotonic() + wait_s
+
+
+def _begin_after(store: Any, key: bytes, tasks: dict[bytes, Flight], end_s: float | None) -> bool:
+    pause, give_up_s, left_s = PAUSE_FIRST_S, time.monotonic() + QUEUED_S, None
     while True:
         while (flight := tasks.get(key)) is not None or store.task_is_elsewhere(key):
             is_late = flight is not None and flight.is_queued() and time.monotonic() > give_up_s
-            if is_late or store.has_other_calls(key):
-                return bool(store.begin(key))
+            if end_s is not None:
+                left_s = max(0.0, end_s - time.monotonic())
+            if is_late or left_s == 0 or store.has_other_calls(key):
+                return bool(store.begin(key, None, left_s))
             _memo.await_landing(pause)
             pause = min(pause * 2, PAUSE_LAST_S)
-        begun = store.begin(key, tasks)
+        begun = store.begin(key, tasks, left_s)
         if begun is not None:
             return bool(begun)
 
@@ -80,6 +89,7 @@ class Flight:
         self.tasks = tasks_of(memo.path)
         self.is_begun = self.has_lock = self.is_over = False
         self.future: Any = None  # the task's, when it has been submitted
+        self._end_s = _end_of_wait(memo._wait)
 
     def is_queued(self) -> bool:
         """No worker has begun the task."""
@@ -89,9 +99,10 @@ class Flight:
     def is_ready(self) -> bool:
         """The task may be submitted: nobody else computes it, or it is not to be waited for."""
         store, key = self.store, self.key
+        is_late = self._end_s is not None and time.monotonic() >= self._end_s
         if not self.is_begun and not self._begin():
-            return bool(store.owner(key) == THIS_THREAD or store.has_other_calls(key))
-        return bool(store.owner(key) in (NOBODY, THIS_THREAD) or store.has_other_calls(key))
+            return bool(is_late or store.owner(key) == THIS_THREAD or store.has_other_calls(key))
+        return bool(is_late or store.owner(key) in (NOBODY, THIS_THREAD) or store.has_other_calls(key))
 
     def _begin(self) -> bool:
         global _locks_count

@@ -57,6 +57,8 @@ class Memo(Rows):
     error; "return" it if it can be read.
     unstorable: a result that cannot be pickled, or for which there is no room: "raise" achar.memo.Unstorable, or
     "return" it with a warning.
+    wait: seconds that a call or a task waits for somebody else who computes the same; then it is computed here, too.
+    None: as long as that takes, or until that process dies.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Memo(Rows):
         max_age: float | None = None,
         on_stale: str = "recompute",
         unstorable: str = "raise",
+        wait: float | None = None,
     ) -> None:
         check_choice("durability", durability, tuple(_memo_stores.DURABILITY))
         check_choice("on_stale", on_stale, ON_STALE)
@@ -76,6 +79,8 @@ class Memo(Rows):
             raise ValueError("max_bytes must be None or >= 0")
         if max_age is not None and not max_age >= 0:
             raise ValueError("max_age must be None or >= 0")
+        if wait is not None and not wait >= 0:
+            raise ValueError("wait must be None or >= 0")
         self.path = _memo_names.name_of(os.fsdecode(path))
         self._options = {
             "durability": durability,
@@ -83,9 +88,10 @@ class Memo(Rows):
             "max_age": max_age,
             "on_stale": on_stale,
             "unstorable": unstorable,
+            "wait": wait,
         }
         self._durability, self._max_bytes, self._max_age = durability, max_bytes, max_age
-        self._on_stale, self._unstorable = on_stale, unstorable
+        self._on_stale, self._unstorable, self._wait = on_stale, unstorable, wait
         self._counts = {"hits": 0, "misses": 0, "stored": 0, "stale": 0, "damaged": 0, "dropped": 0}
         self._counting = threading.Lock()
         self._under_way: dict[tuple[Any, bytes], Any] = {}  # tasks, by executor and key

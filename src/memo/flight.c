@@ -32,7 +32,7 @@ typedef struct memo_flight {
     struct memo_flight *next;
 } memo_flight;
 
-enum { WAIT_MS = 200 };
+enum { WAIT_MS = 200, PAUSE_MS = 10 };
 
 static pthread_mutex_t flight_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t landed = PTHREAD_COND_INITIALIZER;
@@ -76,20 +76,32 @@ static void note_wait(const memo_locks *locks, int64_t id)
     }
 }
 
-static void wait_for_landing(const memo_locks *locks, int64_t id)
+static struct timespec after_ns(int64_t time_ns)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += WAIT_MS * 1000000L;
+    until.tv_sec += time_ns / 1000000000;
+    until.tv_nsec += time_ns % 1000000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
+    return until;
+}
+
+static int64_t lesser(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void wait_for_landing(const memo_locks *locks, int64_t id, int64_t wait_ms)
+{
+    struct timespec until = after_ns(wait_ms * 1000000);
     note_wait(locks, id);
     pthread_cond_timedwait(&landed, &flight_lock, &until);
     note_wait(NULL, 0);
 }
 
-/* Enters this thread as the one that computes. Waits no longer than WAIT_MS. */
-static memo_status enter(memo_store *store, int64_t id)
+/* Enters this thread as the one that computes. Waits no longer than that. */
+static memo_status enter(memo_store *store, int64_t id, int64_t wait_ms)
 {
     memo_locks *locks = store->locks;
     memo_status status = MEMO_OK;
@@ -98,7 +110,7 @@ static memo_status enter(memo_store *store, int64_t id)
     if (waits_for_us(other)) {
         status = MEMO_ABSENT;
     } else if (other) {
-        wait_for_landing(locks, id);
+        wait_for_landing(locks, id, wait_ms);
         status = *find(locks, id) ? MEMO_INTERRUPTED : MEMO_OK;
     }
     if (status == MEMO_OK) {
@@ -129,15 +141,22 @@ static void leave(const memo_locks *locks, int64_t id)
     pthread_mutex_unlock(&flight_lock);
 }
 
-memo_status memo_store_begin(memo_store *store, const uint8_t *key)
+memo_status memo_store_begin(memo_store *store, const uint8_t *key, int64_t limit_ms)
 {
+    bool has_limit = limit_ms >= 0;
     int64_t id = memo_id_of(key);
-    memo_status status = enter(store, id);
-    if (status != MEMO_OK || memo_lock_byte(store->locks, F_SETLKW, F_WRLCK, byte_of(id)) == 0)
+    memo_status status = enter(store, id, has_limit ? lesser(limit_ms, WAIT_MS) : WAIT_MS);
+    if (status != MEMO_OK ||
+        memo_lock_byte(store->locks, has_limit ? F_SETLK : F_SETLKW, F_WRLCK, byte_of(id)) == 0)
         return status;
-    status = errno == EINTR ? MEMO_INTERRUPTED : errno == EDEADLK ? MEMO_ABSENT : MEMO_ERROR;
+    bool is_taken = has_limit && (errno == EAGAIN || errno == EACCES);
+    status = errno == EINTR || is_taken ? MEMO_INTERRUPTED
+             : errno == EDEADLK         ? MEMO_ABSENT
+                                        : MEMO_ERROR;
     memo_set_message(NULL);
     leave(store->locks, id);
+    if (is_taken)
+        nanosleep(&(struct timespec){.tv_nsec = lesser(limit_ms, PAUSE_MS) * 1000000}, NULL);
     return status;
 }
 
@@ -174,12 +193,7 @@ int memo_store_has_other_calls(memo_store *store, const uint8_t *key)
 
 void memo_await_landing(int64_t timeout_ns)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += timeout_ns / 1000000000;
-    until.tv_nsec += timeout_ns % 1000000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = after_ns(timeout_ns);
     pthread_mutex_lock(&flight_lock);
     pthread_cond_timedwait(&landed, &flight_lock, &until);
     pthread_mutex_unlock(&flight_lock);

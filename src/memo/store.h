@@ -134,12 +134,13 @@ memo_status memo_store_flush(memo_store *store);
 /*
  * memo_store_begin() waits until nobody else computes the result with this key, in any process, and says
  * so to the others; memo_store_end() ends that, as does the death of the process. The caller looks again
- * whether the result is there before it computes.
+ * whether the result is there before it computes. It waits no longer than 'limit_ms', unless that is negative.
  *
  * MEMO_OK; MEMO_ABSENT: compute it without, since waiting could never end (this thread has it, or a circle
- * of threads or of processes would close); MEMO_INTERRUPTED: signals are to be handled, then call again; MEMO_ERROR.
+ * of threads or, where there is no limit, of processes would close); MEMO_INTERRUPTED: signals are to be handled,
+ * then call again, for as long as there is time; MEMO_ERROR.
  */
-memo_status memo_store_begin(memo_store *store, const uint8_t *key);
+memo_status memo_store_begin(memo_store *store, const uint8_t *key, int64_t limit_ms);
 void memo_store_end(memo_store *store, const uint8_t *key);
 
 /* Who is between these two for this key. */

@@ -229,7 +229,7 @@ static void *begin_and_end(void *context)
     uint8_t key[MEMO_KEY_NBYTES];
     key_of(self->first, key);
     do {
-        self->status = memo_store_begin(self->store, key);
+        self->status = memo_store_begin(self->store, key, -1);
     } while (self->status == MEMO_INTERRUPTED);
     if (self->status == MEMO_OK)
         memo_store_end(self->store, key);
@@ -241,8 +241,8 @@ static void one_computes(void **state)
     memo_store *store = opened(), *other = opened();
     uint8_t key[MEMO_KEY_NBYTES];
     key_of(1, key);
-    assert_int_equal(memo_store_begin(store, key), MEMO_OK);
-    assert_int_equal(memo_store_begin(store, key), MEMO_ABSENT); /* this very thread has it */
+    assert_int_equal(memo_store_begin(store, key, -1), MEMO_OK);
+    assert_int_equal(memo_store_begin(store, key, -1), MEMO_ABSENT); /* this very thread has it */
     strand waits = {.store = other, .first = 1, .status = MEMO_ERROR};
     strand passes = {.store = other, .first = 2, .status = MEMO_ERROR};
     assert_int_equal(pthread_create(&waits.thread, NULL, begin_and_end, &waits), 0);
@@ -266,12 +266,12 @@ typedef struct corner {
 static void *want_what_the_next_has(void *context)
 {
     corner *self = context;
-    self->status = memo_store_begin(self->has_in, self->has);
+    self->status = memo_store_begin(self->has_in, self->has, -1);
     pthread_barrier_wait(self->begun);
     if (self->status != MEMO_OK)
         return NULL;
     do {
-        self->status = memo_store_begin(self->wants_in, self->wants);
+        self->status = memo_store_begin(self->wants_in, self->wants, -1);
     } while (self->status == MEMO_INTERRUPTED);
     if (self->status == MEMO_OK)
         memo_store_end(self->wants_in, self->wants);
@@ -326,7 +326,7 @@ static void the_dead_keep_nothing(void **state)
         uint8_t key[MEMO_KEY_NBYTES];
         key_of(1, key);
         if (memo_store_open(path, MEMO_PROCESS, &store) == MEMO_OK &&
-            memo_store_begin(store, key) == MEMO_OK &&
+            memo_store_begin(store, key, -1) == MEMO_OK &&
             memo_exclude_writers(path, &locks) == MEMO_OK && write(told[1], "1", 1) == 1)
             pause();
         _exit(1);
@@ -356,7 +356,7 @@ static int compute_and_put(int told, int tells)
     char byte;
     key_of(1, key);
     if (memo_store_open(path, MEMO_PROCESS, &store) != MEMO_OK ||
-        memo_store_begin(store, key) != MEMO_OK || write(tells, "1", 1) != 1 ||
+        memo_store_begin(store, key, -1) != MEMO_OK || write(tells, "1", 1) != 1 ||
         read(told, &byte, 1) != 1 || put(store, 2, 10) != MEMO_OK || write(tells, "2", 1) != 1)
         return 1;
     memo_store_end(store, key);
