@@ -19,7 +19,7 @@ BUILD = Path(os.environ.get("ACHAR_BUILD", ROOT / "build"))
 
 def disassemble(data):
     """What fuzz/python.c does, by the command."""
-    done = subprocess.run([BUILD / "achar", "dis", "-"], input=data, capture_output=True, timeout=60)
+    done = subprocess.run([BUILD / "achar", "dis", "-"], input=data, capture_output=True, timeout=200)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout.decode(), done.returncode == 1
 

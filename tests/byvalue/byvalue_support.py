@@ -18,7 +18,7 @@ def run_python(*arguments, stdin=b"", check=True, **environment):
         [sys.executable, *arguments],
         input=stdin,
         capture_output=True,
-        timeout=120,
+        timeout=200,
         env={**os.environ, "PYTHONPATH": PACKAGE_ROOT, **environment},
         cwd="/",
     )

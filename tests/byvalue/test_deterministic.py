@@ -63,7 +63,7 @@ def test_cases_are_what_they_are_without(runs):
     assert len(paths) > 5
     if options:
         command = [sys.executable, "-I", "-S", HERE / "receive_plain.py", *paths]
-        out = subprocess.run(command, capture_output=True, timeout=120, cwd="/", check=True).stdout
+        out = subprocess.run(command, capture_output=True, timeout=200, cwd="/", check=True).stdout
     else:
         out = run_python(HERE / "receive.py", *paths).stdout
     results = json.loads(out)

@@ -56,7 +56,7 @@ def elsewhere(data, expression):
         env={"PYTHONPATH": PACKAGE_ROOT},
         cwd="/",
         capture_output=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().strip()

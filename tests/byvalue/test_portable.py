@@ -28,7 +28,7 @@ assert len(NAMES) == len(set(NAMES))  # a name is one case, whichever file it is
 def run_plain(*arguments, stdin=b""):
     """This interpreter without site-packages, PYTHONPATH and whatever else one could have installed."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", *map(str, arguments)], input=stdin, capture_output=True, timeout=120, cwd="/"
+        [sys.executable, "-I", "-S", *map(str, arguments)], input=stdin, capture_output=True, timeout=200, cwd="/"
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()

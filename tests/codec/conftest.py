@@ -69,6 +69,6 @@ def command():
     program = built("achar")
 
     def run(*arguments, stdin=b"", cwd=None):
-        return subprocess.run([program, *arguments], input=stdin, capture_output=True, timeout=60, cwd=cwd)
+        return subprocess.run([program, *arguments], input=stdin, capture_output=True, timeout=200, cwd=cwd)
 
     return run

@@ -10,7 +10,7 @@ import pytest
 from bombs import BOMBS
 from conftest import built
 
-TIME_LIMIT_S = 20
+TIME_LIMIT_S = 50
 BESIDES_NBYTES = 32 << 20
 
 TOOLS = {

@@ -129,7 +129,7 @@ def test_like_python_m_pickletools(command, tmp_path, arguments):
     if "-m" not in arguments:
         files = files[:1] * 2
     theirs = subprocess.run(
-        [sys.executable, "-m", "pickletools", *arguments, *files], capture_output=True, timeout=60, check=True
+        [sys.executable, "-m", "pickletools", *arguments, *files], capture_output=True, timeout=200, check=True
     )
     ours = command("dis", *arguments, *files)
     assert ours.returncode == 0, ours.stderr
@@ -178,13 +178,13 @@ def test_a_full_disk_is_not_the_files_fault(tmp_path, verb):
     file = tmp_path / "long.pickle"
     file.write_bytes(pickle.dumps(list(range(100_000))))
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([built("achar"), verb, file], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run([built("achar"), verb, file], stdout=full, stderr=subprocess.PIPE, timeout=200)
     assert done.returncode == 1
     assert done.stderr == b"achar: standard output: No space left on device\n"
 
 
 def test_a_closed_pipe_is_an_error():
     done = subprocess.run(
-        ["sh", "-c", '"$1" dis - > /dev/full', "sh", built("achar")], input=b"N.", capture_output=True, timeout=60
+        ["sh", "-c", '"$1" dis - > /dev/full', "sh", built("achar")], input=b"N.", capture_output=True, timeout=200
     )
     assert done.returncode == 1 and b"standard output" in done.stderr

@@ -237,7 +237,7 @@ def on_a_terminal(arguments, **environment):
     except OSError:  # the other side is closed
         pass
     os.close(leader)
-    return process.wait(timeout=60), out
+    return process.wait(timeout=200), out
 
 
 def test_on_a_terminal(tmp_path):
@@ -279,7 +279,7 @@ def test_a_named_fifo(tmp_path):
     try:
         with fifo.open("wb") as file:
             file.write(pickle.dumps(["through"]))
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=150)
     finally:
         process.kill()
     assert process.returncode == 0 and b"result ['through']" in out
@@ -289,7 +289,7 @@ def limited_to(nbytes, *arguments):
     return subprocess.run(
         [built("achar"), "trace", *arguments],
         capture_output=True,
-        timeout=60,
+        timeout=200,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (nbytes, nbytes)),
     )
 
@@ -341,7 +341,7 @@ def test_a_large_memo_with_any_indexes(command, order):
 def test_the_examples_in_the_documentation(tmp_path):
     page = (ROOT / "docs" / "trace.md").read_text()
     for python in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        subprocess.run([sys.executable, "-c", python], cwd=tmp_path, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", python], cwd=tmp_path, check=True, timeout=200)
     (tmp_path / "achar").symlink_to(built("achar"))
     for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
         commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
@@ -352,6 +352,6 @@ def test_the_examples_in_the_documentation(tmp_path):
             env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=60,
+            timeout=200,
         )
         assert done.stdout.decode() == shown

@@ -199,4 +199,4 @@ def test_the_page_allows_itself_its_own_script_and_nothing_else(command):
 
 @needs_node
 def test_the_script_is_javascript():
-    subprocess.run([NODE, "--check", ROOT / "src" / "codec" / "trace_page.js"], check=True, timeout=60)
+    subprocess.run([NODE, "--check", ROOT / "src" / "codec" / "trace_page.js"], check=True, timeout=200)

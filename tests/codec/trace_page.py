@@ -244,7 +244,7 @@ def by_script(pages):
         [NODE, "-e", DRIVER.replace("SHOWN", str(STACK_SHOWN))],
         input=json.dumps({"script": pages[0].script, "datas": [page.data for page in pages]}).encode(),
         capture_output=True,
-        timeout=120,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr.decode()
     return [[(offset, name, lines) for offset, name, lines in steps] for steps in json.loads(done.stdout)]

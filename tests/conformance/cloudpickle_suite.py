@@ -25,7 +25,7 @@ from pathlib import Path
 import matrix
 
 VERSION = "3.1.0"
-TIME_LIMIT_S = 600
+TIME_LIMIT_S = 1800
 
 # Tests that hold cloudpickle to what achar does otherwise, by name, with the reason.
 WRITABLE = "asks for a copy of the contents of a file that is open for writing, too; achar refuses such a file"

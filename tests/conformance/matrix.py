@@ -30,7 +30,7 @@ MATRIX = ROOT / "build" / "matrix"
 OLDEST = (3, 10)
 # What is the same for all interpreters, ccache (where it is) compiles once, whichever folder it is built in.
 SHARE_OBJECTS = {"CCACHE_NOHASHDIR": "1"}
-TIME_LIMIT_S = 900
+TIME_LIMIT_S = 1800
 
 PROBE = """
 import importlib.util, json, os, platform, sys, sysconfig
@@ -152,7 +152,7 @@ def discover(say=print):
     for path in candidates():
         try:
             answer = subprocess.run(
-                [str(path), "-c", PROBE], capture_output=True, text=True, timeout=60, env=plain_environment()
+                [str(path), "-c", PROBE], capture_output=True, text=True, timeout=200, env=plain_environment()
             )
             facts = json.loads(answer.stdout)
         except (OSError, ValueError, subprocess.SubprocessError):

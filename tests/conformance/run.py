@@ -21,7 +21,7 @@ import matrix
 HERE = Path(__file__).resolve().parent
 PAIRINGS = ["ours->ours", "ours->Py", "Py->ours", "ours->C", "C->ours"]
 MODULES = ["test.test_pickle", "test.test_pickletools", "test.test_picklebuffer"]
-TIME_LIMIT_S = 600
+TIME_LIMIT_S = 1800
 
 # A test may be skipped for what the machine or the interpreter's build lacks, or because it is about
 # the other implementation; for nothing else.

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PACKAGE_ROOT = str(pathlib.Path(achar.__file__).parent.parent)
 
 
-def run(*arguments, stdin=None, timeout=110):
+def run(*arguments, stdin=None, timeout=280):
     """Runs this interpreter in a session of its own, all of which ends with it."""
     path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(
@@ -35,9 +35,9 @@ def run(*arguments, stdin=None, timeout=110):
     return output
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_an_exception_that_only_the_worker_has_ends_its_task_and_no_other():
-    output = run(ROOT / "examples" / "parsl_exceptions.py", "achar", 60)
+    output = run(ROOT / "examples" / "parsl_exceptions.py", "achar", 90)
     assert "double(1): 2\n" in output and "double(2): 4\n" in output
     assert "simulate(7): achar.errors.RemoteError: simulator.Diverged: diverged at step 7, residual 1e+09" in output
     assert "why: it cannot be rebuilt in this process: ModuleNotFoundError: No module named 'simulator'" in output
@@ -45,7 +45,7 @@ def test_an_exception_that_only_the_worker_has_ends_its_task_and_no_other():
     assert "raise Diverged(step, residual=1e9)" in output and "has ended" not in output
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_with_parsls_own_serializer_it_hangs_and_so_do_later_tasks():
     output = run(ROOT / "examples" / "parsl_exceptions.py", "parsl", 8)
     assert "double(1): 2\n" in output
@@ -60,7 +60,7 @@ def both_sides(client, worker, after):
     end = "\nif out is not None: print('OUT', out.hex())\n"
     data, said = b"", []
     for text in (client, worker, after):
-        output = run("-c", begin + text + end, stdin=data.hex() + "\n", timeout=60)
+        output = run("-c", begin + text + end, stdin=data.hex() + "\n", timeout=200)
         said.append(output.partition("OUT")[0])
         data = bytes.fromhex(output.partition("OUT ")[2])
     return said

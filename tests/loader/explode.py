@@ -14,7 +14,7 @@ import achar
 import achar.pickle
 
 EXTRA_MEMORY = 160 << 20
-TIME_LIMIT_S = 20
+TIME_LIMIT_S = 50
 
 
 def main(name, entry):

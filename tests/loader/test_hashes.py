@@ -80,7 +80,7 @@ print(len(everything), hash("achar"))
 
 def run(seed):
     environment = {**os.environ, "PYTHONHASHSEED": seed}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return [int(word) for word in done.stdout.split()]
 

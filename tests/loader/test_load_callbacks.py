@@ -222,7 +222,7 @@ sys.addaudithook(lambda event, args: seen.append(args) if event == "pickle.find_
 achar.pickle.loads(b"cos\\ngetcwd\\n.")
 print(seen)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip() == "[('os', 'getcwd')]", done.stderr
 
 
@@ -319,18 +319,18 @@ def test_one_unpickler_in_two_threads():
     class Slow(achar.pickle.Unpickler):
         def persistent_load(self, pid):
             inside.set()
-            assert leave.wait(30)
+            assert leave.wait(150)
             return pid
 
     loader = Slow(io.BytesIO(b"K\x01Q.K\x02."))
     results = []
     thread = threading.Thread(target=lambda: results.append(loader.load()))
     thread.start()
-    assert inside.wait(30)
+    assert inside.wait(150)
     with pytest.raises(RuntimeError, match="already used"):
         loader.load()
     leave.set()
-    thread.join(30)
+    thread.join(150)
     assert results == [1]
     assert loader.load() == 2
 
@@ -349,7 +349,7 @@ def test_many_threads():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(250)
     assert not wrong
     assert gc.isenabled()
 

@@ -87,7 +87,7 @@ CASES = {
 @pytest.mark.parametrize("data", CASES)
 def test_later_releases(data):
     done = subprocess.run(
-        [sys.executable, "-c", f"{LATER}\nprint(list(outcomes({data})))"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", f"{LATER}\nprint(list(outcomes({data})))"], capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == repr([CASES[data]] * 3)
@@ -117,5 +117,5 @@ print("done")
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="no interpreters with a GIL of their own before 3.12")
 def test_subinterpreters():
-    done = subprocess.run([sys.executable, "-c", SUBINTERPRETER], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", SUBINTERPRETER], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0 and done.stdout == "done\n", done.stderr

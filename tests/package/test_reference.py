@@ -21,7 +21,7 @@ def tree(tmp_path):
 
 def check(folder):
     command = [sys.executable, folder / "tools/make_reference.py", "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     return done.returncode, done.stdout.splitlines()
 
 

@@ -340,13 +340,13 @@ def test_used_by_two_threads():
     inside, leave = threading.Event(), threading.Event()
     file = io.BytesIO()
     pickler = achar.pickle.Pickler(file)
-    waiting = Using(lambda: (inside.set(), leave.wait(60)))
+    waiting = Using(lambda: (inside.set(), leave.wait(200)))
     thread = threading.Thread(target=pickler.dump, args=(waiting,))
     thread.start()
-    assert inside.wait(60)
+    assert inside.wait(200)
     assert outcome(pickler.dump, 1) == (RuntimeError, "Pickler object is already used")
     leave.set()
-    thread.join(60)
+    thread.join(200)
     assert pickle.loads(file.getvalue()) == []
 
 
@@ -385,7 +385,7 @@ def test_two_picklers_in_two_threads():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(200)
     finally:
         sys.setswitchinterval(switch)
     assert results == [True] * 4

@@ -209,7 +209,7 @@ def test_without_the_c_datetime():
         "    assert data == pickle.dumps(value, protocol)\n"
         "    assert achar.pickle.loads(data) == value\n"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=200)
 
 
 # ---- names

@@ -34,7 +34,7 @@ def compile_program(tmp_path_factory):
         subprocess.run(
             ["cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", f"-I{prefix}/include", "-o", program,
              ROOT / source, f"-L{library}", f"-Wl,-rpath,{library}", "-lachar"],
-            check=True, timeout=120,
+            check=True, timeout=250,
         )  # fmt: skip
         return str(program)
 
@@ -62,7 +62,7 @@ def ex(worker):
 def execute(tmp_path):
     """execute(command) -> what it printed, within a time limit."""
 
-    def execute(*command, limit=120, returncode=0):
+    def execute(*command, limit=250, returncode=0):
         done = subprocess.run(
             [os.fspath(word) for word in command], capture_output=True, text=True, timeout=limit, cwd=tmp_path
         )

@@ -12,7 +12,7 @@ import time
 import achar
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_values(ex):
@@ -204,7 +204,7 @@ def test_a_program_that_does_not_start(worker):
         ex.submit("add").result()
     with achar.Executor(1, program=["/no/such"]) as ex, pytest.raises(achar.WorkersCannotStart, match="No such file"):
         ex.submit("add").result()
-    done = subprocess.run([worker], timeout=20)  # by hand
+    done = subprocess.run([worker], timeout=100)  # by hand
     assert done.returncode == 2
 
 
@@ -246,7 +246,7 @@ def end_with_the_client(command, worker_count):
         workers = client.stdout.readline().split()
         client.kill()
     assert len(workers) == worker_count
-    end = time.monotonic() + 60
+    end = time.monotonic() + 150
     while any(is_alive(pid) for pid in workers):
         assert time.monotonic() < end, [open(f"/proc/{pid}/status").read() for pid in workers if is_alive(pid)]
         time.sleep(0.01)
@@ -265,8 +265,8 @@ def test_a_stopped_worker_is_ended_by_the_time_limit(ex):
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     stopped = [ex.options(timeout=0.3).submit("add", n) for n in range(4)]
-    assert ex.submit("add", 5).result(60) == 5
+    assert ex.submit("add", 5).result(200) == 5
     for n, future in enumerate(stopped):
-        assert isinstance(future.exception(60), TimeoutError) or future.result() == n
+        assert isinstance(future.exception(200), TimeoutError) or future.result() == n
     for pid in pids & set(ex._pool.pids()):  # one that had no task stands still
         os.kill(pid, signal.SIGCONT)

@@ -36,7 +36,7 @@ def run(version, *arguments):
     interpreter = INTERPRETERS[version]
     done = subprocess.run(
         [interpreter.executable, str(ACROSS), *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, env=interpreter.environment(), cwd="/",
+        capture_output=True, text=True, timeout=200, env=interpreter.environment(), cwd="/",
     )  # fmt: skip
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -95,5 +95,5 @@ def test_a_task_that_loads_it_fails_alone(dumped, sender):
         refused = executor.submit(achar.loads, plain)
         loaded = executor.submit(lambda data: achar.loads(data)(1), sourced)
         with pytest.raises(pickle.UnpicklingError, match=f"pickled by Python {name(sender)} and cannot be loaded"):
-            refused.result(timeout=60)
-        assert loaded.result(timeout=60) == [5, 6]
+            refused.result(timeout=200)
+        assert loaded.result(timeout=200) == [5, 6]
