@@ -38,7 +38,7 @@ def call(name: str, args: tuple, kwargs: dict) -> Any:
 
 def call_packed(packed: bytes, *inputs: Any) -> Any:
     """A call that a task has made, or another actor's; their futures' results are the inputs."""
-    from ._nested import opened
+    from ._nested_futures import opened
 
     return call(*opened(packed, inputs))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 import os
 import selectors
 import socket
@@ -18,14 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import _achar, _handle
-from ._nested import (
+from . import _achar, _handle, _waits
+from ._frames import (
     ACTOR,
     CALL,
     CANCEL,
     CHECK,
     COUNTS,
-    DEPTH_MAX,
     FAILED,
     FRAME,
     GOODBYE,
@@ -35,12 +35,20 @@ from ._nested import (
     RELEASE,
     RETURNED_OF_KIND,
     SUBMIT,
-    failed,
-    run_packed,
+    WAIT,
+    WAITER,
 )
+from ._nested import DEPTH_MAX, failed
+from ._nested_futures import run_packed
 
 NBYTES_MAX = 1 << 40
-SIZES_MAX = {SUBMIT: NBYTES_MAX, CALL: NBYTES_MAX, PUT: NBYTES_MAX, CANCEL: 0, RELEASE: 0, GOODBYE: 0, CHECK: 0}
+SIZES_MAX = {SUBMIT: NBYTES_MAX, CALL: NBYTES_MAX, PUT: NBYTES_MAX, WAIT: WAITER.size}
+SIZES_MAX |= {CANCEL: 0, RELEASE: 0, GOODBYE: 0, CHECK: 0}
+
+_tasks = itertools.count(1)  # numbers of tasks of tasks
+STUCK = """a deadlock: this call of an actor would never begin
+  why: the actor does one call at a time, and the one that it does waits for this one, by way of other calls or tasks
+  do:  call it without waiting for the result there, or wait with a timeout"""
 
 
 class Connection:
@@ -51,6 +59,7 @@ class Connection:
         self.futures: dict[int, Any] = {}
         self.calls: set[int] = set()  # of these, those of actors
         self.turns: dict[Any, Any] = {}  # see Actor._call_packed()
+        self.waits: dict[int, Any] = {}  # the nodes of _waits.py, by number of what they wait for
 
     def frames(self) -> Iterator[tuple[int, int, bytes]]:
         while len(self.received) >= FRAME.size:
@@ -75,6 +84,11 @@ class Connection:
         elif hasattr(future, "_cancel_by_force"):  # a task that failed when it was submitted has none, and is done
             future._cancel_by_force()
 
+    def end_wait(self, number: int) -> None:
+        node = self.waits.pop(number, None)
+        if node is not None:
+            _waits.end(node, self, number)
+
     def release(self, number: int) -> None:
         self.futures.pop(number, None)
         self.calls.discard(number)
@@ -91,8 +105,8 @@ class Connection:
 class Server:
     """The thread that takes the workers' calls, and the executors of the depths below the first."""
 
-    def __init__(self, pool: Any, make_executor: Callable[[int], Any]) -> None:
-        self.make_executor = make_executor
+    def __init__(self, pool: Any, make_executor: Callable[[int], Any], is_actors: bool) -> None:
+        self.make_executor, self.is_actors = make_executor, is_actors
         self.executors: list[Any] = []  # [0] is of depth 1
         self.pools = [pool]  # [0] is of depth 0
         self.closed = 0  # so many pools have ended, and all that their workers had sent is taken
@@ -215,6 +229,11 @@ class Server:
             connection.futures.clear()
             connection.calls.clear()
             return
+        if what == WAIT:
+            connection.end_wait(number)
+            if body:
+                self.begin_wait(connection, number, *WAITER.unpack(body))
+            return
         if what == PUT:
             connection.futures[number] = self.stored(connection, body)
             return
@@ -232,7 +251,10 @@ class Server:
         name, packed, inputs = connection.take(body, OPTIONS.size)
         executor = self.executor_at(connection.depth + 1)
         options = (limit or None, retries, backoff, priority, self.parent(connection.depth, parent))
-        return executor._submit_with(options, name, run_packed, (packed, *inputs), {})
+        number = next(_tasks)
+        future = executor._submit_with(options, name, run_packed, (number, packed, *inputs), {})
+        future._node = number
+        return future
 
     def called(self, connection: Connection, body: bytes) -> Any:
         key, caller = ACTOR.unpack_from(body)
@@ -243,7 +265,17 @@ class Server:
 
             raise _actor_gone(name)
         parent = self.parent(connection.depth, caller)
-        return actor._call_packed(name, packed, inputs, parent, connection.turns, caller)
+        future = actor._call_packed(name, packed, inputs, parent, connection.turns, caller)
+        future._node = actor._executor._pool
+        return future
+
+    def begin_wait(self, connection: Connection, number: int, task: int, pid: int) -> None:
+        pool = self.pools[connection.depth]
+        node = task or (pool if self.is_actors and connection.depth == 0 else None)
+        future = connection.futures.get(number)
+        if node is not None and future is not None:
+            connection.waits[number] = node
+            _waits.begin(node, _waits.Wait(connection, number, future, pool, pid))
 
     def parent(self, depth: int, number: int) -> int:
         """The task that submits, for the record."""
@@ -287,7 +319,12 @@ class Server:
         returned = future._bytes() if hasattr(future, "_bytes") else None
         if returned is not None:
             return RETURNED_OF_KIND[returned[0]], returned[1]
-        error = concurrent.futures.CancelledError() if future.cancelled() else future.exception()
+        if not future.cancelled():
+            error = future.exception()
+        elif hasattr(future, "_stuck"):
+            error = RuntimeError(STUCK)
+        else:
+            error = concurrent.futures.CancelledError()
         try:
             return FAILED, _achar.dumps(error)
         except Exception:
@@ -297,6 +334,7 @@ class Server:
         with self.lock:
             finished, self.finished = self.finished, []
         for connection, number, future in finished:
+            connection.end_wait(number)
             try:
                 what, data = self.returned(future)
                 connection.answer(what, number, data)
@@ -321,6 +359,8 @@ class Server:
         del self.connections[connection.depth, connection.worker]
         self.selector.unregister(connection.socket)
         connection.socket.close()
+        for number in list(connection.waits):
+            connection.end_wait(number)
         for number, future in list(connection.futures.items()):
             if not future.done():
                 connection.cancel(number)

@@ -6,11 +6,9 @@ client submits them to workers of the next depth: a task waits only for tasks th
 and the deepest always run, so nesting never deadlocks. Those workers start when the first such call comes,
 up to ``max_workers`` at each depth; the ones above sleep meanwhile.
 
-    frame   [u64 cookie][u8 what][u64 id][u64 nbytes][bytes]     both ways; an id is the worker's number for a call
-
 Tasks may write to descriptors that are not theirs. The cookie is the connection's own and random: what does not
-begin with it ends the connection. Each task's first call is preceded by a CHECK that the client answers; without
-the answer a new connection is made, so what one task has done to it does not reach the next.
+begin with it ends the connection (_frames.py). Each task's first call is preceded by a CHECK that the client answers;
+without the answer a new connection is made, so what one task has done to it does not reach the next.
 
 A connection that has ended stays ended: its unfinished futures fail, and the client cancels their tasks.
 The client's side is in _door.py.
@@ -32,110 +30,29 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from . import _achar, _worker
+from ._frames import (
+    ACTOR,
+    CALL,
+    CANCEL,
+    CHECK,
+    COUNTS,
+    FAILED,
+    FRAME,
+    GOODBYE,
+    HELLO,
+    OPTIONS,
+    PUT,
+    RELEASE,
+    RETURNED_OF_KIND,
+    SUBMIT,
+)
+from ._nested_futures import CallFuture, Check, NestedFuture, NestedReference, lost
 from ._options import Commands
 
 DEPTH_MAX = 32
 DOOR_FD = 6  # src/runtime/pool/wire.h
-FRAME = struct.Struct("<QBQQ")
-# What a SUBMIT begins with: limit (0: none), retries, backoff, priority, number of the task that submits. And a CALL:
-# the actor's key, number of the task that calls it. Then both: input count, size of the name; inputs, name, call.
-OPTIONS, ACTOR, COUNTS = struct.Struct("<dIdiI"), struct.Struct("<QI"), struct.Struct("<II")
-SUBMIT, CALL, CANCEL, RELEASE, GOODBYE, PUT, CHECK, FAILED, *RETURNED_OF_KIND = range(1, 12)  # packed.h's: 0, 1, 2
-REFERENCE = 1  # of those kinds
-HELLO = struct.Struct("<Q")  # the cookie; sent with the connection
 DISCARDED_AT_ONCE = 1 << 16
 CLOSED = "something in this worker closed it, or no descriptor was left there"
-
-
-def lost(reason: object) -> RuntimeError:
-    return RuntimeError(f"the connection to the client was lost: {reason}")
-
-
-_inputs: list[tuple] = []  # of the calls that are being opened, the innermost last
-
-
-def opened(packed: bytes, inputs: tuple) -> Any:
-    _inputs.append(inputs)
-    try:
-        return _achar.loads(packed)
-    finally:
-        _inputs.pop()
-
-
-def run_packed(packed: bytes, *inputs: Any) -> Any:
-    """What a nested call is for the client: the task that makes it."""
-    fn, args, kwargs = opened(packed, inputs)
-    return fn(*args, **kwargs)
-
-
-def input_of(index: int) -> Any:
-    return _inputs[-1][index]
-
-
-class NestedFuture(concurrent.futures.Future):
-    """The future of a task that a task has submitted."""
-
-    _collecting = threading.local()
-    _packed: bytes | None = None
-
-    def __init__(self, link: Link, number: int, parent: int) -> None:
-        super().__init__()
-        self._link, self._number, self._parent = link, number, parent
-
-    def __reduce__(self) -> Any:
-        inputs = getattr(self._collecting, "inputs", None)
-        if inputs is None:
-            raise TypeError("a future of a nested task can be an argument of submit(), or what a task returns")
-        if self._link is not self._collecting.link:
-            raise lost("and this future with it")
-        inputs.append(self._number)
-        return input_of, (len(inputs) - 1,)
-
-    def __del__(self) -> None:
-        self._link.released.append(self._number)  # told at the task's end: this may run anywhere
-
-    def cancel(self) -> bool:
-        cancelled = super().cancel()
-        if cancelled:
-            with contextlib.suppress(ConnectionError):  # it has ended, for which the client cancels all of it
-                self._link.send(CANCEL, self._number)
-        return cancelled
-
-
-class NestedReference(NestedFuture):
-    """What a task has put: bytes, which go to the client when a task of this one's needs them.
-
-    When the task returns it, they are its result, and the future of that is a reference in the client.
-    """
-
-    def __init__(self, obj: Any) -> None:
-        concurrent.futures.Future.__init__(self)
-        self._link, self._number = None, 0
-        self._packed = _achar.pack(obj)
-        self.set_result(None)
-
-    def result(self, timeout: float | None = None) -> Any:
-        return _achar.loads_packed(REFERENCE, self._packed)
-
-    def __reduce__(self) -> Any:
-        if getattr(self._collecting, "inputs", None) is not None and self._link is not self._collecting.link:
-            link = self._collecting.link
-            self._link, self._number = link, link.put(self._packed)
-        return super().__reduce__()
-
-    def __del__(self) -> None:
-        if self._link is not None:
-            super().__del__()
-
-
-class CallFuture(NestedFuture):
-    """The future of a call that a task has made of an actor."""
-
-
-class Check(concurrent.futures.Future):
-    """The client's answer to a CHECK."""
-
-    _parent = None
 
 
 class Link:

@@ -192,7 +192,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             door = None
             if program is None:
                 setup, options = _nested or self._setup, self._nested_options(_monitor.NESTED)
-                door = _start_door(self._pool, setup, self._env, options, self._kept)
+                door = _start_door(self._pool, setup, self._env, options, self._kept, is_actors=_starts > 0)
             bar = _progress.start(self._pool, progress)
             _pools.living[self._pool] = (door, forwarder, bar, self._monitor)
 
@@ -429,7 +429,7 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
 
 
 def _start_door(
-    pool: _achar.Pool, setup: tuple, env: dict[str, str | None], options: dict, kept: _handle.Kept
+    pool: _achar.Pool, setup: tuple, env: dict[str, str | None], options: dict, kept: _handle.Kept, is_actors: bool
 ) -> threading.Thread:
     """What attends to tasks that submit tasks (achar._door); it must not keep the executor alive."""
 
@@ -454,7 +454,7 @@ def _start_door(
             try:
                 from ._door import Server
 
-                server = Server(pool, make_executor)
+                server = Server(pool, make_executor, is_actors)
             except OSError:  # no descriptor is left: the tasks' calls wait until there is one
                 time.sleep(0.1)
             else:

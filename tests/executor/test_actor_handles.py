@@ -398,3 +398,67 @@ def test_many_tasks_and_actors(ex):
 
     assert all(ex.map(calls, range(30), timeout=LIMIT_S))
     assert [counter.add(0).result(LIMIT_S) for counter in counters] == [300] * 3
+
+
+def test_who_would_wait_for_itself_is_told(ex):
+    """An actor that waits for a call of its own, by way of others and of tasks: that call fails, and nothing else."""
+
+    class Via:
+        def __init__(self):
+            self.value = 0
+
+        def add(self, n):
+            self.value += n
+            return self.value
+
+        def via(self, others, n):
+            return others[0].via(others[1:], n).result() if others else self.add(n)
+
+        def via_task(self, other):
+            here = achar.current_executor()
+            return here.submit(lambda: here.submit(lambda: other.add(100).result()).result()).result()
+
+        def held(self, me, other):
+            here = achar.current_executor()
+            error = other.add(here.submit(lambda: me.add(100).result())).exception()
+            return str(error)
+
+        def returns(self, me):
+            return me.add(1)
+
+        def tells(self, me):
+            me.add(1)
+
+    a, b, c = (ex.actor(Via) for _ in range(3))
+    calls = [a.via([a], 100), a.via([b, a], 100), b.via([a, c, a], 100), a.via_task(a), a.returns(a)]
+    for call in calls:
+        error = call.exception(LIMIT_S)
+        assert isinstance(error, RuntimeError) and "a deadlock" in str(error), error
+    text = a.held(a, b).result(LIMIT_S)
+    assert "failed" in text and "a deadlock" in text
+    assert a.tells(a).result(LIMIT_S) is None
+    assert [actor.add(0).result(LIMIT_S) for actor in (a, b, c)] == [1, 0, 0]
+
+
+def test_long_waits_are_no_deadlock(ex, tmp_path):
+    """Of tasks and actors for actors that are at work, and for others behind those."""
+    counter, middle, last = ex.actor(Counter), ex.actor(Caller), ex.actor(Counter)
+    path = str(tmp_path / "go")
+
+    class Waiter:
+        def until(self, other, path):
+            return other.until(path).result()
+
+        def add(self, other, n):
+            return other.add(n).result()
+
+    waiter, another = ex.actor(Waiter), ex.actor(Waiter)
+    slow = waiter.until(counter, path)
+    wait_for(f"{path}.begun")
+    behind = [another.add(counter, 1), ex.submit(lambda: counter.add(1).result()), middle.through(last, 5)]
+    tasks = ex.submit(lambda: achar.current_executor().submit(lambda: waiter.add(last, 1).result()).result())
+    time.sleep(0.5)  # until all have said that they wait, mostly
+    (tmp_path / "go").touch()
+    assert slow.result(LIMIT_S) == 1
+    assert sorted(call.result(LIMIT_S) for call in behind) == [2, 3, 5]
+    assert tasks.result(LIMIT_S) == 6
