@@ -5,6 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
 achar_graph *read_bytes(const char *data, size_t nbytes)
 {
     achar_graph *graph;
@@ -65,4 +73,13 @@ void for_each_golden(void (*use)(const char *name, const unsigned char *data, si
 bool stress(void)
 {
     return getenv("ACHAR_STRESS") != NULL;
+}
+
+size_t each(size_t step)
+{
+#ifdef SANITIZED
+    return stress() ? 1 : step;
+#else
+    return 1;
+#endif
 }
