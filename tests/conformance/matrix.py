@@ -8,7 +8,7 @@ far as sources have changed; what --newest builds is not optimized, and lies in 
     python tests/conformance/matrix.py                      list, and build
     python tests/conformance/matrix.py --pytest tests/x …   run our own tests on each of them
     python tests/conformance/matrix.py --others --pytest …  on one of each other version 3.X
-    python tests/conformance/matrix.py --newest --pytest …  on the newest of those
+    python tests/conformance/matrix.py --newest --pytest …  on the newest of those, without what takes long
 
 Each interpreter has a venv beside its build, with what tools/requirements-test.txt names. Each
 folder of tests is a run of pytest; as many run at once as there are processors.
@@ -31,6 +31,9 @@ OLDEST = (3, 10)
 # What is the same for all interpreters, ccache (where it is) compiles once, whichever folder it is built in.
 SHARE_OBJECTS = {"CCACHE_NOHASHDIR": "1"}
 TIME_LIMIT_S = 1800
+# Half of the time of --newest, for what is least likely to depend on the interpreter; --others runs it.
+LONG = ["byvalue/test_deterministic.py", "byvalue/test_kept.py", "loader/test_bombs.py", "saver/test_leaks.py",
+        "saver/test_no_memory.py"]  # fmt: skip
 
 PROBE = """
 import importlib.util, json, os, platform, sys, sysconfig
@@ -131,10 +134,13 @@ class Interpreter:
 
     @property
     def venv_python(self):
-        return self.folder / "venv" / "bin" / "python"
+        """What runs pytest: the interpreter that runs this has all that it takes, where its achar is installed."""
+        return Path(sys.executable) if self.installed else self.folder / "venv" / "bin" / "python"
 
     def make_venv(self):
         """A venv with what our own tests need; achar comes from 'site'."""
+        if self.installed:
+            return
         requirements = ROOT / "tools" / "requirements-test.txt"
         stamp = self.folder / "venv" / ".requirements"
         if stamp.exists() and stamp.read_text() == requirements.read_text():
@@ -207,7 +213,7 @@ def run_pytest(interpreter, path):
     # mypy looks at the stubs once, with the interpreter that `make` uses.
     command = [
         str(interpreter.venv_python), "-X", "faulthandler", "-m", "pytest", "-p", "no:cacheprovider",
-        "--ignore=tests/loader/test_types.py", path,
+        "--ignore=tests/loader/test_types.py", *[f"--ignore=tests/{file}" for file in LONG if interpreter.quick], path,
     ]  # fmt: skip
     began = time.monotonic()
     try:
