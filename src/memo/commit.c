@@ -59,6 +59,7 @@ static void commit_all(memo_store *store, memo_pending *batch)
         status = finish(store, status);
     int alone = !batch->next || status == MEMO_MOVED;
     uint32_t committed = 0;
+    int64_t last_id = 0;
     for (memo_pending *p = batch; p; p = p->next) {
         if (status != MEMO_OK) { /* what went is there again */
             free(p->replaced.data);
@@ -66,10 +67,13 @@ static void commit_all(memo_store *store, memo_pending *batch)
         }
         /* One that cannot be stored fails alone. */
         take_status(p, status == MEMO_OK || alone ? status : commit_row(store, p));
-        committed += p->status == MEMO_OK;
+        if (p->status != MEMO_OK)
+            continue;
+        committed++;
+        last_id = memo_id_of(p->row->key);
     }
     if (committed)
-        memo_mark_committed(store, &before, committed);
+        memo_mark_committed(store, &before, committed, last_id);
     memo_unlock_writers(store->locks);
 }
 

@@ -36,6 +36,7 @@ typedef struct memo_head {
 typedef struct memo_mark {
     uint8_t salts[8];                   /* which log */
     uint32_t frame_count, result_count; /* results: that were stored while it was this log */
+    int64_t last_id;                    /* of the last of them */
 } memo_mark;
 
 /* The lock file of a database, as this process has it: locks.c. */
@@ -164,12 +165,16 @@ const uint8_t *memo_salts_in(const memo_head *head); /* 8 bytes, as they stand i
 
 /* ---- mark.c ---- */
 
-/* The writer has committed so many results more, and 'before' is how far the log went before that. Notes how far it
- * goes now. With the writers' byte. */
-void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t result_count);
-/* MEMO_DAMAGED: who opens the database now would miss what was committed. With the writers' byte, before
- * 'store' connects. */
-memo_status memo_check_log(const memo_store *store);
+/* The writer has committed so many results more, 'last_id' the last, and 'before' is how far the log went before that.
+ * Notes how far it goes now. With the writers' byte, as are all of these. */
+void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t result_count,
+                         int64_t last_id);
+/* MEMO_DAMAGED: who opens the database now would miss what was committed. Before 'store' connects. 'is_missing': there
+ * is none, or it is empty; when 'store' has connected memo_check_last() looks whether it went into the database. */
+memo_status memo_check_log(const memo_store *store, bool *is_missing);
+memo_status memo_check_last(memo_store *store);
+/* The last who has closed the database has removed its log. */
+void memo_forget_mark(memo_store *store);
 
 /* ---- flight.c ---- */
 

@@ -7,7 +7,9 @@
  * not whole, the file is damaged, and what can be read is salvaged.
  *
  * The mark is written after the commit and before the result is acknowledged, with the writers' byte. Who dies in
- * between leaves one that says less. A log that is not there, or has other salts, has gone into the database since.
+ * between leaves one that says less. A log that has other salts is another: the mark's has gone into the database.
+ * So has one that is not there, if nobody but SQLite removed it: the result that was stored last is there then. Who is
+ * the last to close the database takes the mark away with the log.
  */
 #include "memo/check.h"
 #include "memo/internal.h"
@@ -67,7 +69,8 @@ static int open_log(const char *path)
     return fd;
 }
 
-void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t result_count)
+void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t result_count,
+                         int64_t last_id)
 {
     memo_mark last = store->locks->mark;
     const memo_head *now = &store->written_head;
@@ -81,11 +84,28 @@ void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t re
     memcpy(it.mark.salts, memo_salts_in(now), sizeof it.mark.salts);
     it.mark.frame_count = memo_frames_in(now);
     it.mark.result_count = result_count;
+    it.mark.last_id = last_id;
     if (is_known && is_of(&last, now))
         it.mark.result_count += last.result_count;
     it.check = check_of(&it);
     bool written = pwrite(store->locks->fd, &it, sizeof it, 0) == (ssize_t)sizeof it;
     store->locks->mark = written ? it.mark : (memo_mark){.frame_count = 0};
+}
+
+void memo_forget_mark(memo_store *store)
+{
+    memo_mark mark;
+    if (!read_mark(store->locks, store->inode, &mark))
+        return;
+    int fd = open_log(store->path);
+    if (fd >= 0) {
+        close(fd);
+        return;
+    }
+    const written_mark none = {.magic = 0};
+    if (pwrite(store->locks->fd, &none, sizeof none, 0) < 0)
+        return; /* then it is looked whether the last result is there */
+    store->locks->mark = none.mark;
 }
 
 /* ---- reading the log ---- */
@@ -121,8 +141,8 @@ static bool is_whole(int fd, const memo_mark *it)
     uint8_t header[LOG_HEADER_NBYTES], *frame = NULL;
     uint32_t sums[2] = {0, 0};
     ssize_t there = pread(fd, header, sizeof header, 0);
-    if (there <= 0)
-        return true; /* it has been emptied into the database; or SQLite will say what is wrong */
+    if (there < 0)
+        return true; /* SQLite will say what is wrong */
     uint32_t magic = big_endian(header), page_nbytes = big_endian(header + 8);
     bool is_big_endian = magic & 1;
     if (there != (ssize_t)sizeof header || (magic & ~UINT32_C(1)) != LOG_MAGIC)
@@ -171,24 +191,40 @@ static bool is_open_elsewhere(const char *path)
     return taken;
 }
 
-memo_status memo_check_log(const memo_store *store)
+static memo_status damaged(const char *what, const memo_mark *mark)
 {
-    struct stat database;
+    char *text = sqlite3_mprintf("its log, with the %u results that were stored last, is %s",
+                                 mark->result_count, what);
+    memo_set_text(text ? text : "its log is not what was written");
+    sqlite3_free(text);
+    return MEMO_DAMAGED;
+}
+
+memo_status memo_check_log(const memo_store *store, bool *is_missing)
+{
+    struct stat database, log;
     memo_mark it;
+    *is_missing = false;
     if (store->locks->users > 1 || stat(store->path, &database) < 0 ||
         !read_mark(store->locks, database.st_ino, &it) || is_open_elsewhere(store->path))
         return MEMO_OK;
     int fd = open_log(store->path);
-    if (fd < 0)
+    *is_missing = fd < 0 ? errno == ENOENT : fstat(fd, &log) == 0 && log.st_size == 0;
+    bool whole = fd < 0 || *is_missing || is_whole(fd, &it);
+    if (fd >= 0)
+        close(fd);
+    return whole ? MEMO_OK : damaged("not what was written", &it);
+}
+
+memo_status memo_check_last(memo_store *store)
+{
+    memo_mark it;
+    if (!read_mark(store->locks, store->inode, &it))
         return MEMO_OK;
-    bool whole = is_whole(fd, &it);
-    close(fd);
-    if (whole)
-        return MEMO_OK;
-    char *text = sqlite3_mprintf(
-        "its log, with the %u results that were stored last, is not what was written",
-        it.result_count);
-    memo_set_text(text ? text : "its log is not what was written");
-    sqlite3_free(text);
-    return MEMO_DAMAGED;
+    sqlite3_bind_int64(store->get, 1, it.last_id);
+    int code = sqlite3_step(store->get);
+    if (code != SQLITE_DONE && code != SQLITE_ROW)
+        memo_set_message(store->reader);
+    sqlite3_reset(store->get);
+    return code == SQLITE_DONE ? damaged("missing", &it) : memo_status_of(code);
 }

@@ -275,6 +275,7 @@ static memo_status connect_both(memo_store *store, int creates)
 static memo_status open_files(memo_store *store)
 {
     struct stat opened;
+    bool log_is_missing = false;
     memo_status status = memo_locks_open(store->path, &store->locks);
     if (status != MEMO_OK)
         return status;
@@ -284,20 +285,22 @@ static memo_status open_files(memo_store *store)
         status = MEMO_MOVED;
     }
     if (status == MEMO_OK)
-        status = memo_check_log(store);
+        status = memo_check_log(store, &log_is_missing);
     if (status == MEMO_OK)
         status = connect_both(store, 1);
     if (status == MEMO_OK && stat(store->path, &opened) < 0) {
         memo_set_message(NULL);
         status = MEMO_ERROR;
     }
+    if (status == MEMO_OK) {
+        store->device = opened.st_dev;
+        store->inode = opened.st_ino;
+        if (log_is_missing)
+            status = memo_check_last(store);
+    }
     memo_unlock_writers(store->locks);
-    if (status != MEMO_OK)
-        return status;
-    store->device = opened.st_dev;
-    store->inode = opened.st_ino;
-    store->is_open = 1;
-    return MEMO_OK;
+    store->is_open = status == MEMO_OK;
+    return status;
 }
 
 memo_status memo_store_open(const char *path, memo_durability durability, memo_store **out)
@@ -350,7 +353,10 @@ static void close_files(memo_store *store)
 {
     memo_lock_writers(store->locks);
     /* Deeper: by who salvages the file, and reads its log, too. */
-    memo_disconnect(store, store->locks->writers_depth == 1);
+    bool is_last = store->locks->writers_depth == 1;
+    memo_disconnect(store, is_last);
+    if (is_last && store->is_open)
+        memo_forget_mark(store);
     memo_unlock_writers(store->locks);
     memo_free_flights(store);
     memo_locks_close(store->locks);

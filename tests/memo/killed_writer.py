@@ -1,5 +1,5 @@
-"""killed_writer.py PATH COUNT [torn | flipped]: kills a process that writes into a memo, COUNT times, and looks for
-every result that it had been told is kept; or damages the log that it leaves."""
+"""killed_writer.py PATH COUNT [torn | flipped | missing]: kills a process that writes into a memo, COUNT times, and
+looks for every result that it had been told is kept; or damages or removes the log that it leaves."""
 
 import os
 import random
@@ -49,6 +49,8 @@ def main():
     path, count = sys.argv[1], int(sys.argv[2])
     chance = random.Random(7)
     if sys.argv[3:]:
+        with achar.Memo(path) as memo:
+            memo.put("before", 1)
         return damaged(path, kill_one(path, 0, 0, count=200), *sys.argv[3:])
     start = total = lost = 0
     for _ in range(count):
@@ -67,6 +69,27 @@ def main():
 
 def damaged(path, told, how):
     """What is lost is reported, and reported once."""
+    if how == "missing":
+        os.unlink(path + "-wal")
+    else:
+        damage(path, how)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        memo = achar.Memo(path)
+    (report,) = [str(each.message) for each in seen if each.category is achar.memo.MemoDamagedWarning]
+    assert "its log" in report and str(path) in report, report
+    assert ("with the 200 results that were stored last, is missing" in report) == (how == "missing"), report
+    there = [i for i in told if memo.get(i) == (i, "x" * (i * 7919 % 3000))]
+    least = {"torn": 0.25, "flipped": 0.9, "missing": -1}[how]
+    assert len(there) > len(told) * least and memo.get("before") == 1, (len(there), len(told))
+    memo.put("after", 1)
+    assert not memo.check()["problems"]
+    memo.close()
+    assert achar.Memo(path).get("after") == 1
+    print(f"{len(told)} were stored, {len(there)} are left, which is reported")
+
+
+def damage(path, how):
     with open(path + "-wal", "r+b") as log:
         at = os.path.getsize(path + "-wal") * 2 // 3 + 100
         if how == "torn":
@@ -76,18 +99,6 @@ def damaged(path, told, how):
             byte = log.read(1)[0]
             log.seek(at)
             log.write(bytes([byte ^ 1]))
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        memo = achar.Memo(path)
-    (report,) = [str(each.message) for each in seen if each.category is achar.memo.MemoDamagedWarning]
-    assert "its log" in report and str(path) in report, report
-    there = [i for i in told if memo.get(i) == (i, "x" * (i * 7919 % 3000))]
-    assert len(there) > len(told) * (0.25 if how == "torn" else 0.9), (len(there), len(told))
-    memo.put("after", 1)
-    assert not memo.check()["problems"]
-    memo.close()
-    assert achar.Memo(path).get("after") == 1
-    print(f"{len(told)} were stored, {len(there)} are left, which is reported")
 
 
 main()

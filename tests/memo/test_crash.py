@@ -74,7 +74,7 @@ def test_damage_is_reported_and_the_rest_kept(tmp_path, place):
         assert memo.check() == {"results": 300, "damaged": 0, "problems": []}
 
 
-@pytest.mark.parametrize("how", ["torn", "flipped"])
+@pytest.mark.parametrize("how", ["torn", "flipped", "missing"])
 def test_what_a_damaged_log_loses_is_reported(tmp_path, how):
     assert "which is reported" in run("killed_writer.py", tmp_path / "m", 1, how)
 

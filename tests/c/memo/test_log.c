@@ -169,6 +169,63 @@ static void the_mark_counts_what_all_have_stored(void **state)
     memo_store_close(store);
 }
 
+static void remove_the_log(void)
+{
+    char name[160];
+    name_beside(name, sizeof name, "-wal");
+    assert_int_equal(unlink(name), 0);
+}
+
+static void empty_the_log(void)
+{
+    char name[160];
+    name_beside(name, sizeof name, "-wal");
+    assert_int_equal(truncate(name, 0), 0);
+}
+
+static void a_log_that_is_missing(void **state)
+{
+    void (*const losses[])(void) = {remove_the_log, empty_the_log};
+    for (unsigned i = 0; i < 2; i++) {
+        writer only;
+        memo_store *store = NULL;
+        remove_files(state);
+        begin_writer(&only, 0);
+        write_results(&only, 5);
+        kill_writer(&only);
+        losses[i]();
+        for (int again = 0; again < 2; again++) { /* until it has been salvaged */
+            assert_int_equal(memo_store_open(path, MEMO_PROCESS, &store), MEMO_DAMAGED);
+            if (!strstr(memo_message(), "the 5 results that were stored last, is missing"))
+                fail_msg("%s", memo_message());
+            memo_store_close(store);
+        }
+    }
+}
+
+/* Whoever has done that: who closes the file last, or another program. */
+static void a_log_that_went_into_the_database(void **state)
+{
+    writer only;
+    char name[160];
+    begin_writer(&only, 0);
+    write_results(&only, 5);
+    kill_writer(&only);
+    change("PRAGMA wal_checkpoint(TRUNCATE)"); /* and closes */
+    name_beside(name, sizeof name, "-wal");
+    assert_int_equal(access(name, F_OK), -1);
+    for (unsigned i = 0; i < 5; i++) {
+        memo_store *store = opened();
+        assert_int_equal(find(store, i, 3000), MEMO_OK);
+        assert_int_equal(put(store, 10 + i, 10), MEMO_OK);
+        memo_store_close(store);
+        assert_int_equal(access(name, F_OK), -1);
+    }
+    /* The mark went with the log: what comes later does not matter. */
+    change("DELETE FROM result");
+    memo_store_close(opened());
+}
+
 /* The same without damage. */
 static void a_log_that_is_whole(void **state)
 {
@@ -186,10 +243,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_path, remove_files)
-        TEST(who_commits_makes_it_uncertain),
-        TEST(results_of_others_are_found_at_once),
-        TEST(the_mark_counts_what_all_have_stored),
-        TEST(a_log_that_is_whole),
+        TEST(who_commits_makes_it_uncertain),       TEST(results_of_others_are_found_at_once),
+        TEST(the_mark_counts_what_all_have_stored), TEST(a_log_that_is_missing),
+        TEST(a_log_that_went_into_the_database),    TEST(a_log_that_is_whole),
     };
     return cmocka_run_group_tests_name("memo log", tests, NULL, NULL);
 }
