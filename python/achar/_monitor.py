@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 EXECUTOR, NESTED, ACTOR, ENVIRONMENT = range(4)  # what a pool is for
-JOIN_SECONDS = 10
+JOIN_SECONDS = 40  # longer than the record itself waits for who has its file locked
 
 
 class Monitor:

@@ -112,6 +112,7 @@ static int connect_again(achar__record *record)
         reason = record->db ? sqlite3_errmsg(record->db) : "there is no memory";
     }
     if (error != SQLITE_OK) {
+        record->is_busy = (error & 0xFF) == SQLITE_BUSY;
         pthread_mutex_lock(&record->lock);
         snprintf(record->trouble, sizeof record->trouble, "opened again after a fork: %s", reason);
         pthread_mutex_unlock(&record->lock);

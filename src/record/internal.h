@@ -156,6 +156,7 @@ struct achar__record {
     source *known;   /* those that this tick is about */
     uint32_t pool_count;
     char trouble[256];
+    bool is_busy; /* the trouble is that somebody else has the file locked */
     _Atomic uint64_t dropped;
     uint64_t told_dropped; /* that the file knows of */
 

@@ -2,8 +2,9 @@
  * record.c - a record from its opening to its end, and the thread that writes it.
  *
  * The run ends when the user has closed the record and all pools have ended that were added. While nothing can
- * be written then, it is tried for END_PATIENCE_NS more. After that tasks are counted as dropped, and sums and workers
- * are written if there is room for so little.
+ * be written then, it is tried for END_PATIENCE_NS more; where somebody else has the file locked, which passes, for
+ * BUSY_PATIENCE_NS. After that tasks are counted as dropped, and sums and workers are written if there is room for so
+ * little.
  */
 #include "record/internal.h"
 
@@ -16,10 +17,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BUSY_MS     5000 /* of the opening, where it is now or never */
+#define BUSY_MS     20000 /* of the opening, where it is now or never */
 #define BUSY_NAP_MS 20
 #ifndef END_PATIENCE_NS
 #define END_PATIENCE_NS INT64_C(4000000000)
+#endif
+#ifndef BUSY_PATIENCE_NS
+#define BUSY_PATIENCE_NS INT64_C(30000000000)
 #endif
 
 /* ---- opening ---- */
@@ -260,7 +264,8 @@ static void *thread_main(void *argument)
             if (!atomic_load(&record->failing)) {
                 give_up_ns = 0; /* there is much to write, and it is being written */
             } else if (!give_up_ns) {
-                give_up_ns = achar__now_ns() + END_PATIENCE_NS;
+                give_up_ns =
+                    achar__now_ns() + (record->is_busy ? BUSY_PATIENCE_NS : END_PATIENCE_NS);
             } else if (achar__now_ns() >= give_up_ns && run_is_over(record) && finish(record)) {
                 record_give_up_items(record);
                 record_write_last(record);

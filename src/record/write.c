@@ -313,6 +313,7 @@ static void note_trouble(achar__record *record)
     pthread_mutex_lock(&record->lock);
     snprintf(record->trouble, sizeof record->trouble, "%s", sqlite3_errmsg(record->db));
     pthread_mutex_unlock(&record->lock);
+    record->is_busy = (sqlite3_errcode(record->db) & 0xFF) == SQLITE_BUSY;
 }
 
 static int write_transaction(achar__record *record, bool sample)

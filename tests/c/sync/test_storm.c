@@ -277,7 +277,10 @@ static void kills_at_random(void **state)
     int64_t moved_ns = kit_now_ns();
     /* On a busy machine it may take longer until one dies while it holds a lock: alarm() ends the test. */
     while (kit_now_ns() < end_ns || !atomic_load(&s.record->recoveries)) {
-        struct timespec nap = {0, rand_r(&seed) % 4000000};
+        /* The slower they are to get on, the longer they are left alone. */
+        int64_t still_ns = (kit_now_ns() - moved_ns) / 8;
+        struct timespec nap = {0, rand_r(&seed) % 4000000 +
+                                      (long)(still_ns < SECOND_NS / 4 ? still_ns : SECOND_NS / 4)};
         int victim = rand_r(&seed) % PROCESS_COUNT;
         nanosleep(&nap, NULL);
         kill(children[victim], SIGKILL);
