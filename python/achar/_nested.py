@@ -21,11 +21,14 @@ import atexit
 import collections
 import concurrent.futures
 import contextlib
+import fcntl
 import os
 import socket
 import struct
 import sys
+import termios
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -52,7 +55,18 @@ from ._options import Commands
 DEPTH_MAX = 32
 DOOR_FD = 6  # src/runtime/pool/wire.h
 DISCARDED_AT_ONCE = 1 << 16
+ANSWER_S = 60  # after the client has read the question
 CLOSED = "something in this worker closed it, or no descriptor was left there"
+
+_links: weakref.WeakSet[Link] = weakref.WeakSet()  # of this worker
+
+
+def _forget_after_fork() -> None:
+    for link in list(_links):
+        link.forget_after_fork()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 class Link:
@@ -65,12 +79,13 @@ class Link:
             cookie = int.from_bytes(os.urandom(8), "little")
             door.sendmsg([HELLO.pack(cookie)], rights)
         self.socket, self.cookie, self.lock, self.number = mine, cookie, threading.Lock(), 0
+        self.fd, self.inode = mine.fileno(), os.fstat(mine.fileno()).st_ino
         self.checked = _achar.worker_task()[0]  # the task that has found it whole
         self.futures: dict[int, NestedFuture | Check] = {}  # unfinished
         self.released: collections.deque[int] = collections.deque()
         self.is_forks = self.is_lost = False
         atexit.register(self.leave)
-        os.register_at_fork(after_in_child=self.forget_after_fork)
+        _links.add(self)
         threading.Thread(target=self.read, name="achar-nested", daemon=True).start()
 
     def forget_after_fork(self) -> None:
@@ -81,6 +96,13 @@ class Link:
             future._condition = threading.Condition()  # another thread may have held it
             future.set_exception(RuntimeError("this future belongs to the process that forked this one"))
 
+    def is_own(self) -> bool:
+        """Its descriptor is this connection's: a task may have closed it, and something else may be there by now."""
+        try:
+            return os.fstat(self.fd).st_ino == self.inode
+        except OSError:
+            return False
+
     def send(self, what: int, number: int, *parts: bytes) -> None:
         self.send_all(FRAME.pack(self.cookie, what, number, sum(map(len, parts))), *parts)
 
@@ -90,6 +112,8 @@ class Link:
         try:
             with self.lock:
                 try:
+                    if not self.is_own():
+                        raise OSError("its descriptor is closed")
                     for part in parts:
                         self.socket.sendall(part)
                 except BaseException as error:  # also a time limit's: nothing can follow half a frame
@@ -103,8 +127,9 @@ class Link:
 
     def end(self) -> None:
         self.is_lost = True
-        with contextlib.suppress(OSError):  # a task has closed it, and nothing can be sent either
-            self.socket.shutdown(socket.SHUT_RDWR)
+        if self.is_own():
+            with contextlib.suppress(OSError):  # the client has ended it
+                self.socket.shutdown(socket.SHUT_RDWR)
 
     def fail_all(self, reason: object, cause: BaseException | None) -> None:
         while self.futures:
@@ -135,14 +160,29 @@ class Link:
         return not self.is_lost
 
     def check(self) -> bool:
-        """Whether the client answers: then it has taken all that has been sent before."""
+        """Whether the client answers: then it has taken all that has been sent before.
+
+        As long as it has not read the question, it is stopped or slow. Then it answers at once: if nothing comes,
+        a task has read the answer.
+        """
         number = self.next_number()
         answer = self.futures[number] = Check()
         try:
             self.send(CHECK, number)
         except ConnectionError:
             return False
+        while not concurrent.futures.wait([answer], ANSWER_S).done:
+            if not self.is_own() or not self.unread_nbytes():
+                self.end()
+                self.fail_all(CLOSED, None)
+                return False
         return answer.exception() is None
+
+    def unread_nbytes(self) -> int:
+        """What the client has not read yet, as the kernel counts it: 0 only if it has read all."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self.fd, termios.TIOCOUTQ, count)
+        return count[0]
 
     def before_end_of_task(self) -> None:
         """When the end of this task is known, its calls of actors are, too: what comes after it, comes after them."""
@@ -212,7 +252,10 @@ class Link:
             self.end()  # first: then whoever sends is refused, or is among those that fail here
             self.fail_all(reason, cause)
             with self.lock:
-                self.socket.close()
+                if self.is_own():
+                    self.socket.close()
+                else:
+                    self.socket.detach()
             atexit.unregister(self.leave)
 
     def read_frame(self, file: BinaryIO) -> bool:

@@ -252,3 +252,66 @@ def test_cancelling_what_could_not_be_submitted(ex):
         return type(failed.exception(60)).__name__, here.submit(len, b"abc").result(60)
 
     assert ex.submit(parent).result(60) == ("KeyError", 3)
+
+
+def test_a_descriptor_of_a_connection_is_something_else_by_now(ex):
+    """The next task has a connection of its own, and what is there gets nothing."""
+
+    def replaces():
+        import builtins
+        import socket
+
+        here = achar.current_executor()
+        here.submit(int).result(60)
+        builtins.kept = socket.socketpair()
+        os.dup2(builtins.kept[0].fileno(), here._link.fd)
+
+    def uses():
+        import builtins
+
+        length = child_of_a_task()
+        builtins.kept[1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            builtins.kept[1].recv(1)
+        os.write(builtins.kept[0].fileno(), b"x")  # it is open
+        return length, builtins.kept[1].recv(2)
+
+    ex.submit(replaces).result(60)
+    assert ex.submit(uses).result(60) == (3, b"x")
+
+
+def test_the_answer_to_a_question_is_lost(ex):
+    """A task may have read it: a new connection is made after a while, which this shortens."""
+
+    def ends_without_answer():
+        from achar import _nested
+
+        here = achar.current_executor()
+        here.submit(int).result(60)
+        _nested.ANSWER_S = 0.2
+        here._link.finish = lambda *answer: None
+
+    ex.submit(ends_without_answer).result(60)
+    assert ex.submit(child_of_a_task).result(60) == 3
+
+
+def test_connections_are_let_go_of(ex):
+    def ends_its_own():
+        here = achar.current_executor()
+        here.submit(int).result(60)
+        here._link.end()
+
+    def left():
+        import gc
+
+        from achar import _nested
+
+        end = time.monotonic() + 60
+        while len(_nested._links) > 1 and time.monotonic() < end:
+            gc.collect()
+            time.sleep(0.01)
+        return len(_nested._links)
+
+    for _ in range(10):
+        ex.submit(ends_its_own).result(60)
+    assert ex.submit(left).result(100) <= 1
