@@ -18,6 +18,8 @@ def serve():
     warnings.resetwarnings()
     for line in sys.stdin:
         script, arguments = json.loads(line)
+        if script is None:
+            return
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
             pid = os.fork()
             if pid == 0:
@@ -51,9 +53,10 @@ class Interpreters:
         return out
 
     def close(self):
+        self._process.stdin.write("[null, []]\n")  # processes that were forked here may have the pipe, too
         self._process.stdin.close()
         self._process.stdout.close()
-        assert self._process.wait(60) == 0
+        assert self._process.wait(120) == 0
 
 
 if __name__ == "__main__":
