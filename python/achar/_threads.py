@@ -30,7 +30,11 @@ from ._launch import default_workers
 from ._options import Commands, map_tasks
 from .executor import Executor
 
-_local = threading.local()  # .executor: the level whose task this thread runs; .failing: see _fail()
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._thread_actor import ThreadActor, ThreadTurns
+
+_local = threading.local()  # .executor: the level whose task, .call, this thread runs; .failing: see _fail()
 _PENDING, _CANCELLED = "PENDING", "CANCELLED"  # states of a Future
 _making = threading.Lock()  # a level
 LOOK_S, LOOKS = 0.05, 3  # so often, one after the other, nobody is seen at work before a task is given up
@@ -126,24 +130,32 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return self._submit_with((None, 0, 0, 0), None, fn, args, kwargs)
 
-    def _submit_with(self, options: tuple, name: str | None, fn: Any, args: tuple, kwargs: dict) -> ThreadFuture:
+    def _submit_with(
+        self, options: tuple, name: str | None, fn: Any, args: tuple, kwargs: dict, turns: ThreadTurns | None = None
+    ) -> ThreadFuture:
+        """turns: those of an actor's caller."""
         limit, retries, backoff, priority = options
         if limit is not None:
             raise ValueError("a thread cannot be ended, so a task on threads has no time limit: use processes")
         if priority:
             raise ValueError("threads take tasks in the order in which they come: priority is for processes")
-        level = self._level()
+        level = self._level() if turns is None else self
         call = _Call(level, retries, backoff, name or _calls.name_of(fn), fn, args, kwargs)
         recorder = level._recorder
         task = call if recorder is None else recorder.task(call.name, call)  # tells of what it calls
         inputs = _inputs.futures_in((args, kwargs))
-        if inputs:
-            future = _Waiting(level, call, task, inputs).future
+        waits = bool(inputs)
+        if turns is not None:
+            future, waits = turns.submit(level, call, task, inputs)
+        elif inputs:
+            waiting = _Waiting(level, call, task, inputs)
+            waiting.begin(inputs)
+            future = waiting.future
         elif level._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         else:
             future = level._submit_now(task)
-        return future if recorder is None else recorder.submitted(future, task, bool(inputs))
+        return future if recorder is None else recorder.submitted(future, task, waits)
 
     def _submit_now(self, call: Callable[[], Any]) -> ThreadFuture:
         future = super().submit(call)
@@ -187,6 +199,8 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
 
     def actor(self, cls: Callable[..., Any], /, *args: Any, restarts: int = 0, **kwargs: Any) -> ThreadActor:
         """An object that is called by one thread, in the order of the calls."""
+        from ._thread_actor import ThreadActor
+
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         executor = ThreadExecutor(1, monitor=self._part_of_record(_monitor.ACTOR))
@@ -246,27 +260,6 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         raise TypeError("cannot pickle 'Executor' object: it owns threads")
 
 
-class ThreadActor:
-    def __init__(self, executor: ThreadExecutor, name: str, made: ThreadFuture) -> None:
-        self._executor, self._name, self._made = executor, name, made
-
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            "an actor on threads is called in its process only: nothing of it can be sent\n"
-            "  do:  make it with an executor of processes, Executor().actor(...)"
-        )
-
-    def __getattr__(self, name: str) -> Callable[..., ThreadFuture]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-        def method(*args: Any, **kwargs: Any) -> ThreadFuture:
-            call = lambda *args, **kwargs: getattr(self._made.result(), name)(*args, **kwargs)  # noqa: E731
-            return self._executor._submit_with((None, 0, 0, 0), f"{self._name}.{name}", call, args, kwargs)
-
-        return method
-
-
 class _Call:
     """A task's call, with its retries; a task that returns a future returns its result."""
 
@@ -275,7 +268,7 @@ class _Call:
         self.fn, self.args, self.kwargs = fn, args, kw
 
     def __call__(self) -> Any:
-        _local.executor = self.executor
+        _local.executor, _local.call = self.executor, self
         try:
             for attempt in range(self.retries + 1):
                 try:
@@ -286,7 +279,7 @@ class _Call:
                         raise
                     self._pause(attempt, error)
         finally:
-            _local.executor = None
+            _local.executor = _local.call = None
 
     def _pause(self, attempt: int, error: Exception) -> None:
         recorder = self.executor._recorder
@@ -301,9 +294,15 @@ class _Waiting:
     """A call that goes to the threads when its inputs have ended."""
 
     def __init__(
-        self, executor: ThreadExecutor, call: _Call, task: Callable[[], Any], inputs: list[concurrent.futures.Future]
+        self,
+        executor: ThreadExecutor,
+        call: _Call,
+        task: Callable[[], Any],
+        inputs: list[concurrent.futures.Future],
+        turns: ThreadTurns | None = None,
     ) -> None:
         self.executor, self.call, self.task, self.future = executor, call, task, ThreadFuture()
+        self.turns, self.is_ready = turns, False
         self.future._executor = executor
         self.left, self.lock, self.is_over = len(inputs), threading.Lock(), False
         with executor._changed:
@@ -312,9 +311,13 @@ class _Waiting:
             executor._waiting.add(self)
             if any(map(is_strange, inputs)):
                 executor._on_strangers.add(self)
+
+    def begin(self, inputs: list[concurrent.futures.Future]) -> None:
         self.future.add_done_callback(self.over)
         for future in inputs:
             future.add_done_callback(self.ended)
+        if not inputs:  # it waits for its turn
+            self.go()
 
     def over(self, future: concurrent.futures.Future) -> None:
         if future.cancelled():
@@ -327,6 +330,8 @@ class _Waiting:
             is_last = self.executor._closed and not self.executor._waiting
         if is_last:
             self.executor._stop(wait=False)
+        if self.turns is not None:
+            self.turns.go_on()
 
     def ended(self, future: concurrent.futures.Future) -> None:
         from .errors import InputFailed, _input_failed
@@ -343,15 +348,26 @@ class _Waiting:
             if self.is_over or self.future.done() or (error is None and self.left):
                 return
             self.is_over = True
-        try:
-            if error is None:
-                if self.executor._recorder is not None:
-                    self.task.submitted(False)  # it is ready
-                self.executor._submit_now(self.run)
-        except RuntimeError as closed:
-            error = closed
-        if error is not None:
+        if error is None:
+            self.go()
+        else:
             _fail(self.future, error)
+
+    def go(self) -> None:
+        if self.turns is not None:
+            self.is_ready = True
+            self.turns.go_on()
+        elif (error := self.send()) is not None:
+            _fail(self.future, error)
+
+    def send(self) -> Exception | None:
+        try:
+            if self.executor._recorder is not None:
+                self.task.submitted(False)  # it is ready
+            self.executor._submit_now(self.run)
+        except RuntimeError as closed:
+            return closed
+        return None
 
     def is_stuck(self) -> bool:
         """No executor does those of its inputs that have not ended."""

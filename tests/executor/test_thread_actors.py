@@ -1,0 +1,106 @@
+"""Executor(kind="thread").actor(): calls in their order, also those that wait for futures."""
+
+import concurrent.futures
+import threading
+
+import achar
+import pytest
+
+LIMIT_S = 100
+
+
+class Notes:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, *what):
+        self.notes += what
+        return list(self.notes)
+
+    def until(self, event):
+        event.wait(LIMIT_S)
+
+
+@pytest.fixture
+def ex():
+    with achar.Executor(2, kind="thread") as executor:
+        yield executor
+
+
+def test_a_call_that_waits_keeps_its_place(ex):
+    """Of this executor's futures, others', the actor's own, and those made by hand; the calls behind it wait, too."""
+    notes, other, go_on = ex.actor(Notes), ex.actor(Notes), threading.Event()
+    by_hand = concurrent.futures.Future()
+    slow = ex.submit(lambda: go_on.wait(LIMIT_S) and 1)
+    calls = [notes.note(0), notes.note(slow), notes.note(2), notes.note({"deep": [by_hand]}), notes.note(4)]
+    calls += [notes.note(len(calls), calls[0]), notes.note(other.note(other.note(slow)))]
+    assert calls[0].result(LIMIT_S) == [0]
+    by_hand.set_result(3)
+    assert not any(call.done() for call in calls[1:])
+    go_on.set()
+    wanted = [0, 1, 2, {"deep": [3]}, 4, 5, [0], [1, [1]]]
+    assert [call.result(LIMIT_S) for call in calls] == [wanted[:n] for n in (1, 2, 3, 4, 5, 7, 8)]
+    assert notes.note().result(LIMIT_S) == wanted
+
+
+def test_those_that_fail_or_are_cancelled_hold_up_nobody(ex):
+    notes, go_on = ex.actor(Notes), threading.Event()
+    fails = ex.submit(lambda: go_on.wait(LIMIT_S) and 1 / 0)
+    calls = [notes.note(fails), notes.note("a"), notes.note(fails), notes.note("b"), notes.note("c")]
+    assert calls[1].cancel()
+    go_on.set()
+    for call in (calls[0], calls[2]):
+        error = call.exception(LIMIT_S)
+        assert isinstance(error, achar.InputFailed) and isinstance(error.__cause__, ZeroDivisionError)
+    assert calls[3].result(LIMIT_S) == ["b"] and calls[4].result(LIMIT_S) == ["b", "c"]
+    never = concurrent.futures.Future()
+    first, second = notes.note(never), notes.note("d")
+    assert not second.done() and first.cancel()
+    assert second.result(LIMIT_S) == ["b", "c", "d"]
+
+
+def test_a_call_that_waits_holds_up_its_caller_only():
+    with achar.Executor(1, kind="thread") as ex:
+        notes, go_on = ex.actor(Notes), threading.Event()
+
+        def task():
+            go_on.wait(LIMIT_S)
+            later = ex.submit(lambda: "later")
+            return [call.result(LIMIT_S) for call in [notes.note("first"), notes.note(later), notes.note("third")]]
+
+        waits = ex.submit(task)
+        held = notes.note(ex.submit(abs, -1))  # the only thread does the other first
+        go_on.set()
+        assert waits.result(LIMIT_S) == [["first"], ["first", "later"], ["first", "later", "third"]]
+        assert held.result(LIMIT_S) == ["first", "later", "third", 1]
+
+
+def test_many_that_wait(ex):
+    """More than the stack holds; from several threads."""
+    notes, go_on, count = ex.actor(Notes), threading.Event(), 3_000
+    slow = ex.submit(lambda: go_on.wait(LIMIT_S) and 0)
+    calls = [notes.note(slow)] + [notes.note(n) for n in range(1, count)]
+    go_on.set()
+    concurrent.futures.wait(calls, LIMIT_S)
+    assert calls[-1].result(LIMIT_S) == list(range(count))
+
+    def caller(name):
+        own = [notes.note(f"{name}{n}") for n in range(100)]
+        return own[-1].result(LIMIT_S)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        list(threads.map(caller, "abc"))
+    seen = notes.note().result(LIMIT_S)[count:]
+    for name in "abc":
+        assert [each for each in seen if each[0] == name] == [f"{name}{n}" for n in range(100)]
+
+
+def test_what_waits_is_done_when_the_executor_ends():
+    go_on = threading.Event()
+    with achar.Executor(1, kind="thread") as ex:
+        notes = ex.actor(Notes)
+        calls = [notes.note(ex.submit(lambda: go_on.wait(LIMIT_S) and 1)), notes.note(2)]
+        threading.Timer(0.2, go_on.set).start()
+    assert [call.result(0) for call in calls] == [[1], [1, 2]]
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        notes.note(3)
