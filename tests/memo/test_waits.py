@@ -61,33 +61,36 @@ def test_a_limit_ends_the_wait_for_a_process_that_stands_still(tmp_path, holder)
         f, tasks = memo(key="name")(as_f(here)), executor.options(memo=memo)
         assert f(CALLS[0]) == f(TASKS[0]) == "here"
         futures = [tasks.submit(f, x) for x in (CALLS[1], TASKS[1])]
-        assert [future.result(60) for future in futures] == ["here"] * 2
+        assert [future.result(120) for future in futures] == ["here"] * 2
         assert memo.stats()["results"] == 4
     os.kill(holder.pid, signal.SIGCONT)
-    holder.communicate("go\n", timeout=60)
+    holder.communicate("go\n", timeout=120)
     with achar.Memo(tmp_path / "m") as memo:  # who comes last has stored last
         f = memo(key="name")(as_f(here))
         assert [f(x) for x in CALLS + TASKS] == ["there"] * 4
 
 
-def test_whom_others_wait_for_dies(tmp_path, holder):
-    results = {}
+def test_whom_tasks_wait_for_dies(tmp_path, holder):
     with achar.Memo(tmp_path / "m") as memo, achar.Executor(1, kind="thread") as executor:
         f = memo(key="name")(as_f(here))
-        futures = [executor.options(memo=memo).submit(f, x) for x in (CALLS[1], TASKS[1])]
-
-        def call(x):
-            results[x] = f(x)
-
-        threads = [threading.Thread(target=call, args=(x,), daemon=True) for x in (CALLS[0], TASKS[0])]
-        for thread in threads:
-            thread.start()
-        assert not results and not any(future.done() for future in futures)
+        futures = [executor.options(memo=memo).submit(f, x) for x in (CALLS[0], TASKS[0])]
+        assert not any(future.done() for future in futures)
         holder.kill()
-        for thread in threads:
-            thread.join(60)
-        assert results == {CALLS[0]: "here", TASKS[0]: "here"}
-        assert [future.result(60) for future in futures] == ["here"] * 2
+        assert [future.result(120) for future in futures] == ["here"] * 2
+
+
+@pytest.mark.parametrize("x", [CALLS[0], TASKS[0]], ids=["call", "task"])
+def test_whom_a_call_waits_for_dies(tmp_path, holder, x):
+    """One at a time: while a thread is inside a call, the process's others wait for no task."""
+    results = []
+    with achar.Memo(tmp_path / "m") as memo:
+        f = memo(key="name")(as_f(here))
+        thread = threading.Thread(target=lambda: results.append(f(x)), daemon=True)
+        thread.start()
+        assert not results
+        holder.kill()
+        thread.join(120)
+        assert results == ["here"]
 
 
 def test_a_signal_ends_the_wait_for_a_task_of_another_process(tmp_path, holder):
@@ -117,15 +120,15 @@ def test_a_limit_within_the_process(tmp_path):
             calls.append(x)
             if len(calls) == 1:
                 begun.set()
-                assert go.wait(60)
+                assert go.wait(120)
             return x
 
         thread = threading.Thread(target=f, args=(1,))
         thread.start()
-        assert begun.wait(60)
+        assert begun.wait(120)
         assert f(1) == 1 and calls == [1, 1]
         go.set()
-        thread.join(60)
+        thread.join(120)
     with pytest.raises(ValueError, match="wait"):
         achar.Memo(tmp_path / "m", wait=-1)
 
@@ -151,7 +154,7 @@ def test_more_tasks_than_others_are_told_of(tmp_path, monkeypatch, interpreters)
 
     @as_f
     def f(x):
-        assert go.wait(60)
+        assert go.wait(120)
         return "here"
 
     with achar.Memo(tmp_path / "m") as memo, achar.Executor(1, kind="thread") as executor:
@@ -160,14 +163,14 @@ def test_more_tasks_than_others_are_told_of(tmp_path, monkeypatch, interpreters)
         futures = [tasks.submit(f, x) for x in range(5)]
         assert interpreters.run(script, tmp_path / "m") == "[1, 1, 1, 0, 0] there\n"
         go.set()
-        assert [future.result(60) for future in futures] == ["here"] * 5
+        assert [future.result(120) for future in futures] == ["here"] * 5
         assert _memo_flights._locks_count == before and memo.stats()["results"] == 5
         go.clear()
         memo.invalidate()
         futures = [tasks.submit(f, x) for x in (3, 4, 0)]
         memo.put("not waited for", 1)
         go.set()
-        assert [future.result(60) for future in futures] == ["here"] * 3
+        assert [future.result(120) for future in futures] == ["here"] * 3
 
 
 BODIES = {}
@@ -193,9 +196,9 @@ def test_a_call_that_waits_for_the_same_call_as_a_task(tmp_path, monkeypatch):
                 return "as a task"
             thread = threading.Thread(target=submit)
             thread.start()
-            thread.join(60)
+            thread.join(120)
             assert not futures[0].done()
-            return futures[0].result(60)
+            return futures[0].result(120)
 
         monkeypatch.setitem(BODIES, 1, body)
         assert f(1) == "as a task"
