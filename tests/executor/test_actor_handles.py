@@ -457,6 +457,7 @@ def test_long_waits_are_no_deadlock(ex, tmp_path):
     wait_for(f"{path}.begun")
     behind = [another.add(counter, 1), ex.submit(lambda: counter.add(1).result()), middle.through(last, 5)]
     tasks = ex.submit(lambda: achar.current_executor().submit(lambda: waiter.add(last, 1).result()).result())
+    assert behind[2].result(LIMIT_S) == 5  # before 'waiter' comes to 'last'
     time.sleep(0.5)  # until all have said that they wait, mostly
     (tmp_path / "go").touch()
     assert slow.result(LIMIT_S) == 1
