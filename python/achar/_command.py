@@ -15,6 +15,7 @@ import tempfile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 KEPT_NBYTES = 16 << 20  # longer output stays in a file
 
@@ -79,3 +80,27 @@ def _take(file, folder: str, kind: str) -> tuple[bytes | None, str | None]:
         except FileExistsError:
             continue
     raise FileExistsError("no name left for a file of output")
+
+
+def run_here(args: list[str], stdin: bytes | None, timeout: float | None, env: Any, cwd: Any, check: bool) -> Command:
+    """On a thread."""
+    folder = tempfile.gettempdir()
+    environment = {**os.environ, **(env or {})}
+    environment = {name: value for name, value in environment.items() if value is not None}
+    with _unnamed(folder) as out, _unnamed(folder) as err, _unnamed(folder) as into:
+        into.write(stdin or b"")
+        into.seek(0)
+        process = subprocess.Popen(
+            args, stdin=into, stdout=out, stderr=err, env=environment, cwd=cwd, start_new_session=True
+        )
+        try:
+            command = Command(args, process.wait(timeout))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise TimeoutError(f"task {args[0]}: its time limit of {timeout:g} s has passed") from None
+        command.stdout, command.stdout_path = _take(out, folder, "stdout")
+        command.stderr, command.stderr_path = _take(err, folder, "stderr")
+    if check:
+        command.check_returncode()
+    return command

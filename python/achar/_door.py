@@ -40,15 +40,13 @@ from ._frames import (
 )
 from ._nested import DEPTH_MAX, failed
 from ._nested_futures import run_packed
+from .errors import _actor_gone, _stuck_call
 
 NBYTES_MAX = 1 << 40
 SIZES_MAX = {SUBMIT: NBYTES_MAX, CALL: NBYTES_MAX, PUT: NBYTES_MAX, WAIT: WAITER.size}
 SIZES_MAX |= {CANCEL: 0, RELEASE: 0, GOODBYE: 0, CHECK: 0}
 
 _tasks = itertools.count(1)  # numbers of tasks of tasks
-STUCK = """a deadlock: this call of an actor would never begin
-  why: the actor does one call at a time, and the one that it does waits for this one, by way of other calls or tasks
-  do:  call it without waiting for the result there, or wait with a timeout"""
 
 
 class Connection:
@@ -261,8 +259,6 @@ class Server:
         name, packed, inputs = connection.take(body, ACTOR.size)
         actor = _handle.known.get(key)
         if actor is None or actor._executor._pool.closed:
-            from .errors import _actor_gone
-
             raise _actor_gone(name)
         parent = self.parent(connection.depth, caller)
         future = actor._call_packed(name, packed, inputs, parent, connection.turns, caller)
@@ -322,7 +318,7 @@ class Server:
         if not future.cancelled():
             error = future.exception()
         elif hasattr(future, "_stuck"):
-            error = RuntimeError(STUCK)
+            error = _stuck_call()
         else:
             error = concurrent.futures.CancelledError()
         try:

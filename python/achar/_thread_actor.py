@@ -39,6 +39,11 @@ class ThreadTurns:
         waiting.begin(inputs)
         return waiting.future, True
 
+    def before(self, waiting: _Waiting) -> list[_Waiting]:
+        """And that one itself; none if it has been given to the thread."""
+        held = list(self.held)
+        return held[: held.index(waiting) + 1] if waiting in held else []
+
     def go_on(self) -> None:
         """Gives those to the thread whose turn it is."""
         while True:

@@ -15,17 +15,14 @@ import concurrent.futures
 import concurrent.futures.thread
 import contextlib
 import os
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import _calls, _command, _inputs, _monitor
+from . import _calls, _command, _inputs, _monitor, _thread_waits
 from ._launch import default_workers
 from ._options import Commands, map_tasks
 from .executor import Executor
@@ -42,27 +39,36 @@ LOOK_S, LOOKS = 0.05, 3  # so often, one after the other, nobody is seen at work
 
 class ThreadFuture(concurrent.futures.Future):
     _executor: ThreadExecutor | None = None  # the level that does it
+    _node: Any = None  # these three: see _thread_waits.py
+    _waiting: _Waiting | None = None
+    _is_stuck = False
 
     def result(self, timeout: float | None = None) -> Any:
-        with self._lend():
+        with self._lend(timeout):
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        with self._lend():
-            return super().exception(timeout)
+        try:
+            with self._lend(timeout):
+                return super().exception(timeout)
+        except RuntimeError as error:
+            if not self._is_stuck:
+                raise
+            return error
 
     @contextlib.contextmanager
-    def _lend(self) -> Iterator[None]:
+    def _lend(self, timeout: float | None) -> Iterator[None]:
         here, there = getattr(_local, "executor", None), self._executor
-        is_deeper = there is None or here is None or there._deeper is not here._deeper or there._depth > here._depth
-        if is_deeper or self.done():
+        if here is None or self.done():
             yield
             return
-        here._add_workers(1)
-        try:
+        with contextlib.ExitStack() as waiting:
+            if timeout is None:
+                waiting.enter_context(_thread_waits.entered(here if here._is_actor else _local.call, self))
+            is_deeper = there is None or there._deeper is not here._deeper or there._depth > here._depth
+            if not is_deeper and not here._is_actor:  # which has one thread
+                waiting.enter_context(here._lent())
             yield
-        finally:
-            here._add_workers(-1)
 
 
 class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
@@ -94,7 +100,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         self._depth = 0 if _deeper is None else 1 + len(_deeper)
         if self._depth:
             self._deeper.append(self)
-        self._closed = False
+        self._closed = self._is_actor = False
         self._waiting: set[_Waiting] = set()
         self._on_strangers: set[_Waiting] = set()  # of these, those whose inputs no executor may ever end
         self._changed = threading.Condition()  # of the three above
@@ -117,6 +123,15 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         except RuntimeError:  # as CPython 3.12 says when the main thread has ended
             if not self._threads:  # else they do it
                 raise
+
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[None]:
+        """Another thread does tasks while this one waits."""
+        self._add_workers(1)
+        try:
+            yield
+        finally:
+            self._add_workers(-1)
 
     def _add_workers(self, count: int) -> None:
         with self._lending:
@@ -155,6 +170,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         else:
             future = level._submit_now(task)
+        future._node = call if turns is None else level
         return future if recorder is None else recorder.submitted(future, task, waits)
 
     def _submit_now(self, call: Callable[[], Any]) -> ThreadFuture:
@@ -195,7 +211,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         self, args: list[str], stdin: bytes | None, timeout: Any, env: Any, cwd: Any, check: bool, retries: int
     ) -> ThreadFuture:
         options = self.options(retries=retries, name=args[0])
-        return options.submit(_run_command, args, stdin, timeout, env, cwd, check)
+        return options.submit(_command.run_here, args, stdin, timeout, env, cwd, check)
 
     def actor(self, cls: Callable[..., Any], /, *args: Any, restarts: int = 0, **kwargs: Any) -> ThreadActor:
         """An object that is called by one thread, in the order of the calls."""
@@ -204,6 +220,7 @@ class ThreadExecutor(Commands, concurrent.futures.ThreadPoolExecutor):
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         executor = ThreadExecutor(1, monitor=self._part_of_record(_monitor.ACTOR))
+        executor._is_actor = True
         self._actors.add(executor)
         return ThreadActor(executor, _calls.name_of(cls), executor.submit(cls, *args, **kwargs))
 
@@ -302,7 +319,8 @@ class _Waiting:
         turns: ThreadTurns | None = None,
     ) -> None:
         self.executor, self.call, self.task, self.future = executor, call, task, ThreadFuture()
-        self.turns, self.is_ready = turns, False
+        self.turns, self.is_ready, self.inputs = turns, False, inputs
+        self.future._waiting = self
         self.future._executor = executor
         self.left, self.lock, self.is_over = len(inputs), threading.Lock(), False
         with executor._changed:
@@ -319,7 +337,14 @@ class _Waiting:
         if not inputs:  # it waits for its turn
             self.go()
 
+    def needs(self) -> list[concurrent.futures.Future]:
+        """What has to end before it is its turn."""
+        if self.turns is None:
+            return self.inputs
+        return [each for waiting in self.turns.before(self) for each in waiting.inputs]
+
     def over(self, future: concurrent.futures.Future) -> None:
+        self.future._waiting, self.inputs = None, []
         if future.cancelled():
             _claim(future)
         with self.executor._changed:
@@ -442,31 +467,6 @@ def _fail(future: concurrent.futures.Future, error: BaseException) -> None:
     _local.failing = None
     if raised is not None:
         raise raised
-
-
-def _run_command(
-    args: list[str], stdin: bytes | None, timeout: float | None, env: Any, cwd: Any, check: bool
-) -> _command.Command:
-    folder = tempfile.gettempdir()
-    environment = {**os.environ, **(env or {})}
-    environment = {name: value for name, value in environment.items() if value is not None}
-    with _command._unnamed(folder) as out, _command._unnamed(folder) as err, _command._unnamed(folder) as into:
-        into.write(stdin or b"")
-        into.seek(0)
-        process = subprocess.Popen(
-            args, stdin=into, stdout=out, stderr=err, env=environment, cwd=cwd, start_new_session=True
-        )
-        try:
-            command = _command.Command(args, process.wait(timeout))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise TimeoutError(f"task {args[0]}: its time limit of {timeout:g} s has passed") from None
-        command.stdout, command.stdout_path = _command._take(out, folder, "stdout")
-        command.stderr, command.stderr_path = _command._take(err, folder, "stderr")
-    if check:
-        command.check_returncode()
-    return command
 
 
 # ---- the end: before concurrent.futures stops taking tasks, all are done, and what they submit

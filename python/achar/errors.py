@@ -254,6 +254,15 @@ def _actor_gone(task: str) -> ActorDied:
     )
 
 
+def _stuck_call() -> RuntimeError:
+    return RuntimeError(
+        "a deadlock: this call of an actor would never begin\n"
+        "  why: the actor does one call at a time, and the one that it does waits for this one, "
+        "by way of other calls or tasks\n"
+        "  do:  call it without waiting for the result there, or wait with a timeout"
+    )
+
+
 def _overdue(task: str | None, limit: float, pid: int) -> TimeoutError:
     return TimeoutError(
         f"{_subject(task)}: its time limit of {limit:g} s has passed\n"

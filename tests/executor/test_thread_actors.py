@@ -104,3 +104,72 @@ def test_what_waits_is_done_when_the_executor_ends():
     assert [call.result(0) for call in calls] == [[1], [1, 2]]
     with pytest.raises(RuntimeError, match="after shutdown"):
         notes.note(3)
+
+
+def test_who_would_wait_for_itself_is_told(ex):
+    """As test_actor_handles.py has it for processes."""
+
+    class Via:
+        def __init__(self):
+            self.value = 0
+
+        def add(self, n):
+            self.value += n
+            return self.value
+
+        def via(self, others, n):
+            return others[0].via(others[1:], n).result() if others else self.add(n)
+
+        def via_task(self, other):
+            return ex.submit(lambda: ex.submit(lambda: other.add(100).result()).result()).result()
+
+        def held(self, me, other):
+            return str(other.add(ex.submit(lambda: me.add(100).result())).exception())
+
+        def asks(self, me):
+            return type(me.add(100).exception())
+
+        def returns(self, me):
+            return me.add(1)
+
+        def tells(self, me):
+            me.add(1)
+
+        def is_patient(self, me):
+            with pytest.raises(concurrent.futures.TimeoutError):
+                me.add(1).result(0.2)
+            return self.value
+
+    a, b, c = (ex.actor(Via) for _ in range(3))
+    calls = [a.via([a], 100), a.via([b, a], 100), b.via([a, c, a], 100), a.via_task(a), a.returns(a)]
+    for call in calls:
+        error = call.exception(LIMIT_S)
+        assert isinstance(error, RuntimeError) and "a deadlock" in str(error), error
+    text = a.held(a, b).result(LIMIT_S)
+    assert "failed" in text and "a deadlock" in text
+    assert a.asks(a).result(LIMIT_S) is RuntimeError
+    assert a.tells(a).result(LIMIT_S) is None
+    assert a.is_patient(a).result(LIMIT_S) == 1
+    assert [actor.add(0).result(LIMIT_S) for actor in (a, b, c)] == [2, 0, 0]
+    assert a.via([b, c, b], 5).exception(LIMIT_S) is not None and a.via([b, c], 5).result(LIMIT_S) == 5
+
+
+def test_one_call_at_a_time(ex):
+    """Also while one waits."""
+
+    class Alone:
+        def __init__(self):
+            self.is_busy = False
+
+        def work(self, other, *more):
+            assert not self.is_busy
+            self.is_busy = True
+            try:
+                return [future.result() for future in [other.note(1), ex.submit(abs, -1), *more]]
+            finally:
+                self.is_busy = False
+
+    notes = ex.actor(Notes)
+    alone = ex.actor(Alone)
+    calls = [alone.work(notes) for _ in range(50)]
+    assert [len(call.result(LIMIT_S)) for call in calls] == [2] * 50
