@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = ROOT / "bench" / "codec"
-TIME_LIMIT_S = 240
+TIME_LIMIT_S = 800
 MEASURED = ["None", "slotted dataclasses", "set", "nested", "array out of band", "pickle_list", "unpickle"]
 
 

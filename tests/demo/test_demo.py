@@ -18,7 +18,7 @@ def output():
     """What `make demo` prints when it indexes 300 library files."""
     done = subprocess.run(
         ["make", "--no-print-directory", "demo", "DEMO_FILES=300"],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280,
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

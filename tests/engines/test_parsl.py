@@ -35,7 +35,7 @@ def run(*arguments, stdin=None, timeout=280):
     return output
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_an_exception_that_only_the_worker_has_ends_its_task_and_no_other():
     output = run(ROOT / "examples" / "parsl_exceptions.py", "achar", 90)
     assert "double(1): 2\n" in output and "double(2): 4\n" in output
@@ -45,7 +45,7 @@ def test_an_exception_that_only_the_worker_has_ends_its_task_and_no_other():
     assert "raise Diverged(step, residual=1e9)" in output and "has ended" not in output
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_with_parsls_own_serializer_it_hangs_and_so_do_later_tasks():
     output = run(ROOT / "examples" / "parsl_exceptions.py", "parsl", 8)
     assert "double(1): 2\n" in output

@@ -112,7 +112,7 @@ def test_mutated_pickles(seed):
     """Same value, or both refuse with the same words; in a process with a memory limit."""
     done = subprocess.run(
         [sys.executable, str(HERE / "differential.py"), str(seed), str(MUTATED)],
-        capture_output=True, text=True, timeout=2500 if MUTATED > 4000 else 250,
+        capture_output=True, text=True, timeout=2500 if MUTATED > 4000 else 800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert f"{MUTATED} inputs" in done.stdout

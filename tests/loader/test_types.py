@@ -17,7 +17,7 @@ def test_stubs(tmp_path):
         + ["achar.pickle", "achar._memo"],
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=800,
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -29,12 +29,12 @@ def search(folder, *defines, limit, optimize="-O0"):
 
 
 def test_every_order_of_two_waits_a_notification_and_time_limits(tmp_path):
-    errors, states = search(tmp_path, "LIMITED=2", limit=280)
+    errors, states = search(tmp_path, "LIMITED=2", limit=800)
     assert errors == 0 and states > 100_000
 
 
 def test_every_order_with_signal_handlers(tmp_path):
-    errors, states = search(tmp_path, "LIMITED=0", "SIGNALS=2", limit=280)
+    errors, states = search(tmp_path, "LIMITED=0", "SIGNALS=2", limit=800)
     assert errors == 0 and states > 1_000_000
 
 
@@ -42,7 +42,7 @@ def test_every_order_with_signal_handlers(tmp_path):
     "defines", [["WITHOUT_NUDGE"], ["SIGNALS=1", "WITHOUT_ASIDE"], ["SIGNALS=1", "WITHOUT_LOOKING"]]
 )
 def test_a_broken_protocol_is_found_out(tmp_path, defines):
-    errors, _ = search(tmp_path, *defines, limit=280)
+    errors, _ = search(tmp_path, *defines, limit=800)
     assert errors == 1
 
 

@@ -118,7 +118,7 @@ print("deep enough")
 
 
 def test_superset_goes_on():
-    done = subprocess.run([sys.executable, "-c", DEEP], capture_output=True, text=True, timeout=250)
+    done = subprocess.run([sys.executable, "-c", DEEP], capture_output=True, text=True, timeout=800)
     assert done.stdout == "deep enough\n", done.stderr
 
 
@@ -137,7 +137,7 @@ except RecursionError as error:
 
 
 def test_superset_ends_what_has_no_end():
-    done = subprocess.run([sys.executable, "-c", ENDLESS], capture_output=True, text=True, timeout=250)
+    done = subprocess.run([sys.executable, "-c", ENDLESS], capture_output=True, text=True, timeout=800)
     assert done.stdout.startswith("RecursionError an object nested without end"), done.stderr
 
 

@@ -23,7 +23,7 @@ def test_no_memory(what, module):
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=250,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-5000:]
     assert done.stdout.endswith("\ndone\n")

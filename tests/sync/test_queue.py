@@ -439,7 +439,7 @@ def test_a_forked_child_keeps_what_its_parent_had():
 def test_multiprocessings_own_tests_of_queues(method):
     done = subprocess.run(
         [sys.executable, HERE / "run_multiprocessing_tests.py", method, "_TestQueue"],
-        capture_output=True, text=True, timeout=250, check=False,
+        capture_output=True, text=True, timeout=800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout.splitlines()[-1])

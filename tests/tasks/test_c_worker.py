@@ -12,7 +12,7 @@ import time
 import achar
 import pytest
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_values(ex):
