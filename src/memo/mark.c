@@ -97,11 +97,12 @@ void memo_forget_mark(memo_store *store)
     memo_mark mark;
     if (!read_mark(store->locks, store->inode, &mark))
         return;
-    int fd = open_log(store->path);
-    if (fd >= 0) {
-        close(fd);
+    struct stat log;
+    char *log_path = path_with(store->path, "-wal");
+    bool is_gone = log_path && stat(log_path, &log) < 0 && errno == ENOENT;
+    sqlite3_free(log_path);
+    if (!is_gone)
         return;
-    }
     const written_mark none = {.magic = 0};
     if (pwrite(store->locks->fd, &none, sizeof none, 0) < 0)
         return; /* then it is looked whether the last result is there */
