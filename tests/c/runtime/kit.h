@@ -30,10 +30,13 @@
 #define assert_status(got, wanted)                                                                 \
     assert_string_equal(achar_status_name(got), achar_status_name(wanted))
 
-/* A test that hangs is killed. */
+void kit_close_gate(void);
+
+/* A test that hangs is killed; one that was may have left its gate open, and its process id. */
 static inline int kit_set_alarm(void **state)
 {
     alarm(TEST_LIMIT_S);
+    kit_close_gate();
     return 0;
 }
 
@@ -73,8 +76,7 @@ achar__task *kit_submit(achar__pool *pool, const char *format, ...)
 achar__task *kit_hold(achar__pool *pool);
 /* The command line of such a task. */
 const char *kit_hold_command(void);
-void kit_open_gate(void);
-void kit_close_gate(void);
+void kit_open_gate(void); /* kit_close_gate() for the next one */
 /* Waits until a worker has the task; it is not to end before. */
 void kit_wait_until_running(achar__task *task);
 
