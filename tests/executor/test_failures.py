@@ -147,6 +147,11 @@ FAILURES = {
         "and 'text' in error.text and 'in fail' in error.traceback and 'lock' in error.reason "
         "and 'in fail' in str(error.__cause__)",
     ),
+    "exception that is raised from one that cannot be pickled": (
+        "def fail(_):\n    raise ValueError('text') from KeyError(threading.Lock())",
+        "type(error) is ValueError and error.args == ('text',) and 'KeyError' in str(error.__cause__) "
+        "and 'in fail' in str(error.__cause__)",
+    ),
     "exception that cannot be read": (
         "def explode():\n    raise LookupError('while reading')\n"
         "class BadError(Exception):\n    def __reduce__(self): return explode, ()\n"

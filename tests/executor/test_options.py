@@ -215,6 +215,26 @@ def test_what_is_raised_after_the_limit_is_its_cause(ex):
     assert "no such module" in str(error.__cause__)
 
 
+def test_what_is_raised_after_the_limit_cannot_be_sent(ex):
+    """Thread.start() raises such a KeyError, when the limit passes in there."""
+
+    def task():
+        import threading
+
+        try:
+            time.sleep(60)
+        except TimeoutError:
+            raise KeyError(threading.Lock()) from None
+
+    ex._pool.be_patient(60)
+    for limit in LIMITS_S:
+        error = ex.options(timeout=limit).submit(task).exception()
+        assert type(error) is TimeoutError and str(error).startswith("the task's time limit has passed"), error
+        if "KeyError" in str(error.__cause__):
+            break
+    assert "KeyError" in str(error.__cause__)
+
+
 def test_the_limit_passes_within_an_import(tmp_path):
     """It waits for the import's end: half of one would be found by the tasks after it."""
     (tmp_path / "package").mkdir()

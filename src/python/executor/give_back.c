@@ -126,9 +126,43 @@ static PyObject *report_of(worker_loop *loop, PyObject *exception, PyObject *rea
     return report;
 }
 
+static const saver_options as_exception = {.protocol = -1, .superset = 1, .root_name = "exception"};
+
+/*
+ * An exception that cannot be pickled with what it was raised from goes without: that is in the report's text. 0; -1
+ * with an exception set: what it is itself cannot be pickled either.
+ */
+static int dump_without_its_chain(worker_loop *loop, PyObject *exception, wire_sink *ws)
+{
+    PyObject *cause = PyException_GetCause(exception);
+    PyObject *context = PyException_GetContext(exception);
+    PyObject *hidden = PyObject_GetAttrString(exception, "__suppress_context__");
+    PyException_SetCause(exception, NULL);
+    PyException_SetContext(exception, NULL);
+    int status = hidden ? saver_dump_into(loop->st, exception, &as_exception, &ws->sink, NULL) : -1;
+    PyObject *raised = status < 0 ? compat_take_exception() : NULL;
+    PyException_SetCause(exception, cause);
+    PyException_SetContext(exception, context);
+    if (hidden && PyObject_SetAttrString(exception, "__suppress_context__", hidden) < 0)
+        PyErr_Clear(); /* the report's text shows more, or less */
+    Py_XDECREF(hidden);
+    if (raised)
+        compat_restore_exception(raised);
+    return status;
+}
+
+static int has_a_chain(PyObject *exception)
+{
+    PyObject *cause = PyException_GetCause(exception);
+    PyObject *context = PyException_GetContext(exception);
+    int has = cause || context;
+    Py_XDECREF(cause);
+    Py_XDECREF(context);
+    return has;
+}
+
 int worker_write_exception(worker_loop *loop, PyObject *exception, wire_sink *ws)
 {
-    static const saver_options options = {.protocol = -1, .superset = 1, .root_name = "exception"};
     uint32_t nbytes = 0;
     PyObject *reason = NULL, *report = NULL;
     int status = -1;
@@ -137,9 +171,15 @@ int worker_write_exception(worker_loop *loop, PyObject *exception, wire_sink *ws
     /* Its own traceback goes as text, in the report. */
     PyObject *traceback = PyException_GetTraceback(exception);
     PyException_SetTraceback(exception, Py_None);
-    if (saver_dump_into(loop->st, exception, &options, &ws->sink, NULL) < 0) {
+    if (saver_dump_into(loop->st, exception, &as_exception, &ws->sink, NULL) < 0) {
         reason = compat_take_exception();
         ws->sink.used = sizeof nbytes;
+        if (has_a_chain(exception) && dump_without_its_chain(loop, exception, ws) == 0) {
+            Py_CLEAR(reason);
+        } else {
+            PyErr_Clear(); /* the first says why */
+            ws->sink.used = sizeof nbytes;
+        }
     }
     PyException_SetTraceback(exception, traceback ? traceback : Py_None);
     Py_XDECREF(traceback);
@@ -153,7 +193,7 @@ int worker_write_exception(worker_loop *loop, PyObject *exception, wire_sink *ws
     memcpy(ws->sink.data, &nbytes, sizeof nbytes);
     report = report_of(loop, exception, reason);
     if (report)
-        status = saver_dump_into(loop->st, report, &options, &ws->sink, NULL);
+        status = saver_dump_into(loop->st, report, &as_exception, &ws->sink, NULL);
     Py_XDECREF(report);
     Py_XDECREF(reason);
     return status;
