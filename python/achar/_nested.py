@@ -53,7 +53,6 @@ from ._nested_futures import CallFuture, Check, NestedFuture, NestedReference, l
 from ._options import Commands
 
 DEPTH_MAX = 32
-DOOR_FD = 6  # src/runtime/pool/wire.h
 DISCARDED_AT_ONCE = 1 << 16
 ANSWER_S = 60  # after the client has read the question
 CLOSED = "something in this worker closed it, or no descriptor was left there"
@@ -74,7 +73,9 @@ class Link:
 
     def __init__(self) -> None:
         mine, theirs = socket.socketpair()
-        with theirs, socket.socket(fileno=os.dup(DOOR_FD)) as door:
+        with theirs, socket.socket(fileno=os.dup(_worker.DOOR_FD)) as door:
+            if os.fstat(door.fileno()).st_ino != _worker.door:
+                raise OSError("something else is where the worker's door was")
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))]
             cookie = int.from_bytes(os.urandom(8), "little")
             door.sendmsg([HELLO.pack(cookie)], rights)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import types
 
 place: tuple[int, int] | None = None  # in a worker: how deep (see _nested.py), and its process id
+DOOR_FD = 6  # src/runtime/pool/wire.h
+door: int | None = None  # its inode: something else may stand at that descriptor later
 
 
 def main() -> None:
@@ -98,8 +100,12 @@ def set_up(hello: dict) -> BaseException | None:
             from .errors import EnvironmentDiffers
 
             return EnvironmentDiffers(difference)
-    global place
+    global place, door
     place = hello["depth"], os.getpid()
+    try:
+        door = os.fstat(DOOR_FD).st_ino
+    except OSError:  # there is none: the client is in C
+        pass
     if hello["initializer"] is None:
         return None
     try:

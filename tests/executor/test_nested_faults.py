@@ -315,3 +315,30 @@ def test_connections_are_let_go_of(ex):
     for _ in range(10):
         ex.submit(ends_its_own).result(60)
     assert ex.submit(left).result(100) <= 1
+
+
+def test_an_initializer_that_shuts_the_door():
+    """All workers do that, so they are not replaced for it: their tasks run, but cannot submit any."""
+
+    def puts_another():
+        import builtins
+        import socket
+
+        builtins.kept = socket.socketpair()
+        os.dup2(builtins.kept[0].fileno(), 6)
+
+    def submits():
+        import builtins
+
+        builtins.kept[1].setblocking(False)
+        try:
+            return child_of_a_task()
+        except RuntimeError as error:
+            with pytest.raises(BlockingIOError):  # nothing has been sent there
+                builtins.kept[1].recv(1)
+            return str(error)
+
+    with achar.Executor(2, initializer=puts_another) as ex:
+        for text in [ex.submit(submits).result(60) for _ in range(4)]:
+            assert "something in this worker closed it" in text
+        assert list(ex.map(abs, range(-20, 0))) == list(range(20, 0, -1))
