@@ -90,6 +90,7 @@ class Connection:
     def release(self, number: int) -> None:
         self.futures.pop(number, None)
         self.calls.discard(number)
+        self.end_wait(number)
 
     def take(self, body: bytes, at: int) -> tuple[str, bytes, list[Any]]:
         """What follows the head of a SUBMIT or CALL: name, call, inputs."""
@@ -269,7 +270,7 @@ class Server:
         pool = self.pools[connection.depth]
         node = task or (pool if self.is_actors and connection.depth == 0 else None)
         future = connection.futures.get(number)
-        if node is not None and future is not None:
+        if node is not None and future is not None and not future.done():  # else the answer has crossed this
             connection.waits[number] = node
             _waits.begin(node, _waits.Wait(connection, number, future, pool, pid))
 
