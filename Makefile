@@ -3,7 +3,7 @@
 #   make build      the library, build/achar, and achar for .venv/bin/python
 #   make demo       achar at work, in C and in Python
 #   make test       lint, test-c, test-python; of what follows what is quick: CPython's own tests with this
-#                   interpreter, two of the sanitizers, one other interpreter
+#                   interpreter, two of the sanitizers, one other interpreter. Two things at a time.
 #   make sanitize, make conformance, make test-versions: all of it
 #   make bench      docs/benchmarks, measured anew on this machine
 #   make fuzz       the fuzz targets, FUZZ_SECONDS=60 each
@@ -26,17 +26,23 @@ unexport PYTHONPATH PYTHONHOME
 # compiled serves another (whose debugger is then told of the first one's folder).
 export CCACHE_DEPEND := 1
 export CCACHE_NOHASHDIR := 1
+# Each process under ThreadSanitizer would sleep for a second before it exits, and the tests start hundreds.
+export TSAN_OPTIONS ?= atexit_sleep_ms=50
+MAKEFLAGS += --no-print-directory
 # ThreadSanitizer of GCC 12 cannot live with the address layouts of newer kernels.
 no_aslr = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 # Twice as many as processors: many of the tests wait for something, most of the time.
 test_processes = $(shell n=$$((2 * $$(nproc))); echo $$((n < 8 ? n : 8)))
+processors = $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
 c_files = $(shell find src include tests examples bench fuzz -name '*.[ch]' -o -name '*.cpp')
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: build demo test bench fuzz stress lint clean distclean system system-fuzz system-test
 .PHONY: test-c sanitize sanitize-address sanitize-thread sanitize-hostile sanitize-memory conformance
-.PHONY: conformance-here test-python test-versions test-version
+.PHONY: conformance-here test-python test-python-computing test-python-waiting test-versions test-version
+.PHONY: sanitize-address-codec sanitize-address-rest build-asan build-tsan
+.PHONY: test-builds test-packages test-in-front test-beside
 
 build: $(BUILD)/build.ninja
 	@echo "== building"
@@ -56,8 +62,22 @@ demo: build $(VENV)/.has-demo
 	@echo "== in Python: examples/resumed_run.py, killed half-way and started again"
 	@python examples/resumed_run.py
 
-# system-test first: the compiler cache that it installs serves every build.
-test: system-test lint test-c sanitize-address sanitize-thread conformance-here test-version test-python
+# system-test first: the compiler cache that it installs serves every build. Then two things at a time: what compiles,
+# and pip; what has many processes, most of which wait, and what only computes. What is built is not looked at again.
+looked = -o system -o system-test
+is_built = -o build -o build-asan -o build-tsan
+test: system-test $(VENV)/.has-build
+	@$(PYTHON) tools/side_by_side.py '$(MAKE) $(looked) test-builds' '$(MAKE) $(looked) test-packages'
+	@$(PYTHON) tools/side_by_side.py '$(MAKE) $(looked) $(is_built) test-in-front' '$(MAKE) $(looked) $(is_built) test-beside'
+
+test-builds: build build-asan build-tsan
+	@python tests/conformance/matrix.py --newest
+
+test-packages: $(VENV)/.has-lint $(VENV)/.has-test $(VENV)/.has-demo $(VENV)/.has-engines
+
+test-in-front: test-c sanitize-thread sanitize-address-rest test-python-waiting
+
+test-beside: lint conformance-here test-version test-python-computing sanitize-address-codec
 
 test-c: build
 	@echo "== C tests"
@@ -68,14 +88,22 @@ test-c: build
 # is looked for, too. Clang warns as an error.
 sanitize: sanitize-address sanitize-thread sanitize-hostile sanitize-memory
 
-sanitize-address: build-asan/build.ninja
+sanitize-address: build-asan
 	@echo "== C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
-	@ninja -C build-asan --quiet
 	@meson test -C build-asan --num-processes $(test_processes) --no-rebuild --print-errorlogs
 
-sanitize-thread: build-tsan/build.ninja
+# The same in two.
+sanitize-address-codec: build-asan
+	@echo "== the codec's C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@meson test -C build-asan --logbase codec --no-rebuild --suite codec --print-errorlogs
+
+sanitize-address-rest: build-asan
+	@echo "== the other C tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@meson test -C build-asan --num-processes $(test_processes) --no-rebuild --no-suite codec --print-errorlogs
+
+sanitize-thread: build-tsan
 	@echo "== runtime tests under ThreadSanitizer"
-	@$(no_aslr) meson test --quiet -C build-tsan --num-processes $(test_processes) --suite runtime --print-errorlogs
+	@$(no_aslr) meson test -C build-tsan --num-processes $(test_processes) --no-rebuild --suite runtime --print-errorlogs
 
 sanitize-hostile: build-hostile/build.ninja
 	@echo "== codec tests with tiny chunks, buffers and stacks"
@@ -98,6 +126,17 @@ test-python: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-engines $(VE
 	@echo "== Python tests"
 	@python -m pytest -n $(test_processes)
 
+# The same in two: these folders, a process for each processor; all others.
+computing = $(foreach part,bench byvalue codec compat fuzz loader model package saver versions,tests/$(part)/)
+waiting = $(filter-out $(computing),$(wildcard tests/*/))
+test-python-computing: build $(VENV)/.has-test $(VENV)/.has-lint | system-test
+	@echo "== Python tests that compute"
+	@python -m pytest -n $(processors) $(addprefix --ignore=,$(waiting))
+
+test-python-waiting: build $(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-engines | system-test
+	@echo "== Python tests of processes and threads"
+	@python -m pytest -n $(test_processes) $(addprefix --ignore=,$(computing))
+
 # What lies closest to the interpreter, on every other CPython 3.X of the machine; most of it, on the newest of them.
 test-versions: versions = --others --pytest tests/saver tests/loader tests/byvalue tests/fuzz tests/sync/test_threads.py \
   tests/sync/test_aio.py
@@ -116,9 +155,8 @@ fuzz: system-fuzz $(BUILD)-fuzz/build.ninja
 
 # What `make test` has no time for: every sanitizer, every interpreter, all bytes of all golden pickles, every allocation of large ones,
 # storms again and again, twenty times the examples, ten minutes for each fuzz target.
-stress: build-asan/build.ninja build-hostile/build.ninja build-hostile-python/build.ninja build $(VENV)/.has-test | system-test
+stress: build-asan build-hostile/build.ninja build-hostile-python/build.ninja build $(VENV)/.has-test | system-test
 	@$(MAKE) sanitize conformance test-versions
-	@ninja -C build-asan --quiet
 	@ninja -C build-hostile --quiet
 	@echo "== codec tests, all they can"
 	@ACHAR_STRESS=1 meson test -C build-asan --no-rebuild --suite codec --timeout-multiplier 40 --print-errorlogs
@@ -198,6 +236,10 @@ build-asan/build.ninja: $(VENV)/.has-build
 	  -Dbuildtype=debug -Db_sanitize=address$(comma)undefined -Dc_args=-fno-sanitize-recover=all)
 	@touch $@
 
+build-asan: build-asan/build.ninja
+	@echo "== building with AddressSanitizer and UndefinedBehaviorSanitizer"
+	@ninja -C build-asan --quiet
+
 build-hostile/build.ninja: $(VENV)/.has-build
 	@echo "== configuring build-hostile"
 	@$(call quietly,meson setup --reconfigure build-hostile $(c_tests) -Dhostile=true \
@@ -223,6 +265,10 @@ build-tsan/build.ninja: $(VENV)/.has-build
 	@$(call quietly,meson setup --reconfigure build-tsan $(c_tests) \
 	  -Dbuildtype=debug -Db_sanitize=thread)
 	@touch $@
+
+build-tsan: build-tsan/build.ninja
+	@echo "== building with ThreadSanitizer"
+	@ninja -C build-tsan --quiet
 
 build-msan/build.ninja: $(VENV)/.has-build | system-test
 	@echo "== configuring build-msan"
