@@ -358,6 +358,6 @@ class Server:
         connection.socket.close()
         for number in list(connection.waits):
             connection.end_wait(number)
-        for number, future in list(connection.futures.items()):
+        for number, future in reversed(list(connection.futures.items())):  # none is done without those before it
             if not future.done():
                 connection.cancel(number)

@@ -76,11 +76,12 @@ class Kept(dict):
 
     def __init__(self) -> None:
         self.pools: set[Any] = set()
+        self.actors: set[Any] = set()  # pools of all its actors: one that nobody can call may call others
 
     def ended(self, pool: Any) -> None:
         self.pools.discard(pool)
         if not self.pools:
-            settle([actor._executor._pool for actor in list(self.values())])
+            settle(list(self.actors))
             self.clear()
 
 

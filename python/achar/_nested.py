@@ -227,7 +227,7 @@ class Link:
         return future
 
     def cancel_tasks_of(self, parent: int) -> None:
-        for future in list(self.futures.values()):
+        for future in reversed(list(self.futures.values())):  # none is done without those before it
             if future._parent == parent:
                 future.cancel()
 

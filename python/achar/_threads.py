@@ -65,7 +65,7 @@ class ThreadFuture(concurrent.futures.Future):
         with contextlib.ExitStack() as waiting:
             if timeout is None:
                 waiting.enter_context(_thread_waits.entered(here if here._is_actor else _local.call, self))
-            is_deeper = there is None or there._deeper is not here._deeper or there._depth > here._depth
+            is_deeper = there is None or (there._deeper is here._deeper and there._depth > here._depth)
             if not is_deeper and not here._is_actor:  # which has one thread
                 waiting.enter_context(here._lent())
             yield

@@ -318,6 +318,8 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
             _nested=self._setup,
         )
         self._actors.add(executor)
+        self._kept.actors.difference_update([p for p in self._kept.actors if p.closed and p.join(0)])
+        self._kept.actors.add(executor._pool)
         return _actor.Actor(executor, _calls.name_of(cls), self._kept)
 
     def wait(
@@ -376,7 +378,12 @@ class Executor(Commands, _achar.ExecutorCore, concurrent.futures.Executor):
                 threading.Thread(target=self._wait_for_end, args=(others, last), name="achar shutdown").start()
 
     def _wait_for_end(self, others: list[Executor], last: list[Executor]) -> None:
-        _pools.wait_for_end(self._pool)
+        try:
+            _pools.wait_for_end(self._pool)
+        except KeyboardInterrupt:
+            for executor in (*others, *last):
+                executor._pool.interrupt()
+            raise
         for executor in others:
             executor.shutdown(wait=True)
         for executor in last:  # they have nothing to do any more, see Kept.ended()

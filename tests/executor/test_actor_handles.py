@@ -259,6 +259,33 @@ def test_a_caller_ends_with_calls_under_way(ex, how, tmp_path):
     assert counter.add(0).result(LIMIT_S) == 1
 
 
+def test_of_a_callers_calls_none_is_done_without_those_before_it(ex, tmp_path):
+    counter = ex.actor(Counter)
+    path = str(tmp_path / "never")
+
+    def never():
+        while not os.path.exists(path):
+            time.sleep(0.01)
+
+    def caller(has_to_wait):
+        counter.note(0)
+        counter.note(achar.current_executor().submit(never) if has_to_wait else 1)
+        for i in range(2, 100):
+            counter.note(i)
+        assert achar.current_executor()._link.check()
+        os._exit(1)
+
+    for has_to_wait in True, False:
+        before = len(counter.note().result(LIMIT_S))
+        assert isinstance(ex.submit(caller, has_to_wait).exception(LIMIT_S), achar.WorkerDied)
+        end = time.monotonic() + LIMIT_S
+        while not all(call.done() for call in calls_of_tasks()):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        noted = counter.note().result(LIMIT_S)[before:]
+        assert noted == list(range(len(noted))) and (len(noted) <= 1 or not has_to_wait)
+
+
 def calls_of_tasks():
     connections = [each for each in gc.get_objects() if isinstance(each, achar._door.Connection) and each.calls]
     return [future for each in connections for future in list(each.futures.values())]
@@ -466,3 +493,76 @@ def test_long_waits_are_no_deadlock(ex, tmp_path):
     assert slow.result(LIMIT_S) == 1
     assert sorted(call.result(LIMIT_S) for call in behind) == [2, 3, 5]
     assert tasks.result(LIMIT_S) == 6
+
+
+ENDINGS = {
+    "shutdown": "ex.shutdown(wait=False); go()",
+    "dropped": "del ex, caller; gc.collect(); go()",
+    "exit": "threading.Thread(target=go_at_exit).start()",
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_an_actor_that_only_another_actor_calls_is_there_until_that_has_ended(run, tmp_path, how):
+    """Though no task has ever called it, and this process has dropped it."""
+    path = str(tmp_path / "go")
+    printed = run(
+        f"""import achar, achar._pools, gc, os, threading, time
+class Called:
+    def add(self, n):
+        return n + 1
+class Caller:
+    def call(self, called, path):
+        open(path + ".begun", "w").close()
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        return called.add(1).result()
+def go():
+    open({path!r}, "w").close()
+    print(future.result())
+def go_at_exit():
+    while not achar._pools.exiting:
+        time.sleep(0.01)
+    go()
+ex = achar.Executor(1)
+called, caller = ex.actor(Called), ex.actor(Caller)
+future = caller.call(called, {path!r})
+while not os.path.exists({path!r} + ".begun"):
+    time.sleep(0.01)
+del called
+{ENDINGS[how]}
+"""
+    )
+    assert printed == "2\n"
+
+
+def test_ctrl_c_in_shutdown_ends_the_calls_of_actors_that_were_sent(run):
+    run(
+        """import achar, signal, sys, threading, time
+class Busy:
+    def never(self):
+        while True:
+            time.sleep(0.01)
+def interrupt():
+    names = []
+    while "wait_for_end" not in names:
+        frame, names = sys._current_frames()[threading.main_thread().ident], []
+        while frame:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+    signal.raise_signal(signal.SIGINT)
+ex = achar.Executor(1)
+busy = ex.actor(Busy)
+ex.submit(lambda busy: None, busy).result()
+future = busy.never()
+while not future.running():
+    time.sleep(0.01)
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    ex.shutdown()
+except KeyboardInterrupt:
+    pass
+else:
+    raise AssertionError("not interrupted")
+"""
+    )

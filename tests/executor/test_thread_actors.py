@@ -173,3 +173,13 @@ def test_one_call_at_a_time(ex):
     alone = ex.actor(Alone)
     calls = [alone.work(notes) for _ in range(50)]
     assert [len(call.result(LIMIT_S)) for call in calls] == [2] * 50
+
+
+def test_a_task_waits_for_an_actor_that_waits_for_a_task():
+    class Asking:
+        def ask(self, executor):
+            return executor.submit(int, "5").result()
+
+    with achar.Executor(1, kind="thread") as ex:
+        actor = ex.actor(Asking)
+        assert ex.submit(lambda: actor.ask(ex).result()).result(100) == 5
