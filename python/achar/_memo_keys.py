@@ -49,6 +49,10 @@ def of_object(key: Any) -> bytes:
     return _explained(b"put", key, "key")
 
 
+class LeftOut:
+    """Stands for an argument that is left out where the default is not known."""
+
+
 class Keys:
     """The keys of one function's calls."""
 
@@ -76,6 +80,10 @@ class Keys:
             if self.ignored:
                 raise ValueError(f"{name_of(self.function)} does not tell its parameters, so none can be ignored")
             return
+        if self._is_wrapper:  # it may give what is left out another value than the function that it wraps
+            parameters = self._parameters = [
+                p if p.default is inspect.Parameter.empty else p.replace(default=LeftOut) for p in parameters
+            ]
         by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self._positional = [
             (p.name, p.default, p.kind is inspect.Parameter.POSITIONAL_ONLY)

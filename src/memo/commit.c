@@ -151,10 +151,12 @@ void memo_give_writer(memo_store *store)
     memo_give_turn(store);
 }
 
-memo_status memo_store_write(memo_store *store, memo_work work, void *context)
+static memo_status write_by(memo_store *store, memo_work work, void *context, bool may_remove)
 {
     memo_take_writer(store);
     memo_status status = store->writer ? memo_look_after_path(store) : memo_not_connected();
+    if (status == MEMO_OK && may_remove)
+        memo_mark_removal(store);
     if (status == MEMO_OK)
         status = step(store, store->begin);
     if (status == MEMO_OK && (status = work(store->writer, context)) != MEMO_OK)
@@ -163,6 +165,16 @@ memo_status memo_store_write(memo_store *store, memo_work work, void *context)
         status = finish(store, status);
     memo_give_writer(store);
     return status;
+}
+
+memo_status memo_store_write(memo_store *store, memo_work work, void *context)
+{
+    return write_by(store, work, context, true);
+}
+
+memo_status memo_write_keeping_results(memo_store *store, memo_work work, void *context)
+{
+    return write_by(store, work, context, false);
 }
 
 memo_status memo_store_read(memo_store *store, memo_work work, void *context)

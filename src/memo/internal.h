@@ -127,6 +127,8 @@ void memo_list_remove(memo_store *store);
 /* Between these two no other thread has the writer. */
 void memo_take_turn(memo_store *store);
 bool memo_try_turn(memo_store *store); /* false: another has it */
+/* memo_store_write(), for what removes no result. */
+memo_status memo_write_keeping_results(memo_store *store, memo_work work, void *context);
 void memo_give_turn(memo_store *store);
 /* Between these two the calling thread has the writer, in no transaction. */
 void memo_take_writer(memo_store *store);
@@ -169,6 +171,8 @@ const uint8_t *memo_salts_in(const memo_head *head); /* 8 bytes, as they stand i
  * Notes how far it goes now. With the writers' byte, as are all of these. */
 void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t result_count,
                          int64_t last_id);
+/* The writer may be about to remove the result that was stored last: that it is not there is no damage any more. */
+void memo_mark_removal(memo_store *store);
 /* MEMO_DAMAGED: who opens the database now would miss what was committed. Before 'store' connects. 'is_missing': there
  * is none, or it is empty; when 'store' has connected memo_check_last() looks whether it went into the database. */
 memo_status memo_check_log(const memo_store *store, bool *is_missing);

@@ -26,6 +26,7 @@ enum {
     FRAME_HEADER_NBYTES = 24,
     SHARED_BYTE = 128, /* of the -shm file: locked by each process that has the database open */
 };
+#define ID_UNKNOWN 0 /* of the result that was stored last; no key but one in 2^64 has it */
 #define LOG_MAGIC  UINT32_C(0x377f0682) /* +1: sums of big-endian words */
 #define MARK_MAGIC UINT64_C(0x6b72616d2d727261)
 
@@ -87,6 +88,17 @@ void memo_mark_committed(memo_store *store, const memo_head *before, uint32_t re
     it.mark.last_id = last_id;
     if (is_known && is_of(&last, now))
         it.mark.result_count += last.result_count;
+    it.check = check_of(&it);
+    bool written = pwrite(store->locks->fd, &it, sizeof it, 0) == (ssize_t)sizeof it;
+    store->locks->mark = written ? it.mark : (memo_mark){.frame_count = 0};
+}
+
+void memo_mark_removal(memo_store *store)
+{
+    written_mark it = {.magic = MARK_MAGIC, .inode = store->inode};
+    if (!read_mark(store->locks, store->inode, &it.mark) || it.mark.last_id == ID_UNKNOWN)
+        return;
+    it.mark.last_id = ID_UNKNOWN;
     it.check = check_of(&it);
     bool written = pwrite(store->locks->fd, &it, sizeof it, 0) == (ssize_t)sizeof it;
     store->locks->mark = written ? it.mark : (memo_mark){.frame_count = 0};
@@ -220,7 +232,7 @@ memo_status memo_check_log(const memo_store *store, bool *is_missing)
 memo_status memo_check_last(memo_store *store)
 {
     memo_mark it;
-    if (!read_mark(store->locks, store->inode, &it))
+    if (!read_mark(store->locks, store->inode, &it) || it.last_id == ID_UNKNOWN)
         return MEMO_OK;
     sqlite3_bind_int64(store->get, 1, it.last_id);
     int code = sqlite3_step(store->get);

@@ -133,7 +133,7 @@ memo_status memo_store_flush(memo_store *store)
         return MEMO_OK;
     qsort(uses, count, sizeof *uses, by_seq);
     used_rows used = {store, uses, count};
-    memo_status status = memo_store_write(store, write_uses, &used);
+    memo_status status = memo_write_keeping_results(store, write_uses, &used);
     free(uses);
     return status;
 }

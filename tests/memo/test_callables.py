@@ -115,6 +115,22 @@ def test_a_wrapper_that_passes_all_on(memo):
     assert [g(5), g(5)] == [10, 10] and memo.stats()["stored"] == 2
 
 
+def test_a_wrapper_with_a_default_of_its_own(memo):
+    """What it makes of an argument that is left out is not what the function does."""
+
+    def one(x=1):
+        return x
+
+    @functools.wraps(one)
+    def wrapper(*args, **named):
+        return one(*args, **named) if args or named else one(99)
+
+    f = memo(wrapper, key="name")
+    for _ in range(2):
+        assert [f(), f(1), f(x=1), f(99)] == [99, 1, 1, 99]
+    assert memo.stats()["stored"] == 3
+
+
 def test_functions_of_modules_go_into_the_standard_librarys_pickles(memo, monkeypatch):
     f = memo(add)
     monkeypatch.setitem(globals(), "add", f)

@@ -226,6 +226,33 @@ static void a_log_that_went_into_the_database(void **state)
     memo_store_close(opened());
 }
 
+static memo_status remove_all(sqlite3 *connection, void *context)
+{
+    return sqlite3_exec(connection, "DELETE FROM result", NULL, NULL, NULL) == SQLITE_OK
+               ? MEMO_OK
+               : MEMO_DAMAGED;
+}
+
+/* That it is not there is no damage, whoever has then put the log into the database. */
+static void the_last_result_was_removed(void **state)
+{
+    int status;
+    memo_before_fork();
+    pid_t pid = fork();
+    if (pid == 0) {
+        memo_store *store = NULL;
+        memo_after_fork_in_child();
+        _exit(memo_store_open(path, MEMO_PROCESS, &store) != MEMO_OK ||
+              put(store, 1, 10) != MEMO_OK ||
+              memo_store_write(store, remove_all, NULL) != MEMO_OK); /* and does not close it */
+    }
+    memo_after_fork_in_parent();
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    change("PRAGMA wal_checkpoint(TRUNCATE)");
+    memo_store_close(opened());
+}
+
 /* The same without damage. */
 static void a_log_that_is_whole(void **state)
 {
@@ -243,9 +270,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_path, remove_files)
-        TEST(who_commits_makes_it_uncertain),       TEST(results_of_others_are_found_at_once),
-        TEST(the_mark_counts_what_all_have_stored), TEST(a_log_that_is_missing),
-        TEST(a_log_that_went_into_the_database),    TEST(a_log_that_is_whole),
+        TEST(who_commits_makes_it_uncertain),
+        TEST(results_of_others_are_found_at_once),
+        TEST(the_mark_counts_what_all_have_stored),
+        TEST(a_log_that_is_missing),
+        TEST(a_log_that_went_into_the_database),
+        TEST(the_last_result_was_removed),
+        TEST(a_log_that_is_whole),
     };
     return cmocka_run_group_tests_name("memo log", tests, NULL, NULL);
 }
