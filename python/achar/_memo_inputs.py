@@ -16,6 +16,7 @@ import threading
 import time
 
 from . import Pickler, Unpickler, _calls
+from ._strangers import LOOK_S, LOOKS, is_strange, others_work
 from .executor import Future
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
@@ -64,8 +65,14 @@ class Snapshot:
 
     def call(self) -> Call:
         """With the results of the inputs, which have ended; raises what one of them raised."""
-        results = [future.result() for future in self.inputs]
-        args, kwargs, fn = _Filling(io.BytesIO(self._bytes), results).load()
+        return self._filled([future.result() for future in self.inputs])
+
+    def call_with_inputs(self) -> Call:
+        """As it was: with the inputs themselves."""
+        return self._filled(self.inputs)
+
+    def _filled(self, items: list[Any]) -> Call:
+        args, kwargs, fn = _Filling(io.BytesIO(self._bytes), items).load()
         return fn, args, kwargs
 
 
@@ -131,8 +138,6 @@ class WaitingFuture(Future):
 
     def _wait_for_end(self) -> None:
         """Until it waits no longer for its inputs, or nobody is left who could end them: then it fails."""
-        from ._threads import LOOK_S, LOOKS, is_strange, others_work
-
         looks = 0
         while True:
             try:

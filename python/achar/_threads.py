@@ -22,9 +22,10 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from . import _calls, _command, _inputs, _monitor, _thread_waits
+from . import _calls, _command, _inputs, _monitor, _strangers, _thread_waits
 from ._launch import default_workers
 from ._options import Commands, map_tasks
+from ._strangers import LOOK_S, LOOKS, is_strange, others_work
 from .executor import Executor
 
 TYPE_CHECKING = False
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 _local = threading.local()  # .executor: the level whose task, .call, this thread runs; .failing: see _fail()
 _PENDING, _CANCELLED = "PENDING", "CANCELLED"  # states of a Future
 _making = threading.Lock()  # a level
-LOOK_S, LOOKS = 0.05, 3  # so often, one after the other, nobody is seen at work before a task is given up
 
 
 class ThreadFuture(concurrent.futures.Future):
@@ -419,29 +419,6 @@ class _Waiting:
             self.future.set_exception(error)
 
 
-def is_strange(future: concurrent.futures.Future) -> bool:
-    """Made by hand, as it seems: executors other than concurrent.futures' own have futures of their own."""
-    return type(future) is concurrent.futures.Future and future._state == _PENDING
-
-
-def others_work() -> bool:
-    """Is there a thread that may yet end a future: any but this one, achar's own, and a pool's that waits for tasks."""
-    pools = concurrent.futures.thread._threads_queues  # type: ignore[attr-defined]
-    idle = concurrent.futures.thread._worker.__code__  # type: ignore[attr-defined]
-    frames = sys._current_frames()
-    for thread in threading.enumerate():
-        is_service = thread.daemon and (_is_exit or thread.name.startswith("achar-"))
-        if is_service or thread is threading.current_thread():
-            continue
-        if (queue := pools.get(thread)) is not None:
-            frame = frames.get(thread.ident)  # type: ignore[arg-type]
-            if not queue.empty() or (frame is not None and frame.f_code is not idle):
-                return True
-        elif getattr(thread, "pending_work_items", True):  # a ProcessPoolExecutor's thread has a dict of them
-            return True
-    return False
-
-
 def _claim(future: concurrent.futures.Future) -> bool:
     """True, once: the caller ends it. If it has been cancelled, those who wait for it are told, once."""
     with future._condition:  # recursive
@@ -473,12 +450,10 @@ def _fail(future: concurrent.futures.Future, error: BaseException) -> None:
 
 _executors: weakref.WeakSet[ThreadExecutor] = weakref.WeakSet()  # all levels: the first may be gone before its tasks
 _knowing = threading.Lock()
-_is_exit = False
 
 
 def _finish_at_exit() -> None:
-    global _is_exit
-    _is_exit = True
+    _strangers.is_exit = True
     ended: set[ThreadExecutor] = set()
     while True:
         with _knowing:

@@ -111,10 +111,10 @@ PyObject *inputs_reduce(module_state *st, PyObject *future)
         raise_input_failed(f);
         return NULL;
     }
+    collecting->must_wait = 1;
     byvalue_refuse(st, future,
-                   "as an argument, it must be a future of the same executor, or one that "
-                   "has ended",
-                   "send its result()");
+                   "here, it must be a future of the same executor, or one that has ended",
+                   "send its result(), or make it an argument of submit()");
     return NULL;
 }
 

@@ -11,8 +11,8 @@ typedef struct task_inputs {
     pool_object *p; /* borrowed */
     achar__task **tasks;
     size_t count, capacity;
-    int refuses;               /* what is pickled is no task's arguments */
-    int must_wait;             /* an actor's call: a future in it has not ended */
+    int refuses;   /* what is pickled is no task's arguments */
+    int must_wait; /* for a future of another's that has not ended; an actor's call: for any */
     struct task_inputs *outer; /* of a submit that this one happened in */
 } task_inputs;
 

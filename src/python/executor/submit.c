@@ -162,7 +162,7 @@ void executor_name_function(achar__function *function, PyObject *name)
     Py_XDECREF(escaped);
 }
 
-/* NULL with an exception set; '*lack' says what of. NULL without one: a future in it has not ended, and has to. */
+/* NULL with an exception set; '*lack' says what of. NULL without one: a future in it has to end before. */
 static achar__task *try_submit(module_state *st, pool_object *p, achar__function *function,
                                PyObject *packed, PyObject *name,
                                const achar__task_options *task_options, room_lack *lack)
@@ -210,8 +210,7 @@ static achar__task *try_submit(module_state *st, pool_object *p, achar__function
 
 /*
  * One task of 'function' with 'packed', an (args, kwargs or None). Where there is no room for it, it is
- * pickled once more when there is. Its future; None: an actor's call, in which a future has not ended.
- * NULL with an exception set.
+ * pickled once more when there is. Its future; None: a future in it has to end before. NULL with an exception set.
  */
 static PyObject *submit_packed(module_state *st, pool_object *p, achar__function *function,
                                PyObject *packed, PyObject *name,
@@ -270,7 +269,20 @@ static PyObject *pack_call(PyObject *const *args, Py_ssize_t nargs, PyObject *kw
     return packed;
 }
 
-/* Submits fn with 'packed'; 'name' NULL: the callable's. NULL with an exception set. */
+/* The future of a call that is submitted when the futures in it have ended. */
+static PyObject *hold_call(PyObject *executor, PyObject *options, PyObject *name, PyObject *fn,
+                           PyObject *packed)
+{
+    PyObject *held = PyImport_ImportModule("achar._held");
+    PyObject *future =
+        held ? PyObject_CallMethod(held, "hold", "OOOOOO", executor, options, name, fn,
+                                   PyTuple_GET_ITEM(packed, 0), PyTuple_GET_ITEM(packed, 1))
+             : NULL;
+    Py_XDECREF(held);
+    return future;
+}
+
+/* Submits fn with 'packed'; 'name' NULL: the callable's. None and NULL as submit_packed(). */
 static PyObject *submit_call(module_state *st, PyObject *self, PyObject *fn, PyObject *packed,
                              PyObject *task_name, const achar__task_options *options)
 {
@@ -305,8 +317,16 @@ static PyObject *executor_submit_method(PyObject *self, PyTypeObject *class, PyO
     PyObject *future =
         packed ? submit_call(PyType_GetModuleState(class), self, args[0], packed, NULL, NULL)
                : NULL;
+    if (future == Py_None)
+        Py_SETREF(future, hold_call(self, Py_None, Py_None, args[0], packed));
     Py_XDECREF(packed);
     return future;
+}
+
+static int is_actors(PyObject *self)
+{
+    PyObject *pool = ((executor_object *)self)->pool;
+    return pool && ((pool_object *)pool)->is_actor;
 }
 
 PyDoc_STRVAR(
@@ -340,6 +360,8 @@ static PyObject *executor_submit_with(PyObject *self, PyTypeObject *class, PyObj
     PyObject *future = packed ? submit_call(PyType_GetModuleState(class), self, args[2], packed,
                                             args[1] == Py_None ? NULL : args[1], &options)
                               : NULL;
+    if (future == Py_None && !is_actors(self))
+        Py_SETREF(future, hold_call(self, args[0], args[1], args[2], packed));
     Py_XDECREF(packed);
     return future;
 }
