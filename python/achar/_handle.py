@@ -93,9 +93,9 @@ def settle(pools: Collection[Any]) -> None:
     """
     before, pause = None, 0.001
     while True:
-        inputs = sys.modules.get("achar._memo_inputs")
-        is_held = inputs is not None and any(
-            getattr(executor, "_pool", None) in pools for executor in list(inputs._waiting.values())
+        deferred = sys.modules.get("achar._deferred")
+        is_held = deferred is not None and any(
+            getattr(executor, "_pool", None) in pools for executor in list(deferred._waiting.values())
         )
         counts = [pool.progress()[:2] for pool in pools]
         if not is_held and all((submitted - ended) % (1 << 32) == 0 for submitted, ended in counts):

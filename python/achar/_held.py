@@ -1,7 +1,7 @@
 """Tasks with a future in their arguments that is another executor's, or of an actor's call, and has not ended.
 
 Those of the executor itself are the runtime's to wait for. A task with another's is pickled when it is submitted, and
-submitted to the runtime when all futures in it have ended (_memo_inputs.py says who does that). The result of the
+submitted to the runtime when all futures in it have ended (_deferred.py says who does that). The result of the
 other's passes through this process; if it has failed, the task fails as those do whose inputs have failed.
 """
 
@@ -11,7 +11,7 @@ import concurrent.futures
 from typing import Any
 
 from . import _achar
-from ._memo_inputs import Snapshot, WaitingFuture
+from ._deferred import Snapshot, WaitingFuture
 from ._nested_futures import run_packed
 from .executor import Executor, Future
 

@@ -8,16 +8,16 @@ import threading
 import time
 
 from . import _achar, _memo
+from ._deferred import WaitingFuture, _waiting
 from ._memo_flights import PAUSE_FIRST_S, PAUSE_LAST_S
-from ._memo_inputs import WaitingFuture, _waiting
 
 TYPE_CHECKING = False  # type checkers know this name; importing typing takes 4 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ._deferred import Snapshot
     from ._memo_flights import Flight
-    from ._memo_inputs import Snapshot
 
 LOOKED_AT = 256  # of the futures that wait, each time
 

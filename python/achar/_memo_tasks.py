@@ -12,7 +12,7 @@ import threading
 import warnings
 from concurrent.futures import BrokenExecutor
 
-from . import _achar, _memo_after, _memo_flights, _memo_inputs, _memo_keys, errors
+from . import _achar, _deferred, _memo_after, _memo_flights, _memo_keys, errors
 from ._memo_errors import MemoWarning, Unstorable
 from ._memo_function import Memoized
 from ._memo_rows import ABSENT, RAISED, Raised
@@ -220,7 +220,7 @@ class Tasks:
         except Exception as error:
             inputs: list[Any] = []
             try:
-                snapshot = _memo_inputs.Snapshot(inputs, call.function, args, kwargs)
+                snapshot = _deferred.Snapshot(inputs, call.function, args, kwargs)
             except Exception as other:
                 return _failed(other if inputs else error)
             return self._submit_later(options, call, snapshot) if inputs else _failed(error)
@@ -259,12 +259,12 @@ class Tasks:
         """When somebody else has computed it, as the call is now. None: it cannot be kept so long."""
         memo, under_way = call.memo, (options._executor, flight.key)
         try:
-            snapshot = _memo_inputs.Snapshot([], call.function, args, kwargs)
+            snapshot = _deferred.Snapshot([], call.function, args, kwargs)
         except Exception:
             return None
         waiting = _memo_after.AfterFlight()
 
-        def submit(snapshot: _memo_inputs.Snapshot) -> Any:
+        def submit(snapshot: _deferred.Snapshot) -> Any:
             try:
                 function, args, kwargs = snapshot.call()
                 now, now_identity = call, call.keys.identity()
@@ -335,11 +335,11 @@ class Tasks:
         storing.watch(future)
         return future
 
-    def _submit_later(self, options: TaskOptions, call: _Call, snapshot: _memo_inputs.Snapshot) -> Any:
+    def _submit_later(self, options: TaskOptions, call: _Call, snapshot: _deferred.Snapshot) -> Any:
         """When the futures in the arguments have returned: the function is the one of now."""
         identity = call.keys.identity()
 
-        def submit(snapshot: _memo_inputs.Snapshot) -> Any:
+        def submit(snapshot: _deferred.Snapshot) -> Any:
             if any(one.cancelled() or one.exception() is not None for one in snapshot.inputs):
                 return options._submit(_never, tuple(snapshot.inputs), {})  # fails as all tasks do whose inputs have
             now = call
@@ -349,7 +349,7 @@ class Tasks:
             now_identity = now.keys.identity()
             return self._submit(options, now, now_identity, now.keys.of_call(now_identity, args, kwargs), args, kwargs)
 
-        future = _memo_inputs.WaitingFuture()
+        future = _deferred.WaitingFuture()
         future._start(snapshot, submit, options._executor)
         return future
 

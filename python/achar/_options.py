@@ -157,9 +157,9 @@ class Commands:
     """run() of executors, which makes a program a task with the options that it has; and map_unordered()."""
 
     def _waits_elsewhere(self, wait: bool, cancel_futures: bool) -> bool:
-        """Before shutdown(): tasks with a memo that wait for their inputs. True: another thread does it."""
-        inputs = sys.modules.get("achar._memo_inputs")
-        return inputs is not None and inputs.before_shutdown(self, wait, cancel_futures)
+        """Before shutdown(): tasks that are not in the pool yet (_deferred.py). True: another thread does it."""
+        deferred = sys.modules.get("achar._deferred")
+        return deferred is not None and deferred.before_shutdown(self, wait, cancel_futures)
 
     def map_unordered(
         self,

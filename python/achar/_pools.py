@@ -57,10 +57,10 @@ def _finish_at_exit() -> None:
     exiting = True
     last = getattr(sys, "last_value", None)
     interrupted = isinstance(last, KeyboardInterrupt) and not hasattr(sys, "ps1")
-    inputs = sys.modules.get("achar._memo_inputs")
-    if inputs is not None and not interrupted:
+    deferred = sys.modules.get("achar._deferred")
+    if deferred is not None and not interrupted:
         try:
-            inputs.before_exit()
+            deferred.before_exit()
         except KeyboardInterrupt:
             interrupted = True
     for pool in list(living):

@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from . import _achar, _actor
-from ._memo_inputs import Snapshot, WaitingFuture, _waiting
+from ._deferred import Snapshot, WaitingFuture, _waiting
 from .executor import Executor, Future
 
 

@@ -2,7 +2,7 @@
 
 An actor does one call at a time. When its method waits, it does nothing else: a call of it that its method waits for,
 by way of whatever other actors and tasks, is never begun. A worker whose task has waited for a while says so (WAIT in
-_nested.py). From there the way leads from what is waited for to who does it, and on to what that one waits for. If it
+_frames.py). From there the way leads from what is waited for to who does it, and on to what that one waits for. If it
 comes back to where it began, there is a call on it that has not begun: that one fails.
 
 Only result() and exception() without a timeout, in the thread that runs the task, are seen.

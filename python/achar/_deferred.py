@@ -1,8 +1,9 @@
-"""Tasks with a memo whose arguments have futures in them: their keys are known when those have ended.
+"""Calls that are pickled when they are submitted, and go to the workers when the futures in their arguments have ended.
 
-Function and arguments are pickled when the task is submitted, as those of other tasks are, with a mark for each
-future. When all futures have returned, what was pickled is read with their results in the marks' places, and
-submitted with the memo. If one has not returned, the task is submitted without, and fails as such tasks do.
+So it is where the runtime cannot wait for them itself: with a memo, whose key is made of their results
+(_memo_tasks.py); with futures of other executors (_held.py); for an actor's process, which does what it gets in
+order (_turns.py). What is pickled has a mark for each future, and is read with the results, or the futures
+themselves, in the marks' places.
 
 A task that waits so is not known to the pool yet. Whoever asks for its result submits it himself, if the thread that
 serves callbacks has not; shutdown() waits until all have been submitted.
